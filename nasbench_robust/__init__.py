@@ -1,0 +1,44 @@
+"""Adversarially trained NAS-Bench-201 cells, measured, and one call away.
+
+>>> import nasbench_robust as nbr
+>>> bench = nbr.load("nas-robbench-201")  # doctest: +SKIP
+>>> bench.query(9930, dataset="cifar10", metric="pgd_acc")  # doctest: +SKIP
+0.47793333729108173
+
+Importing this package imports nothing but the standard library: names are resolved when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .benchmark import Benchmark as Benchmark
+    from .benchmark import Result as Result
+    from .cells import Cell as Cell
+    from .nats import NATSAdapter as NATSAdapter
+    from .releases import load as load
+    from .validation import validate as validate
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Benchmark": "benchmark",
+    "Cell": "cells",
+    "NATSAdapter": "nats",
+    "Result": "benchmark",
+    "load": "releases",
+    "validate": "validation",
+}
+__all__ = ["Benchmark", "Cell", "NATSAdapter", "Result", "__version__", "load", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,488 @@
+"""The query API: one release as a `Benchmark` that answers by cell, data set and metric.
+
+Nothing is imputed: a question that the table has no answer to raises `MissingResultError` and says what there is.
+Answers are deterministic. A cell is answered by its class's representative, the only member that is trained; `lookup`
+says which that was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import cells
+from .cells import Cell
+from .errors import InvalidValueError, MissingResultError, UnknownNameError
+from .metrics import Attack, same_eps
+from .store import Store
+from .tables import DatasetInfo, ReleaseInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Benchmark", "Result"]
+
+CELL_VIEWS = ("representatives", "all", "connected")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything known about one answer; see `Benchmark.lookup`.
+
+    Attributes
+    ----------
+    value : float
+        Accuracy in [0, 1]: the mean over seeds, or the value of the seed that was asked for.
+    std : float or None
+        Sample standard deviation (n - 1) over the seeds; None where fewer than two single-seed values are known.
+    n_seeds : int
+        Number of training runs behind `value`.
+    seeds : dict of int to float
+        Value by seed; empty where the source gives only a mean, or one run without its seed.
+    index : int
+        The cell that was asked for.
+    representative : int
+        The cell that was trained and answers.
+    connected : bool
+        Whether the cell's output depends on its input.
+    dataset, metric, split : str
+        Canonical data set, long metric name such as ``pgd_acc@8/255``, split of the images.
+    test_images : int
+        Images of that split.
+    correct : int or None
+        Correctly classified images, of ``test_images * n_seeds``; None where the source is rounded.
+    attack : Attack or None
+        Settings of the attack.
+    release, version, source : str
+        Where the number comes from.
+    """
+
+    value: float
+    std: float | None
+    n_seeds: int
+    seeds: dict[int, float]
+    index: int
+    representative: int
+    connected: bool
+    dataset: str
+    metric: str
+    split: str
+    test_images: int
+    correct: int | None
+    attack: Attack | None
+    release: str
+    version: str
+    source: str
+
+
+class Benchmark:
+    """A table of adversarially trained cells.
+
+    `nasbench_robust.load` makes one from a release; the constructor takes a runs table directly.
+
+    Parameters
+    ----------
+    source : path or pyarrow.Table
+        A runs table: a Parquet file, a folder of its shards, or a table in memory.
+
+    Raises
+    ------
+    MissingDataError, TableError
+        If there is no table, or it cannot be read.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
+        self._store = Store(source)
+        self.info: ReleaseInfo = self._store.info
+        # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
+        self._answers: dict[tuple[Any, ...], list[float]] = {}
+
+    # ------------------------------------------------------------------ single answers
+
+    def query(
+        self,
+        arch: Cell | int | str,
+        dataset: str | None = None,
+        metric: str = "",
+        *,
+        eps: float | str | None = None,
+        seed: int | None = None,
+        split: str = "test",
+    ) -> float:
+        """Return one accuracy.
+
+        Parameters
+        ----------
+        arch : Cell, int or str
+            A cell, its index (0 to 15,624) or its NAS-Bench-201 string.
+        dataset : str, optional
+            Any usual spelling; may be left out where the release has one data set.
+        metric : str
+            ``clean_acc``, ``fgsm_acc``, ``pgd_acc``, ``autoattack_acc``, or with its budget ``pgd_acc@3/255``;
+            `metrics` lists them.
+        eps : float or str, optional
+            Budget in pixels of [0, 1], 3/255 for example. Default: the data set's own, 8/255 on natural images.
+        seed : int, optional
+            One training run. Default: the mean over all seeds there are.
+        split : str
+            ``"test"`` or ``"validation"``.
+
+        Returns
+        -------
+        float
+            Accuracy in [0, 1].
+
+        Raises
+        ------
+        InvalidCellError, UnknownNameError, InvalidValueError
+            If an argument names nothing; the message suggests the nearest valid value.
+        MissingResultError
+            If the release has no such result, for example a seed that was not run.
+        """
+        try:
+            answers = self._answers[dataset, metric, eps, seed, split]
+        except (KeyError, TypeError):
+            answers = self._prepare(dataset, metric, eps, seed, split)
+        cell = Cell._from_string.get(arch) if type(arch) is str else None
+        value = answers[(cell or Cell.of(arch))._index]
+        if value != value:  # NaN marks a cell without a result
+            self._store.raise_missing(Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
+        return value
+
+    def lookup(
+        self,
+        arch: Cell | int | str,
+        dataset: str | None = None,
+        metric: str = "",
+        *,
+        eps: float | str | None = None,
+        seed: int | None = None,
+        split: str = "test",
+    ) -> Result:
+        """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
+        value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
+        cell = Cell.of(arch)
+        name, found, seed = self._store.resolve(dataset, metric, eps, seed, split)
+        rows = self._store.rows(name, found)
+        mine = rows.index == cell.representative
+        if seed is not None:
+            mine &= rows.seed == seed
+        per_seed = {int(s): float(v) for s, v in zip(rows.seed[mine], rows.value[mine], strict=True) if s >= 0}
+        counts = self._store.counts(name, found)[mine]
+        return Result(
+            value=value,
+            std=float(np.std(list(per_seed.values()), ddof=1)) if len(per_seed) > 1 else None,
+            n_seeds=int(rows.seeds[mine].sum()),
+            seeds=dict(sorted(per_seed.items())),
+            index=cell.index,
+            representative=cell.representative,
+            connected=cell.connected,
+            dataset=name,
+            metric=found.long_name,
+            split=found.split,
+            test_images=self.info.datasets[name].images[found.split],
+            correct=None if np.isnan(counts).any() else int(counts.sum()),
+            attack=found.attack,
+            release=self.name,
+            version=self.version,
+            source=self.info.source,
+        )
+
+    def query_many(
+        self,
+        archs: Iterable[Cell | int | str] | npt.NDArray[Any],
+        dataset: str | None = None,
+        metric: str = "",
+        *,
+        eps: float | str | None = None,
+        seed: int | None = None,
+        split: str = "test",
+    ) -> npt.NDArray[np.float64]:
+        """Return many accuracies at once.
+
+        Parameters
+        ----------
+        archs : iterable or integer array
+            Cells, indices or strings, mixed as you like. The other parameters and the errors are those of `query`.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(archs),)
+            In the order of `archs`.
+        """
+        name, found, seed = self._store.resolve(dataset, metric, eps, seed, split)
+        answers = self._store.array(name, found, seed)
+        indices = _indices(archs)
+        values = answers[indices]
+        missing = np.isnan(values)
+        if missing.any():
+            self._store.raise_missing(Cell.from_index(int(indices[missing.argmax()])), name, found, seed)
+        return values
+
+    def train_seconds(self, arch: Cell | int | str, dataset: str | None = None) -> float:
+        """Return what training the cell cost: seconds of one run, the mean over its seeds.
+
+        Raises
+        ------
+        MissingResultError
+            If the release does not record it.
+        """
+        cell, name = Cell.of(arch), self._store.dataset(dataset)
+        seconds = self._store.floats(name, "train_seconds")
+        mine = seconds[(self._store.integers(name, "index") == cell.representative) & ~np.isnan(seconds)]
+        if not len(mine):
+            raise MissingResultError(f"{self.name} records no training time for cell {cell.representative} on {name}")
+        return float(mine.mean())
+
+    # ------------------------------------------------------------------ the whole table
+
+    def frame(
+        self,
+        dataset: str | None = None,
+        metrics: Sequence[str] | None = None,
+        cells: str = "representatives",
+    ) -> pd.DataFrame:
+        """Return the table as a data frame, one row per data set and cell.
+
+        Parameters
+        ----------
+        dataset : str, optional
+            Only this data set.
+        metrics : sequence of str, optional
+            Metric names as in `query`; all by default.
+        cells : str
+            ``"representatives"`` (6,466 rows a data set), ``"connected"`` (those of them whose output depends on the
+            input) or ``"all"`` (15,625; cells of one class repeat their representative's results).
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``dataset, index, arch, representative, connected, parameters, flops`` and a column per metric under its
+            long name: means over seeds, NaN where there is no result.
+        """
+        import pandas as pd
+
+        names = [self._store.dataset(dataset)] if dataset is not None else list(self.info.datasets)
+        indices = _view(cells)
+        parts = []
+        for name in names:
+            chosen = (
+                [self._store.metric(name, metric) for metric in metrics]
+                if metrics is not None
+                else self._store.measured(name)
+            )
+            part = _cell_columns(indices, self.info.datasets[name])
+            part.insert(0, "dataset", name)
+            for metric in chosen:
+                part[metric.column] = self._store.array(name, metric, None)[indices]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def metrics(self) -> pd.DataFrame:
+        """Return what was measured: a row per data set and metric.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Name, long name, unit, range, split, number of images, settings of the attack, seeds per cell, number of
+            cells with a result, whether it is what the short name means, description and source.
+        """
+        import pandas as pd
+
+        listed = []
+        for name, facts in self.info.datasets.items():
+            for metric in self._store.measured(name):
+                rows = self._store.rows(name, metric)
+                attack = metric.attack
+                listed.append(
+                    {
+                        "dataset": name,
+                        "metric": metric.name,
+                        "long_name": metric.long_name,
+                        "default": metric.eps is None or same_eps(metric.eps, facts.eps),
+                        "unit": "fraction of images",
+                        "range": "[0, 1]",
+                        "split": metric.split,
+                        "test_images": facts.images[metric.split],
+                        "attack": attack.name if attack else None,
+                        "norm": attack.norm if attack else None,
+                        "eps": attack.eps if attack else None,
+                        "steps": attack.steps if attack else None,
+                        "step_size": attack.step_size if attack else None,
+                        "random_start": attack.random_start if attack else None,
+                        "restarts": attack.restarts if attack else None,
+                        "seeds": int(np.bincount(rows.index, weights=rows.seeds).max()),
+                        "cells": len(np.unique(rows.index)),
+                        "description": metric.description,
+                        "source": self.info.source,
+                    }
+                )
+        frame = pd.DataFrame(listed)
+        return frame.astype({"steps": "Int64", "restarts": "Int64", "random_start": "boolean"})
+
+    def best(
+        self, dataset: str | None = None, metric: str = "", k: int = 10, *, eps: float | str | None = None
+    ) -> pd.DataFrame:
+        """Return the `k` best representatives, best first; equal values in the order of their index.
+
+        Parameters
+        ----------
+        dataset, metric, eps
+            As in `query`.
+        k : int
+            How many, at least 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns as in `frame`, with this metric alone.
+        """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise InvalidValueError("k", k, "a positive integer", "1")
+        name, found, _ = self._store.resolve(dataset, metric, eps, None, "test")
+        frame = self.frame(name, [found.column]).dropna(subset=[found.column])
+        return frame.sort_values(found.column, ascending=False, kind="stable").head(k).reset_index(drop=True)
+
+    def pareto(self, dataset: str | None = None, metrics: Sequence[str] = ("clean_acc", "pgd_acc")) -> pd.DataFrame:
+        """Return the representatives that no other beats: at least as good in every metric and better in one.
+
+        Parameters
+        ----------
+        dataset : str, optional
+            As in `query`.
+        metrics : sequence of str
+            Metric names, two or more; higher is better in all of them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns as in `frame`, with these metrics, the best in the first metric on top.
+        """
+        if isinstance(metrics, str) or len(metrics) < 2:
+            raise InvalidValueError("metrics", metrics, "at least two metric names")
+        name = self._store.dataset(dataset)
+        columns = [self._store.metric(name, metric).column for metric in metrics]
+        frame = self.frame(name, columns).dropna(subset=columns)
+        # Sorted by the first metric, a row can only be beaten by one above it, or by an equal.
+        frame = frame.sort_values(columns, ascending=False, kind="stable")
+        points = frame[columns].to_numpy()
+        kept: list[int] = []
+        for position, point in enumerate(points):
+            front = points[kept]
+            if not ((front >= point).all(axis=1) & (front > point).any(axis=1)).any():
+                kept.append(position)
+        return frame.iloc[kept].reset_index(drop=True)
+
+    def join(self, other: Benchmark, cells: str = "representatives") -> pd.DataFrame:
+        """Put two releases side by side on the cell.
+
+        Parameters
+        ----------
+        other : Benchmark
+            Another release, or another version of this one.
+        cells : str
+            As in `frame`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by cell index. Columns have three levels (release, dataset, metric), so that ``joined["digits"]``
+            is one release; a release is called ``name@version`` where both have the same name.
+        """
+        import pandas as pd
+
+        if not isinstance(other, Benchmark):
+            raise InvalidValueError("other", other, "a Benchmark")
+        labels = [bench.name for bench in (self, other)]
+        if labels[0] == labels[1]:
+            labels = [f"{bench.name}@{bench.version}" for bench in (self, other)]
+        if labels[0] == labels[1]:
+            raise InvalidValueError("other", labels[1], "another release than this one")
+        indices = _view(cells)
+        columns = {
+            (label, name, metric.column): bench._store.array(name, metric, None)[indices]
+            for label, bench in zip(labels, (self, other), strict=True)
+            for name in bench.info.datasets
+            for metric in bench._store.measured(name)
+        }
+        frame = pd.DataFrame(columns, index=pd.Index(indices, name="index"))
+        frame.columns.names = ["release", "dataset", "metric"]
+        return frame
+
+    # ------------------------------------------------------------------ about the release
+
+    @property
+    def name(self) -> str:
+        """Name of the release."""
+        return self.info.name
+
+    @property
+    def version(self) -> str:
+        """Version of the release."""
+        return self.info.version
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Canonical names of the data sets."""
+        return tuple(self.info.datasets)
+
+    def cite(self) -> str:
+        """Return the BibTeX entry to cite for these numbers."""
+        return self.info.citation
+
+    def __repr__(self) -> str:
+        return f"<Benchmark {self.name} {self.version}: {', '.join(self.datasets)}>"
+
+    def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
+        """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""
+        answers: list[float] = self._store.array(*self._store.resolve(dataset, metric, eps, seed, split)).tolist()
+        self._answers[dataset, metric, eps, seed, split] = answers
+        return answers
+
+
+def _indices(archs: Any) -> npt.NDArray[np.int64]:
+    """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one."""
+    if isinstance(archs, (str, Cell)) or not hasattr(archs, "__iter__"):
+        raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
+    if isinstance(archs, np.ndarray) and archs.dtype.kind in "iu" and archs.ndim == 1:
+        outside = (archs < 0) | (archs >= cells.SIZE)
+        if outside.any():
+            Cell.from_index(archs[outside.argmax()])  # raises, naming the index
+        return archs.astype(np.int64)
+    archs = list(archs)
+    try:  # strings that were seen before, the common case by far
+        known = [cell._index for cell in map(Cell._from_string.__getitem__, archs)]
+    except (KeyError, TypeError):
+        known = [Cell.of(arch)._index for arch in archs]
+    return np.array(known, dtype=np.int64)
+
+
+def _view(view: str) -> npt.NDArray[np.int64]:
+    if view not in CELL_VIEWS:
+        raise UnknownNameError("view of the cells", view, CELL_VIEWS)
+    if view == "all":
+        return np.arange(cells.SIZE)
+    chosen = np.unique(cells.representatives()).astype(np.int64)
+    return chosen[cells.connected()[chosen]] if view == "connected" else chosen
+
+
+def _cell_columns(indices: npt.NDArray[np.int64], facts: DatasetInfo) -> pd.DataFrame:
+    import pandas as pd
+
+    convolutions = cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]
+    return pd.DataFrame(
+        {
+            "index": indices,
+            "arch": [str(Cell.from_index(index)) for index in indices.tolist()],
+            "representative": cells.representatives()[indices].astype(np.int64),
+            "connected": cells.connected()[indices],
+            "parameters": facts.skeleton.parameters(*convolutions),
+            "flops": facts.skeleton.flops(*convolutions),
+        }
+    )

@@ -1,0 +1,217 @@
+"""The errors of nasbench-robust.
+
+Every error carries the objects it is about as attributes and renders one sentence from them that says what was given,
+what was expected and, where there is one, the nearest valid value. All of them derive from `NasbenchRobustError`, and
+each also derives from the built-in class that a caller would expect (`ValueError`, `LookupError`, `OSError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "DownloadError",
+    "InvalidCellError",
+    "InvalidValueError",
+    "MissingDataError",
+    "MissingPackageError",
+    "MissingResultError",
+    "NasbenchRobustError",
+    "SourceFormatError",
+    "TableError",
+    "UnknownNameError",
+]
+
+
+def nearest(given: object, choices: Iterable[str]) -> str | None:
+    """Return the member of `choices` that is spelt most like `given`, or None where nothing is close."""
+    import difflib
+
+    if not isinstance(given, str):
+        return None
+    by_folded = {choice.casefold(): choice for choice in choices}
+    folded = given.casefold()
+    found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)
+    if found:
+        return by_folded[found[0]]
+    # 'pgd' against 'pgd_acc@8/255' is too short for a similarity ratio, yet plainly a prefix.
+    started = [choice for key, choice in by_folded.items() if folded and key.startswith(folded)]
+    return min(started, key=len) if started else None
+
+
+def shorten(given: object, limit: int = 120) -> str:
+    """Return `repr(given)`, cut in the middle where it is longer than `limit` characters."""
+    try:
+        text = repr(given)
+    except Exception as error:  # a foreign object's broken repr must not hide the message
+        text = f"<{type(given).__name__} whose repr fails: {type(error).__name__}>"
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]} ... {text[-limit // 3 :]}"
+
+
+class NasbenchRobustError(Exception):
+    """Base class: catch this to catch everything that this package raises on purpose."""
+
+
+class InvalidCellError(NasbenchRobustError, ValueError):
+    """A value that names no cell of the search space.
+
+    Attributes
+    ----------
+    given : object
+        What was passed.
+    problem : str
+        What is wrong with it, naming the edge where an edge is to blame.
+    """
+
+    def __init__(self, given: object, problem: str) -> None:
+        self.given = given
+        self.problem = problem
+        super().__init__(f"{problem} (given {shorten(given)})")
+
+
+class InvalidValueError(NasbenchRobustError, ValueError):
+    """An argument outside its range or of the wrong type.
+
+    Attributes
+    ----------
+    name : str
+        The argument's name.
+    given : object
+        What was passed.
+    expected : str
+        What would have been accepted.
+    hint : str or None
+        The nearest valid value, where there is one.
+    """
+
+    def __init__(self, name: str, given: object, expected: str, hint: str | None = None) -> None:
+        self.name, self.given, self.expected, self.hint = name, given, expected, hint
+        suggestion = f"; did you mean {hint}?" if hint else ""
+        super().__init__(f"{name} is {shorten(given)}, expected {expected}{suggestion}")
+
+
+class UnknownNameError(NasbenchRobustError, ValueError):
+    """A name (data set, metric, encoding, release, ...) that is not known.
+
+    Attributes
+    ----------
+    kind : str
+        What was being named, for example ``"metric"``.
+    given : object
+        The unknown name.
+    choices : tuple of str
+        The names that are known.
+    suggestion : str or None
+        The nearest of them.
+    """
+
+    def __init__(self, kind: str, given: object, choices: Sequence[str], suggestion: str | None = None) -> None:
+        self.kind, self.given, self.choices = kind, given, tuple(choices)
+        self.suggestion = suggestion or nearest(given, choices)
+        ending = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
+        known = f" (known: {', '.join(self.choices)})" if self.choices else ""
+        super().__init__(f"unknown {kind} {shorten(given)}{ending}{known}")
+
+
+class MissingResultError(NasbenchRobustError, LookupError):
+    """A well-formed question that this release holds no answer to: nothing is ever imputed.
+
+    Attributes
+    ----------
+    what : str
+        What is missing.
+    available : tuple
+        What there is instead, for example the seeds that were run.
+    """
+
+    def __init__(self, what: str, available: Sequence[object] = (), available_name: str = "available") -> None:
+        self.what, self.available = what, tuple(available)
+        listed = f" ({available_name}: {', '.join(map(str, self.available))})" if self.available else ""
+        super().__init__(f"{what}{listed}")
+
+
+class MissingDataError(NasbenchRobustError, FileNotFoundError):
+    """A file or a release that is needed and not on this machine.
+
+    Attributes
+    ----------
+    what : str
+        What is missing.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what, self.remedy = what, remedy
+        super().__init__(f"{what}; {remedy}")
+
+
+class TableError(NasbenchRobustError, ValueError):
+    """A Parquet table that cannot be read, or is not one of ours.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    problem : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: object, problem: str) -> None:
+        self.path, self.problem = str(path), problem
+        super().__init__(f"{self.path}: {problem}")
+
+
+class SourceFormatError(NasbenchRobustError, ValueError):
+    """A foreign result file that does not have the format it should have.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    where : str
+        The place in it, for example ``"key '17', field 3"``.
+    problem : str
+        What is wrong there.
+    """
+
+    def __init__(self, path: object, where: str, problem: str) -> None:
+        self.path, self.where, self.problem = str(path), where, problem
+        place = f"{where}: " if where else ""
+        super().__init__(f"{self.path}: {place}{problem}")
+
+
+class DownloadError(NasbenchRobustError, OSError):
+    """A download that failed or whose content is not what was promised; nothing was kept.
+
+    Attributes
+    ----------
+    url : str
+        The address.
+    problem : str
+        What went wrong.
+    """
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}")
+
+
+class MissingPackageError(NasbenchRobustError, ImportError):
+    """An optional package that this call needs and that is not installed.
+
+    Attributes
+    ----------
+    package : str
+        The package that could not be imported.
+    extra : str
+        The extra of nasbench-robust that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(
+            f"the package {package!r} is needed here and not installed; run: pip install 'nasbench-robust[{extra}]'"
+        )

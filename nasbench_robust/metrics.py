@@ -1,0 +1,225 @@
+"""What is measured: attacks as typed facts, metric names, and how an eps is written. No torch.
+
+A metric is an accuracy, a fraction in [0, 1] of the images of one split that are classified correctly: higher is
+better. ``clean_acc`` is measured on the images as they are; every other metric names its attack, and its long name the
+budget: ``pgd_acc@8/255``. The short name ``pgd_acc`` means the budget that the release sets as its default.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .errors import InvalidValueError, UnknownNameError
+
+__all__ = ["ATTACKS", "METRIC_NAMES", "Attack", "Metric", "fgsm", "format_eps", "parse_eps", "parse_name", "pgd"]
+
+ATTACKS = {
+    "fgsm": "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)",
+    "pgd": "projected gradient descent (Madry et al., ICLR 2018), last iterate",
+    "autoattack": "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
+    "apgd_ce": "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
+    "square": "Square attack (Andriushchenko et al., ECCV 2020)",
+}
+UNATTACKED = {
+    "clean_acc": "images as they are",
+    "corruption_acc": "mean over common corruptions (Hendrycks and Dietterich, ICLR 2019)",
+}
+METRIC_NAMES = (*UNATTACKED, *(f"{name}_acc" for name in ATTACKS))
+SPLITS = ("test", "validation")
+
+# Names in circulation that mean something else than they say, or nothing here: used to suggest, never accepted.
+_FOREIGN_NAMES = {
+    "val_acc": "clean_acc",
+    "acc": "clean_acc",
+    "accuracy": "clean_acc",
+    "clean": "clean_acc",
+    "test_acc": "clean_acc",
+    "aa": "autoattack_acc",
+    "aa_acc": "autoattack_acc",
+    "robust_acc": "pgd_acc",
+    "adv_acc": "pgd_acc",
+    "val_fgsm_3_acc": "fgsm_acc@3/255",
+    "val_pgd_3_acc": "pgd_acc@3/255",
+    "val_fgsm_8_acc": "fgsm_acc@8/255",
+    "val_pgd_8_acc": "pgd_acc@8/255",
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Settings of one attack.
+
+    Attributes
+    ----------
+    name : str
+        Key of `ATTACKS`.
+    eps : float
+        Radius of the ball around the image, pixels in [0, 1].
+    norm : str
+        Norm of the ball; ``"Linf"``.
+    steps : int or None
+        Gradient steps (of each gradient-based part, for AutoAttack).
+    step_size : float or None
+        Length of a step in the norm, where it is fixed.
+    random_start : bool or None
+        Whether the attack starts at a uniformly drawn point of the ball.
+    restarts : int or None
+        Independent runs; an image counts as robust if all of them fail.
+    queries : int or None
+        Forward passes that a black-box part may use on an image.
+    """
+
+    name: str
+    eps: float
+    norm: str = "Linf"
+    steps: int | None = None
+    step_size: float | None = None
+    random_start: bool | None = None
+    restarts: int | None = None
+    queries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in ATTACKS:
+            raise UnknownNameError("attack", self.name, tuple(ATTACKS))
+        object.__setattr__(self, "eps", checked_eps(self.eps))
+        if self.norm != "Linf":
+            raise UnknownNameError("norm", self.norm, ("Linf",))
+
+
+def fgsm(eps: float) -> Attack:
+    """Return FGSM of radius `eps`: one step of full length, no random start."""
+    return Attack("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
+
+
+def pgd(eps: float, *, steps: int = 20, step_size: float | None = None) -> Attack:
+    """Return L-infinity PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
+    return Attack(
+        "pgd",
+        eps,
+        steps=steps,
+        step_size=2.5 * eps / steps if step_size is None else step_size,
+        random_start=True,
+        restarts=1,
+    )
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured accuracy: a name, the attack behind it and the split it was measured on.
+
+    Attributes
+    ----------
+    name : str
+        Short name, one of `METRIC_NAMES`.
+    attack : Attack or None
+        The attack; None for accuracies without one.
+    split : str
+        ``"test"`` or ``"validation"``.
+    """
+
+    name: str
+    attack: Attack | None = None
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        if self.name not in METRIC_NAMES:
+            raise UnknownNameError("metric", self.name, METRIC_NAMES, _FOREIGN_NAMES.get(self.name))
+        expected = None if self.name in UNATTACKED else self.name.removesuffix("_acc")
+        given = self.attack.name if self.attack else None
+        if given != expected:
+            raise InvalidValueError(f"the attack of {self.name}", given, repr(expected))
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", self.split, SPLITS)
+
+    @classmethod
+    def of(cls, attack: Attack, split: str = "test") -> Metric:
+        """Return the accuracy under `attack`."""
+        return cls(f"{attack.name}_acc", attack, split)
+
+    @property
+    def eps(self) -> float | None:
+        """Budget of the attack, pixels in [0, 1]; None without an attack."""
+        return self.attack.eps if self.attack else None
+
+    @property
+    def long_name(self) -> str:
+        """Name with its budget, for example ``pgd_acc@8/255``."""
+        return self.name if self.attack is None else f"{self.name}@{format_eps(self.attack.eps)}"
+
+    @property
+    def column(self) -> str:
+        """Column of the runs table: the long name, and ``#split`` behind it unless that is test."""
+        return self.long_name if self.split == "test" else f"{self.long_name}#{self.split}"
+
+    @property
+    def count_column(self) -> str:
+        """Column with the number of correctly classified images, for example ``pgd_correct@8/255``."""
+        return self.column.replace("_acc", "_correct", 1)
+
+    @property
+    def description(self) -> str:
+        """What the images were subjected to."""
+        return UNATTACKED.get(self.name) or ATTACKS[self.name.removesuffix("_acc")]
+
+
+def checked_eps(eps: object) -> float:
+    """Return `eps` as a float if it is a budget in (0, 1]; suggest k/255 for a number of grey levels."""
+    if isinstance(eps, str):
+        return parse_eps(eps)
+    if isinstance(eps, bool) or not hasattr(eps, "__float__"):
+        raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]")
+    value = float(eps)
+    if not 0 < value <= 1:  # NaN fails too
+        hint = f"{eps:g}/255" if math.isfinite(value) and 1 < value <= 255 else None
+        raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]", hint)
+    return value
+
+
+def parse_eps(text: str) -> float:
+    """Read ``"8/255"`` or ``"0.1"``."""
+    try:
+        value = float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InvalidValueError("eps", text, "a fraction such as '8/255' or a decimal such as '0.1'") from None
+    return checked_eps(value)
+
+
+def format_eps(eps: float) -> str:
+    """Write an eps so that `parse_eps` returns it: a short decimal, else k/255, else all digits."""
+    decimal = repr(float(eps))
+    levels = round(eps * 255)
+    if len(decimal) > 6 and math.isclose(levels / 255, eps, rel_tol=1e-9):
+        return f"{levels}/255"
+    return decimal
+
+
+def same_eps(one: float | None, other: float | None) -> bool:
+    """Return whether two budgets are equal up to the rounding of a typed decimal (8/255 and 0.031373)."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-4)
+
+
+def parse_name(name: object) -> tuple[str, float | None]:
+    """Split a metric name into the short name and its budget: ``"pgd_acc@3/255"`` gives ``("pgd_acc", 3/255)``.
+
+    Raises
+    ------
+    UnknownNameError
+        If no metric has that name; the nearest is suggested.
+    """
+    if isinstance(name, str):
+        short, at, eps = name.partition("@")
+        if short in METRIC_NAMES and not (at and short in UNATTACKED):
+            return short, parse_eps(eps) if at else None
+    suggestion = _FOREIGN_NAMES.get(name.lower()) if isinstance(name, str) else None
+    raise UnknownNameError("metric", name, METRIC_NAMES, suggestion)
+
+
+def metric_from_dict(facts: dict[str, Any]) -> Metric:
+    """Rebuild a metric from `dataclasses.asdict`."""
+    attack = facts.get("attack")
+    return Metric(facts["name"], Attack(**attack) if attack else None, facts["split"])

@@ -1,0 +1,229 @@
+"""The method names of the NATS-Bench API over a robust table, so that code written for ``nats_bench`` runs on it.
+
+Differences that cannot be hidden, and are not: accuracies are those of the metric that the adapter was made with; there
+are no losses; a held-out split, random seeds and training time exist only where the release has them or the caller
+says what to use instead.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from . import cells
+from .benchmark import Benchmark
+from .cells import Cell
+from .errors import InvalidValueError, MissingResultError
+
+__all__ = ["NATSAdapter"]
+
+
+class NATSAdapter:
+    """A release behind the interface of ``nats_bench.create(..., "tss")``.
+
+    Parameters
+    ----------
+    bench : Benchmark
+        The release.
+    metric : str
+        The accuracy that takes the place of the test and validation accuracy, for example ``"pgd_acc"``.
+    valid_split : str or None
+        Split behind the keys ``valid-*`` and `simulate_train_eval`. None means the release's own validation split;
+        where it has none, pass ``"test"`` to say knowingly that search selects on test images.
+    seconds : float or None
+        Fixed cost of one training for `simulate_train_eval`; by default what the table recorded for the cell.
+    seed : int
+        Seed of the generator behind `random`.
+
+    Examples
+    --------
+    >>> api = NATSAdapter(bench, "pgd_acc", valid_split="test", seconds=6600)  # doctest: +SKIP
+    >>> accuracy, latency, time_cost, total = api.simulate_train_eval(1224, "cifar10")  # doctest: +SKIP
+    """
+
+    search_space_name = "topology"
+    is_topology, is_size = True, False
+
+    def __init__(
+        self,
+        bench: Benchmark,
+        metric: str,
+        *,
+        valid_split: str | None = None,
+        seconds: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        for dataset in bench.datasets:
+            bench.query_many([], dataset, metric)  # an unknown metric is an error here, not in the middle of a search
+        self._bench, self._metric, self._seconds = bench, metric, seconds
+        self._valid_split = valid_split
+        self._rng = np.random.default_rng(seed)
+        self._used_time = 0.0
+
+    def __len__(self) -> int:
+        return cells.SIZE
+
+    def __getitem__(self, index: int) -> str:
+        return self.arch(index)
+
+    def __repr__(self) -> str:
+        return f"NATSAdapter({self._bench!r}, {self._metric!r})"
+
+    def arch(self, index: int) -> str:
+        """Return the architecture string of an index."""
+        return str(Cell.from_index(index))
+
+    def query_index_by_arch(self, arch: str | int | Cell) -> int:
+        """Return the index of an architecture string; unlike NATS-Bench, an unknown one is an error, never -1."""
+        return Cell.of(arch).index
+
+    def get_unique_str(self, arch: str | int) -> str:
+        """Return the string of the representative, the same for all cells that are one graph."""
+        return str(Cell.from_index(Cell.of(arch).representative))
+
+    def random(self) -> int:
+        """Return a random index, from the adapter's own generator."""
+        return int(self._rng.integers(cells.SIZE))
+
+    def get_more_info(
+        self, index: int | str, dataset: str, iepoch: int | None = None, hp: str = "12", is_random: bool | int = False
+    ) -> dict[str, Any]:
+        """Return accuracies in percent, as NATS-Bench does.
+
+        Parameters
+        ----------
+        index : int or str
+            Index or architecture string.
+        dataset : str
+            A data set of the release.
+        iepoch : None
+            The table holds the last epoch; an earlier one is an error.
+        hp : str
+            Accepted for compatibility: NATS-Bench's choice between 12 and 200 epochs does not exist here.
+        is_random : bool or int
+            False (the default here, unlike NATS-Bench): the mean over seeds. An integer: that seed. True: a random
+            one of the seeds that were run.
+
+        Returns
+        -------
+        dict
+            ``test-accuracy``, ``valid-accuracy`` where there is a split for it, ``train-all-time`` where the cost is
+            known, and ``comment``.
+        """
+        if iepoch is not None:
+            raise MissingResultError(f"{self._bench.name} holds the last epoch only, not epoch {iepoch}")
+        seed = self._seed(index, dataset, is_random)
+        info: dict[str, Any] = {"test-accuracy": self._percent(index, dataset, "test", seed)}
+        split = self._split(dataset)
+        if split is not None:
+            info["valid-accuracy"] = self._percent(index, dataset, split, seed)
+        with suppress(MissingResultError):
+            info["train-all-time"] = self._cost(index, dataset)
+        info["comment"] = f"{self._metric} of {self._bench.name}; valid is the {split} split"
+        return info
+
+    def simulate_train_eval(
+        self, arch: int | str, dataset: str, iepoch: int | None = None, hp: str = "12", account_time: bool = True
+    ) -> tuple[float, None, float, float]:
+        """Return validation accuracy in percent, latency (not measured: None), cost in seconds, and the sum of costs.
+
+        Raises
+        ------
+        MissingResultError
+            If the release has no validation split and `valid_split` was not given, or if neither the table nor
+            `seconds` says what a training costs.
+        """
+        cost = self._cost(arch, dataset)
+        info = self.get_more_info(arch, dataset, iepoch, hp)
+        if "valid-accuracy" not in info:
+            raise MissingResultError(
+                f"{self._bench.name} has no validation split; to select on test images, pass valid_split='test'"
+            )
+        if account_time:
+            self._used_time += cost
+        return info["valid-accuracy"], None, cost, self._used_time
+
+    @property
+    def used_time(self) -> float:
+        """Seconds charged by `simulate_train_eval` so far."""
+        return self._used_time
+
+    def reset_time(self) -> None:
+        """Set the charged seconds to zero."""
+        self._used_time = 0.0
+
+    def get_cost_info(self, index: int | str, dataset: str, hp: str = "12") -> dict[str, float | None]:
+        """Return ``flops`` and ``params`` in millions, as NATS-Bench does; ``latency`` was not measured: None."""
+        skeleton = self._bench.info.datasets[self._bench.lookup(index, dataset, self._metric).dataset].skeleton
+        cell = Cell.of(index)
+        return {"flops": cell.flops(skeleton) / 1e6, "params": cell.parameters(skeleton) / 1e6, "latency": None}
+
+    def find_best(
+        self,
+        dataset: str,
+        metric_on_set: str = "test",
+        flop_max: float | None = None,
+        param_max: float | None = None,
+        hp: str = "12",
+    ) -> tuple[int, float]:
+        """Return index and accuracy in percent of the best cell within limits in millions of FLOPs and parameters."""
+        if metric_on_set not in ("test", "ori-test", "x-test", "valid", "x-valid"):
+            raise InvalidValueError("metric_on_set", metric_on_set, "test, ori-test, x-test, valid or x-valid")
+        split = self._split(dataset) if "valid" in metric_on_set else "test"
+        if split is None:
+            raise MissingResultError(f"{self._bench.name} has no validation split; pass valid_split='test'")
+        frame = self._bench.frame(dataset, [self._column(split)])
+        allowed = (frame["flops"] <= 1e6 * (flop_max or np.inf)) & (frame["parameters"] <= 1e6 * (param_max or np.inf))
+        values = frame.loc[allowed, ["index", frame.columns[-1]]].dropna()
+        if values.empty:
+            raise MissingResultError("no cell within the limits")
+        best = values.sort_values(frame.columns[-1], ascending=False, kind="stable").iloc[0]
+        return int(best["index"]), 100 * float(best.iloc[1])
+
+    @staticmethod
+    def str2matrix(arch_str: str) -> np.ndarray[Any, Any]:
+        """Return the 4x4 matrix of operation numbers, [target, source]."""
+        return np.asarray(Cell.from_str(arch_str).encode("adjacency"), dtype=float)
+
+    @staticmethod
+    def str2lists(arch_str: str) -> list[tuple[tuple[str, int], ...]]:
+        """Return for every node its (operation, source) pairs."""
+        pairs = list(zip(cells.EDGES, Cell.from_str(arch_str).operations, strict=True))
+        return [tuple((op, edge[0]) for edge, op in pairs if edge[1] == target) for target in (1, 2, 3)]
+
+    def _cost(self, arch: int | str, dataset: str) -> float:
+        """Return the seconds that one training is charged with."""
+        if self._seconds is not None:
+            return self._seconds
+        try:
+            return self._bench.train_seconds(arch, dataset)
+        except MissingResultError as error:
+            raise MissingResultError(f"{error.what}; pass seconds= to charge a fixed cost per training") from None
+
+    def _column(self, split: str) -> str:
+        return self._metric if split == "test" else f"{self._metric}#{split}"
+
+    def _split(self, dataset: str) -> str | None:
+        """Return the split behind the validation keys, None where there is none."""
+        if self._valid_split is not None:
+            return self._valid_split
+        try:
+            self._bench.query_many([], dataset, self._metric, split="validation")
+        except MissingResultError:
+            return None
+        return "validation"
+
+    def _percent(self, index: int | str, dataset: str, split: str, seed: int | None) -> float:
+        return 100 * self._bench.query(index, dataset, self._metric, seed=seed, split=split)
+
+    def _seed(self, index: int | str, dataset: str, is_random: bool | int) -> int | None:
+        if is_random is False:
+            return None
+        if is_random is not True:
+            return int(is_random)
+        ran = list(self._bench.lookup(index, dataset, self._metric).seeds)
+        if not ran:
+            raise MissingResultError(f"{self._bench.name} gives no single seeds to draw from; use is_random=False")
+        return int(self._rng.choice(ran))

@@ -1,0 +1,302 @@
+"""From the name of a release to a verified table on this disk: `load`.
+
+Published files are downloaded once, checked against a SHA-256 that stands here, converted to Parquet and kept under
+``NASBENCH_ROBUST_HOME`` (by default the platform's cache folder). Everything works offline afterwards;
+``NASBENCH_ROBUST_OFFLINE=1`` forbids the network altogether. A download appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import (
+    DownloadError,
+    InvalidValueError,
+    MissingDataError,
+    MissingPackageError,
+    TableError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .benchmark import Benchmark
+
+__all__ = ["RELEASES", "Release", "fetch", "home", "load"]
+
+log = logging.getLogger(__name__)
+
+HOME_VARIABLE = "NASBENCH_ROBUST_HOME"
+OFFLINE_VARIABLE = "NASBENCH_ROBUST_OFFLINE"
+_CONVERSION = 1  # to be raised whenever an importer makes another table of the same file
+_ATTEMPTS = 3
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published file that can be downloaded and converted.
+
+    Attributes
+    ----------
+    name : str
+        What `load` is called with.
+    url, sha256 : str
+        Address of the file, and the hash of its content.
+    importer : str
+        Key of `importers.IMPORTERS`.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    importer: str
+
+    @property
+    def filename(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+
+_PAGE = "https://tt2408.github.io/nasrobbench201hp/files/"
+RELEASES = {
+    release.name: release
+    for release in (
+        Release(
+            "nas-robbench-201",
+            _PAGE + "NAS-RobBench-201_html.json",
+            "b3dc99b96324de07b1dd9f3c39830fe0f82aae7fbd1b20eb0a6885cabd4f2388",
+            "page",
+        ),
+        Release(
+            "standard-training",
+            _PAGE + "standard-training_acc.json",
+            "1c8b7dfe4ed375843db5cdad99aa24df99f5aa377780ccdcb259007ab6317ed2",
+            "standard",
+        ),
+    )
+}
+
+
+def load(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+) -> Benchmark:
+    """Open a release.
+
+    Parameters
+    ----------
+    source : str or path
+        The name of a release (``"nas-robbench-201"``, ``"standard-training"``), a repository of the Hugging Face Hub
+        (``"hub:owner/name"`` or ``"hub:owner/name@revision"``), or a runs table: a Parquet file or a folder that holds
+        ``runs.parquet`` or a folder ``runs`` of shards.
+    path : path, optional
+        With the name of a release: a copy of its published file, used in place of the download and checked just the
+        same. Alone: a runs table, as `source`.
+    url : str, optional
+        With the name of a release: another address of the same file. The hash is checked all the same.
+
+    Returns
+    -------
+    Benchmark
+        The first call downloads and converts a published release (about five seconds for nas-robbench-201); later
+        calls, in this or another process, open the table on the disk in milliseconds.
+
+    Raises
+    ------
+    UnknownNameError
+        If `source` names neither a release nor a file.
+    DownloadError
+        If the download failed or has the wrong hash. Nothing is kept then.
+    MissingDataError
+        If the network is needed and forbidden, or a file is missing.
+    TableError, SourceFormatError
+        If a table or a published file cannot be read.
+    """
+    from .benchmark import Benchmark
+
+    if source is None:
+        if path is None:
+            raise InvalidValueError(
+                "source", None, "the name of a release or the path of a table", repr(next(iter(RELEASES)))
+            )
+        return Benchmark(runs_in(Path(path)))
+    if isinstance(source, str) and source in RELEASES:
+        return Benchmark(fetch(RELEASES[source], path=path, url=url))
+    if path is not None or url is not None:
+        raise UnknownNameError("release", source, tuple(RELEASES))
+    if isinstance(source, str) and source.startswith("hub:"):
+        return Benchmark(_fetch_from_hub(source))
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidValueError("source", source, "the name of a release or the path of a table")
+    if Path(source).exists():
+        return Benchmark(runs_in(Path(source)))
+    if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
+        raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
+    raise UnknownNameError("release", source, tuple(RELEASES))
+
+
+def home() -> Path:
+    """Return the folder of downloads and converted releases; ``NASBENCH_ROBUST_HOME`` names another one."""
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("nasbench-robust"))
+
+
+def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: str | None = None) -> Path:
+    """Return the runs table of a published release on this disk, after downloading and converting it if need be.
+
+    Parameters and errors are those of `load`.
+    """
+    folder = home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}"
+    table = folder / "runs.parquet"
+    if path is not None:
+        _check_copy(Path(path), release)
+    elif _is_readable(table):
+        return table
+    published = Path(path) if path is not None else _download(release, url or release.url)
+    _convert(published, release, folder)
+    return table
+
+
+def _is_readable(table: Path) -> bool:
+    from .tables import Reader
+
+    try:
+        Reader(table).info()
+    except MissingDataError:
+        return False
+    except TableError as error:
+        log.warning("%s; converting the published file again", error)
+        return False
+    return True
+
+
+def _convert(published: Path, release: Release, folder: Path) -> None:
+    from .importers import IMPORTERS
+    from .tables import Reader, cells_table, write_table
+
+    log.info("converting %s", published)
+    importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]
+    runs = importer(published)
+    # The runs come last: their presence says that the folder is complete.
+    write_table(cells_table(Reader(runs).info()), folder / "cells.parquet")
+    write_table(runs, folder / "runs.parquet")
+
+
+def _check_copy(path: Path, release: Release) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
+    if found != release.sha256:
+        raise DownloadError(
+            str(path),
+            f"its SHA-256 is {found}, that of {release.name} is {release.sha256}; "
+            f"for another version of the file use: nasbench-robust import {release.importer} {path} --out FOLDER",
+        )
+
+
+def _offline() -> bool:
+    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
+
+
+def _download(release: Release, url: str) -> Path:
+    """Download into the cache, in a few attempts; a copy that is there with the right hash is not asked for again."""
+    import pooch
+    import requests
+
+    folder = home() / "downloads"
+    target = folder / f"{release.sha256[:8]}-{release.filename}"
+    if _offline() and not target.exists():
+        remedy = f"unset {OFFLINE_VARIABLE}, or pass path= with a copy of {url}"
+        raise MissingDataError(f"{release.name} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
+    pooch.get_logger().setLevel("WARNING")
+    problem = ""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            log.info("downloading %s (attempt %d of %d)", url, attempt, _ATTEMPTS)
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{release.sha256}",
+                fname=target.name,
+                path=folder,
+                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
+            )
+            return target
+        except requests.exceptions.HTTPError as error:
+            status = error.response.status_code
+            problem = f"the server answered {status} {error.response.reason}"
+            if 400 <= status < 500:
+                break
+        except requests.exceptions.RequestException as error:
+            problem = f"the connection failed ({type(error).__name__})"
+        except ValueError:  # pooch: wrong hash, or an address that it cannot read
+            problem = f"its content does not have the SHA-256 {release.sha256}"
+        except OSError as error:
+            problem = f"could not be stored in {folder} ({error.strerror or error})"
+            break
+    raise DownloadError(url, f"{problem}; nothing was kept. A copy from elsewhere can be passed with path=")
+
+
+def runs_in(path: Path) -> Path:
+    """Return the runs table that `path` is or holds."""
+    if not path.is_dir():
+        return path
+    for child in (path / "runs.parquet", path / "runs"):
+        if child.exists():
+            return child
+    return path
+
+
+def _fetch_from_hub(source: str) -> Path:
+    """Download ``runs.parquet`` of a data set repository, or find it in the cache."""
+    matched = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", source)
+    if matched is None:
+        raise InvalidValueError("source", source, "hub:owner/name or hub:owner/name@revision")
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError:
+        raise MissingPackageError("huggingface_hub", "hub") from None
+    repository, revision = matched[1], matched[2]
+
+    def get(local_files_only: bool) -> Path:
+        found = hf_hub_download(
+            repository,
+            "runs.parquet",
+            repo_type="dataset",
+            revision=revision,
+            cache_dir=home() / "hub",
+            local_files_only=local_files_only,
+        )
+        return Path(found)
+
+    pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None
+    if pinned or _offline():  # a commit never changes: no request if it is here; a branch or tag may have moved
+        try:
+            return get(local_files_only=True)
+        except LocalEntryNotFoundError:
+            if _offline():
+                remedy = f"unset {OFFLINE_VARIABLE} and load it once"
+                raise MissingDataError(
+                    f"{source} is not on this machine and {OFFLINE_VARIABLE} is set", remedy
+                ) from None
+    try:
+        return get(local_files_only=False)
+    except Exception as error:  # the hub's client raises many classes: HTTP, connection, missing repository or file
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DownloadError(source, first_line) from None

@@ -1,0 +1,177 @@
+"""From the names in a question to arrays of answers: what a `Benchmark` reads, and when.
+
+A column of the table is read when it is first asked for and kept. Names are resolved here, and here alone, so that
+every door of the query API accepts the same spellings and gives the same errors.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from . import cells
+from .cells import Cell
+from .datasets import canonical_name
+from .errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
+from .metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_name, same_eps
+from .tables import Reader, ReleaseInfo, numpy_column
+from .validation import mean_by_index
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Rows", "Store"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one data set that have a value of one metric, as arrays of one length."""
+
+    index: npt.NDArray[np.int64]
+    seed: npt.NDArray[np.int64]  # -1: not known, or a mean over seeds
+    seeds: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+
+class Store:
+    """A runs table behind resolved names; parameters and errors are those of `Benchmark`."""
+
+    def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
+        self._reader = Reader(source)
+        self.info: ReleaseInfo = self._reader.info()
+        self._arrays: dict[tuple[str, Metric, int | None], npt.NDArray[np.float64]] = {}
+        self._measurements: dict[tuple[str, Metric], Rows] = {}
+        self._identities: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+
+    # ------------------------------------------------------------------ names to columns
+
+    def resolve(
+        self, dataset: object, metric: object, eps: object, seed: object, split: object
+    ) -> tuple[str, Metric, int | None]:
+        """Return the data set, the measured metric and the seed that the arguments of a query name."""
+        name = self.dataset(dataset)
+        found = self.metric(name, metric, eps, split)
+        if seed is not None:
+            if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+                raise InvalidValueError("seed", seed, "a non-negative integer, or None for the mean over seeds")
+            seed = int(seed)
+            ran = np.unique(self.rows(name, found).seed)
+            if seed not in ran:
+                known = [int(s) for s in ran if s >= 0]
+                reason = "" if known else "; this release gives no single seeds for it"
+                what = f"{self.info.name} has no seed {seed} for {found.long_name} on {name}{reason}"
+                raise MissingResultError(what, known, "seeds that were run")
+        return name, found, seed
+
+    def dataset(self, dataset: object) -> str:
+        """Return the canonical name of a data set of this release; None names the only one."""
+        if dataset is None:
+            if len(self.info.datasets) == 1:
+                return next(iter(self.info.datasets))
+            raise InvalidValueError("dataset", None, f"one of {', '.join(self.info.datasets)}")
+        name = canonical_name(dataset)
+        if name not in self.info.datasets:
+            raise MissingResultError(f"{self.info.name} has no data set {name!r}", tuple(self.info.datasets))
+        return name
+
+    def metric(self, dataset: str, metric: object, eps: object = None, split: object = None) -> Metric:
+        """Find the measured metric that a name, long name or column, a budget and a split mean."""
+        if not metric:
+            raise InvalidValueError("metric", metric, f"one of {', '.join(self._long_names(dataset))}")
+        if isinstance(metric, str) and "#" in metric:
+            metric, _, split = metric.partition("#")
+        split = split or "test"
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
+        short, named = parse_name(metric)
+        wanted = named if eps is None else checked_eps(eps)
+        if named is not None and eps is not None and not same_eps(named, wanted):
+            raise InvalidValueError("eps", eps, f"the budget in {metric!r}, or none", format_eps(named))
+        if eps is not None and short in UNATTACKED:
+            raise InvalidValueError("eps", eps, f"None: {short} has no attack")
+        if wanted is None and short not in UNATTACKED:
+            wanted = self.info.datasets[dataset].eps
+        for candidate in self.info.metrics:
+            meant = candidate.name == short and candidate.split == split and same_eps(candidate.eps, wanted)
+            if meant and len(self.rows(dataset, candidate).index):
+                return candidate
+        budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
+        what = f"{self.info.name} has no {short}{budget} on the {split} split of {dataset}"
+        raise MissingResultError(what, self._long_names(dataset), "measured there")
+
+    def measured(self, dataset: str) -> list[Metric]:
+        """Return the metrics that the data set has any result for."""
+        return [metric for metric in self.info.metrics if len(self.rows(dataset, metric).index)]
+
+    def _long_names(self, dataset: str) -> list[str]:
+        return [metric.column for metric in self.measured(dataset)]
+
+    # ------------------------------------------------------------------ columns to arrays
+
+    @property
+    def _place(self) -> str:
+        return str(self._reader.paths[0]) if self._reader.paths else "table"
+
+    def rows(self, dataset: str, metric: Metric) -> Rows:
+        """Return the rows of a data set that have a value of the metric."""
+        if (dataset, metric) not in self._measurements:
+            index, seed, seeds = (self.integers(dataset, name) for name in ("index", "seed", "seeds"))
+            if len(index) and not 0 <= index.min() <= index.max() < cells.SIZE:
+                raise TableError(self._place, "holds cell indices out of range; run validate on it")
+            value = self.floats(dataset, metric.column)
+            given = ~np.isnan(value)
+            rows = Rows(index[given], seed[given], seeds[given], value[given])
+            if _is_ambiguous(rows):
+                raise TableError(self._place, f"several {metric.column} for one cell and seed; run validate on it")
+            self._measurements[dataset, metric] = rows
+        return self._measurements[dataset, metric]
+
+    def counts(self, dataset: str, metric: Metric) -> npt.NDArray[np.float64]:
+        """Return the counts of correct images behind `_rows`, NaN where they are not known."""
+        given = ~np.isnan(self.floats(dataset, metric.column))
+        return self.floats(dataset, metric.count_column)[given]
+
+    def integers(self, dataset: str, name: str) -> npt.NDArray[np.int64]:
+        """Return an integer column of a data set's rows, -1 where it is null."""
+        if (dataset, name) not in self._identities:
+            values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+            self._identities[dataset, name] = np.where(given, values.astype(np.int64), -1)
+        return self._identities[dataset, name]
+
+    def floats(self, dataset: str, name: str) -> npt.NDArray[np.float64]:
+        """Return a column of a data set's rows as floats, NaN where it is null."""
+        values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+        return np.where(given, values, np.nan)
+
+    def array(self, dataset: str, metric: Metric, seed: int | None) -> npt.NDArray[np.float64]:
+        """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""
+        key = dataset, metric, seed
+        if key not in self._arrays:
+            rows = self.rows(dataset, metric)
+            chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
+            of_representative, _ = mean_by_index(rows.index[chosen], rows.value[chosen])
+            answers = of_representative[cells.representatives()]
+            answers.flags.writeable = False
+            self._arrays[key] = answers
+        return self._arrays[key]
+
+    def raise_missing(self, cell: Cell, dataset: str, metric: Metric, seed: int | None) -> NoReturn:
+        """Say that a cell has no result, and which of its seeds were run."""
+        rows = self.rows(dataset, metric)
+        ran = [int(s) for s in np.unique(rows.seed[rows.index == cell.representative]) if s >= 0]
+        which = f"seed {seed} of " if seed is not None else ""
+        what = f"{self.info.name} has no {metric.long_name} on {dataset} for {which}cell {cell.representative}"
+        raise MissingResultError(what, ran, "seeds that were run")
+
+
+def _is_ambiguous(rows: Rows) -> bool:
+    """Return whether a cell has two results for a seed, or a mean beside single seeds."""
+    keys = np.sort(rows.index << 32 | rows.seed + 1)
+    doubled = bool((keys[1:] == keys[:-1]).any())
+    unseeded = np.zeros(cells.SIZE, bool)
+    unseeded[rows.index[rows.seed < 0]] = True
+    return doubled or bool(unseeded[rows.index[rows.seed >= 0]].any())

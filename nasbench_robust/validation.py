@@ -1,0 +1,321 @@
+"""What is wrong with a runs table: `validate` returns findings and never raises on bad data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from . import cells
+from .errors import NasbenchRobustError
+from .metrics import Metric, same_eps
+from .tables import Reader, ReleaseInfo, numpy_column, runs_schema
+
+__all__ = ["Finding", "mean_by_index", "validate"]
+
+# An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
+# published table). Differences up to this are warnings, larger ones errors.
+ORDER_TOLERANCE = 0.003
+# Published means carry float32 rounding; on a grid of 1/(images x seeds) they are this close, in images.
+GRID_TOLERANCE = 0.01
+_ROUNDING = 1e-6
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `validate` noticed, for one data set and metric, with all cells concerned.
+
+    Attributes
+    ----------
+    kind : str
+        ``schema``, ``unreadable``, ``cell``, ``alias``, ``doubled``, ``missing``, ``failure``, ``range``, ``grid``,
+        ``images``, ``order``, ``placeholder`` or ``chance``.
+    severity : str
+        ``"error"``: the table must not be used as it is. ``"warning"``: it may be right, look.
+    message : str
+        One sentence.
+    dataset, metric : str or None
+        Where.
+    indices : tuple of int
+        The cells concerned.
+    """
+
+    kind: str
+    severity: str
+    message: str
+    dataset: str | None = None
+    metric: str | None = None
+    indices: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        place = "/".join(part for part in (self.dataset, self.metric) if part)
+        shown = ", ".join(map(str, self.indices[:5])) + (", ..." if len(self.indices) > 5 else "")
+        listed = f" [{len(self.indices)} cell(s): {shown}]" if self.indices else ""
+        return f"{self.severity}: {self.kind}: {place + ': ' if place else ''}{self.message}{listed}"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one data set as arrays."""
+
+    info: ReleaseInfo
+    dataset: str
+    index: npt.NDArray[np.int64]
+    seed: npt.NDArray[np.int64]  # -1 where null
+    seeds: npt.NDArray[np.int64]
+    test_images: npt.NDArray[np.int64]
+    failed: Mask
+    values: dict[str, Floats]  # by column, NaN where null
+    counts: dict[str, Floats]
+
+    def metrics(self) -> Iterator[tuple[Metric, Floats]]:
+        for metric in self.info.metrics:
+            yield metric, self.values[metric.column]
+
+    def finding(self, kind: str, severity: str, message: str, rows: Mask, metric: str | None = None) -> Finding:
+        indices = tuple(np.unique(self.index[rows]).tolist())
+        return Finding(kind, severity, message, self.dataset, metric, indices)
+
+
+def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
+    """Check a runs table and return what is wrong with it; an empty list means that nothing was found.
+
+    Checked are: schema, cells and aliases, doubled and missing rows, range, the grid k/N of counts over images, the
+    order between attacks (tolerance .003), chance accuracy of disconnected cells, and placeholder values.
+
+    Parameters
+    ----------
+    source : path or pyarrow.Table
+        A runs table, a folder of its shards, or a table in memory. Whatever is wrong with it becomes a finding.
+    """
+    try:
+        reader = Reader(source)
+        info = reader.info()
+        table = reader.read()
+    except NasbenchRobustError as error:
+        return [Finding("unreadable", "error", str(error))]
+    findings = list(_check_schema(table, info))
+    if findings:
+        return findings
+    for name in info.datasets:
+        rows = _rows_of(table, info, name)
+        for check in _CHECKS:
+            findings.extend(check(rows))
+    return findings
+
+
+def mean_by_index(index: npt.NDArray[Any], value: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return for each of the 15,625 cells the mean of its values (NaN without any) and how many there are."""
+    number = np.bincount(index, minlength=cells.SIZE)
+    total = np.bincount(index, weights=value, minlength=cells.SIZE)
+    return np.divide(total, number, out=np.full(cells.SIZE, np.nan), where=number > 0), number
+
+
+def _check_schema(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
+    for field in runs_schema(info):
+        position = table.schema.get_field_index(field.name)
+        if position < 0:
+            yield Finding("schema", "error", f"no column {field.name!r}")
+            continue
+        type_ = table.schema.field(position).type
+        if pa.types.is_dictionary(type_):
+            type_ = type_.value_type
+        if type_ != field.type:
+            yield Finding("schema", "error", f"column {field.name!r} is {type_}, expected {field.type}")
+        elif not field.nullable and table.column(position).null_count:
+            yield Finding("schema", "error", f"column {field.name!r} has nulls")
+    if table.schema.get_field_index("dataset") >= 0:
+        strangers = set(table.column("dataset").to_pylist()) - set(info.datasets)
+        if strangers:
+            yield Finding(
+                "schema", "error", f"data sets that the release does not describe: {sorted(map(str, strangers))}"
+            )
+    if table.schema.get_field_index("index") >= 0 and pa.types.is_integer(table.schema.field("index").type):
+        index, valid = numpy_column(table.column("index"))
+        outside = np.unique(index[valid & ((index < 0) | (index >= cells.SIZE))])
+        if len(outside):
+            yield Finding("cell", "error", f"an index outside 0..{cells.SIZE - 1}", indices=tuple(outside.tolist()))
+
+
+def _rows_of(table: pa.Table, info: ReleaseInfo, dataset: str) -> _Rows:
+    keep = pa.array([name == dataset for name in table.column("dataset").to_pylist()], pa.bool_())
+    part = table.filter(keep)
+
+    def integers(name: str) -> npt.NDArray[np.int64]:
+        values, valid = numpy_column(part.column(name))
+        return np.where(valid, values.astype(np.int64), -1)
+
+    def floats(name: str) -> Floats:
+        values, valid = numpy_column(part.column(name))
+        return np.where(valid, values.astype(np.float64), np.nan)
+
+    return _Rows(
+        info=info,
+        dataset=dataset,
+        index=integers("index"),
+        seed=integers("seed"),
+        seeds=integers("seeds"),
+        test_images=integers("test_images"),
+        failed=np.array([reason is not None for reason in part.column("failure").to_pylist()], bool),
+        values={metric.column: floats(metric.column) for metric in info.metrics},
+        counts={metric.column: floats(metric.count_column) for metric in info.metrics},
+    )
+
+
+def _check_aliases(rows: _Rows) -> Iterator[Finding]:
+    wrong = cells.representatives()[rows.index] != rows.index
+    if wrong.any():
+        yield rows.finding("alias", "error", "results under an index that is not its class's representative", wrong)
+
+
+def _check_doubled(rows: _Rows) -> Iterator[Finding]:
+    for metric, value in rows.metrics():
+        given = np.flatnonzero(~np.isnan(value) | rows.failed)
+        keys = rows.index[given] * (1 << 32) + rows.seed[given]
+        _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
+        doubled = np.zeros(len(rows.index), bool)
+        doubled[given] = count[inverse] > 1
+        if doubled.any():
+            yield rows.finding("doubled", "error", "several results for one cell and seed", doubled, metric.column)
+
+
+def _check_missing(rows: _Rows) -> Iterator[Finding]:
+    expected = np.unique(cells.representatives())
+    absent = np.setdiff1d(expected, rows.index)
+    if len(absent):
+        message = f"{len(absent)} of {len(expected)} representatives have no row"
+        yield Finding("missing", "warning", message, rows.dataset, None, tuple(absent.tolist()))
+    for metric, value in rows.metrics():
+        given = ~np.isnan(value)
+        if not given.any():
+            continue  # not measured on this data set at all
+        lacking = np.setdiff1d(rows.index[~rows.failed], rows.index[given])
+        if len(lacking):
+            indices = tuple(lacking.tolist())
+            yield Finding("missing", "warning", "cells without this metric", rows.dataset, metric.column, indices)
+
+
+def _check_failures(rows: _Rows) -> Iterator[Finding]:
+    for metric, value in rows.metrics():
+        wrong = rows.failed & ~np.isnan(value)
+        if wrong.any():
+            yield rows.finding("failure", "error", "a failed run carries a number", wrong, metric.column)
+    if rows.failed.any():
+        yield rows.finding("failure", "warning", "failed runs", rows.failed)
+
+
+def _check_images(rows: _Rows) -> Iterator[Finding]:
+    expected = rows.info.datasets[rows.dataset].images.get("test", -1)
+    wrong = rows.test_images != expected
+    if wrong.any():
+        yield rows.finding("images", "error", f"test_images differs from the release's {expected}", wrong)
+    wrong = rows.seeds < 1
+    if wrong.any():
+        yield rows.finding("images", "error", "seeds is less than 1", wrong)
+    wrong = (rows.seed >= 0) & (rows.seeds != 1)
+    if wrong.any():
+        yield rows.finding("images", "error", "a row of one seed says that it stands for several", wrong)
+
+
+def _check_range(rows: _Rows) -> Iterator[Finding]:
+    for metric, value in rows.metrics():
+        with np.errstate(invalid="ignore"):
+            wrong = np.isinf(value) | (value < 0) | (value > 1)
+        if wrong.any():
+            worst = value[wrong][np.argmax(np.abs(value[wrong] - 0.5))]
+            message = f"an accuracy outside [0, 1], for example {worst}"
+            yield rows.finding("range", "error", message, wrong, metric.column)
+
+
+def _check_grid(rows: _Rows) -> Iterator[Finding]:
+    for metric, value in rows.metrics():
+        trials = rows.info.datasets[rows.dataset].images.get(metric.split, 0) * rows.seeds
+        correct = rows.counts[metric.column]
+        with np.errstate(invalid="ignore", over="ignore"):
+            wrong = np.abs(value * trials - correct) > GRID_TOLERANCE
+        if wrong.any():
+            message = "the accuracy is not the count of correct images over images x seeds"
+            yield rows.finding("grid", "error", message, wrong, metric.column)
+        orphan = np.isnan(value) & ~np.isnan(correct)
+        if orphan.any():
+            yield rows.finding("grid", "error", "a count without an accuracy", orphan, metric.column)
+        uncounted = ~np.isnan(value) & np.isnan(correct)
+        if uncounted.any() and not uncounted[~np.isnan(value)].all():
+            message = "no count: the accuracy is not on the grid k / (images x seeds)"
+            yield rows.finding("grid", "error", message, uncounted, metric.column)
+
+
+def _ordered_pairs(metrics: tuple[Metric, ...]) -> Iterator[tuple[Metric, Metric]]:
+    """Yield pairs whose first accuracy must be at least the second's."""
+    strength = {"clean_acc": 0, "fgsm_acc": 1, "pgd_acc": 2, "apgd_ce_acc": 2, "autoattack_acc": 3}
+    for one in metrics:
+        for other in metrics:
+            if one.split != other.split or one.name not in strength or other.name not in strength:
+                continue
+            unattacked = one.name == "clean_acc" and other.name != "clean_acc"
+            smaller = one.name == other.name and (one.eps or 0) < (other.eps or 0)
+            weaker = same_eps(one.eps, other.eps) and strength[one.name] < strength[other.name]
+            if unattacked or smaller or weaker:
+                yield one, other
+
+
+def _check_order(rows: _Rows) -> Iterator[Finding]:
+    means = {}
+    for metric, value in rows.metrics():
+        given = np.isfinite(value)
+        means[metric] = mean_by_index(rows.index[given], value[given])[0]
+    for upper, lower in _ordered_pairs(rows.info.metrics):
+        excess = means[lower] - means[upper]
+        pair = f"{lower.column} > {upper.column}"
+        half = means[lower] == 0.5
+        # Where a source does not give the settings of its attacks, the order between them is not certain.
+        certain = all(metric.attack is None or metric.attack.steps for metric in (upper, lower))
+        for kind, severity, wrong in (
+            ("placeholder", "error", half & (excess > ORDER_TOLERANCE)),
+            ("order", "error" if certain else "warning", ~half & (excess > ORDER_TOLERANCE)),
+            ("order", "warning", (excess > _ROUNDING) & (excess <= ORDER_TOLERANCE)),
+        ):
+            if wrong.any():
+                what = "exactly 0.5, above a weaker attack: a placeholder" if kind == "placeholder" else pair
+                message = f"{what}, by up to {excess[wrong].max():.4f}"
+                indices = tuple(np.flatnonzero(wrong).tolist())
+                yield Finding(kind, severity, message, rows.dataset, lower.column, indices)
+
+
+def _check_chance(rows: _Rows) -> Iterator[Finding]:
+    facts = rows.info.datasets[rows.dataset]
+    chance = 1 / facts.skeleton.classes
+    for metric, value in rows.metrics():
+        if metric.attack is not None or metric.name != "clean_acc":
+            continue
+        # A network that ignores its input answers with one class. Test splits are nearly balanced, not exactly.
+        far = ~cells.connected()[rows.index] & (np.abs(value - chance) > 0.25 * chance)
+        if far.any():
+            message = f"a disconnected cell is not at chance, {chance:.4f}"
+            yield rows.finding("chance", "error", message, far, metric.column)
+        at = cells.connected()[rows.index] & (np.abs(value - chance) < _ROUNDING)
+        if at.any():
+            yield rows.finding(
+                "chance", "warning", f"a connected cell at exact chance, {chance:.4f}", at, metric.column
+            )
+
+
+_CHECKS: tuple[Callable[[_Rows], Iterator[Finding]], ...] = (
+    _check_aliases,
+    _check_doubled,
+    _check_missing,
+    _check_failures,
+    _check_images,
+    _check_range,
+    _check_grid,
+    _check_order,
+    _check_chance,
+)

@@ -1,0 +1,114 @@
+"""Fixtures: the published files where they are at hand, and a made-up release of all 6,466 classes everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench_robust import cells
+from nasbench_robust.benchmark import Benchmark
+from nasbench_robust.importers import import_page_file
+from nasbench_robust.tables import write_table
+
+DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
+PAGE_FIELDS = tuple(
+    f"{dataset}#{metric}"
+    for dataset in ("cifar10", "cifar100", "imagenet")
+    for metric in ("val_acc", "val_fgsm_3_acc", "val_pgd_3_acc", "val_fgsm_8_acc", "val_pgd_8_acc", "autoattack")
+)
+
+
+def data_file(name: str) -> Path:
+    """Return a file of the data folder, or skip the test and say why."""
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        pytest.skip(f"{DATA_VARIABLE} does not name a folder with the published files")
+    path = Path(folder) / name
+    if not path.exists():
+        pytest.skip(f"no {name} in the folder that {DATA_VARIABLE} names")
+    return path
+
+
+def read_page(path: Path) -> dict:
+    """Parse a published page file without any of the package's code."""
+    text = path.read_text()
+    return json.loads(text[text.index("=") + 1 :])
+
+
+@pytest.fixture(scope="session")
+def published_file() -> Path:
+    return data_file("nas-robbench-201/NAS-RobBench-201_html.json")
+
+
+@pytest.fixture(scope="session")
+def standard_file() -> Path:
+    return data_file("nas-robbench-201/standard-training_acc.json")
+
+
+@pytest.fixture(scope="session")
+def operations_file() -> Path:
+    return data_file("nas-robbench-201/ops.json")
+
+
+@pytest.fixture(scope="session")
+def published_table(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published table, converted."""
+    path = tmp_path_factory.mktemp("published") / "runs.parquet"
+    write_table(import_page_file(published_file), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def published(published_table: Path) -> Benchmark:
+    return Benchmark(published_table)
+
+
+def made_up_page() -> dict:
+    """Return the content of a page file of all cells, with invented but orderly values on the published grid."""
+    rng = np.random.default_rng(0)
+    content: dict = {"": list(PAGE_FIELDS)}
+    representatives = cells.representatives().tolist()
+    chances = [(0.1, 10_000), (0.01, 10_000), (1 / 120, 6_000)]
+    for index, representative in enumerate(representatives):
+        if representative != index:
+            content[str(index)] = str(representative)
+            continue
+        values = []
+        for chance, images in chances:
+            clean = chance if not cells.connected()[index] else rng.uniform(2 * chance, 0.9)
+            for factor, seeds in ((1.0, 3), (0.9, 3), (0.89, 3), (0.7, 3), (0.6, 3), (0.5, 1)):
+                value = clean if not cells.connected()[index] else clean * factor
+                values.append(round(value * images * seeds) / (images * seeds))
+        content[str(index)] = values
+    return content
+
+
+def write_page(content: dict, path: Path) -> Path:
+    path.write_text("acc=" + json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope="session")
+def made_up_content() -> dict:
+    return made_up_page()
+
+
+@pytest.fixture(scope="session")
+def made_up_file(made_up_content: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(made_up_content, tmp_path_factory.mktemp("page") / "page.json")
+
+
+@pytest.fixture(scope="session")
+def made_up_table(made_up_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made-up") / "runs.parquet"
+    write_table(import_page_file(made_up_file), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bench(made_up_table: Path) -> Benchmark:
+    return Benchmark(made_up_table)
