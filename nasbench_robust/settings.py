@@ -71,13 +71,14 @@ class TrainingSettings:
         return (Metric("clean_acc"), *(Metric.of(attack) for attack in self.evaluation))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries of plain values, as they are hashed and stored."""
-        return asdict(self)
+        """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
+        return plain
 
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        text = json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
+        text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

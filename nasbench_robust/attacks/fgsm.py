@@ -1,0 +1,43 @@
+"""Fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015), L-infinity, untargeted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from ..metrics import Attack
+
+__all__ = ["fgsm", "input_gradient"]
+
+
+def fgsm(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attack: Attack) -> torch.Tensor:
+    """Step by eps along the sign of the gradient of the cross entropy, and stay in [0, 1].
+
+    Parameters
+    ----------
+    network : Module
+        In eval mode.
+    images : Tensor, shape (n, channels, size, size)
+        Pixels in [0, 1].
+    labels : Tensor of int64, shape (n,)
+    attack : Attack
+        Its `eps` is used.
+
+    Returns
+    -------
+    Tensor of the shape of `images`
+        Within eps of them in every pixel.
+    """
+    gradient = input_gradient(network, images, labels)
+    return (images + attack.eps * gradient.sign()).clamp(0, 1)
+
+
+def input_gradient(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of the summed cross entropy with respect to the images, not to the weights."""
+    images = images.detach().requires_grad_()
+    loss = F.cross_entropy(network(images), labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, images)
+    return gradient

@@ -1,0 +1,144 @@
+"""From a cell to rows on the disk and back through the query API."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nasbench_robust as nbr
+from nasbench_robust import metrics
+from nasbench_robust.cells import Cell
+from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.images import Images, load_images
+from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
+from nasbench_robust.settings import settings_for
+from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, read_table, runs_schema
+
+QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1))
+CELL = Cell.from_index(9930)
+PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
+TIMES = {"train_seconds", "eval_seconds", "date", "revision"}
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return load_images("digits")
+
+
+@pytest.fixture(scope="module")
+def run(images: Images) -> Run:
+    return run_cell(CELL, QUICK, images, seed=2)
+
+
+def test_rows_go_to_the_disk_and_come_back(run: Run, tmp_path: Path) -> None:
+    write_run(run, QUICK, tmp_path)
+    bench = nbr.load(tmp_path)
+    result = bench.lookup(CELL, metric="pgd_acc", seed=2)
+    assert result.value == run.row["pgd_acc@0.1"] == bench.query(str(CELL), "digits", "pgd_acc@0.1")
+    assert result.correct == run.row["pgd_correct@0.1"] == round(result.value * 517)
+    assert result.seeds == {2: result.value}
+    assert bench.train_seconds(CELL) == run.row["train_seconds"]
+    assert bench.info.settings == {QUICK.hash: QUICK.to_dict()}
+    assert [finding for finding in nbr.validate(tmp_path / "runs") if finding.severity == "error"] == []
+    stored = read_table(tmp_path / "runs").schema
+    assert stored.names == runs_schema(release_info(QUICK)).names
+
+
+def test_curve_and_outcomes_agree_with_the_row(run: Run, tmp_path: Path) -> None:
+    write_run(run, QUICK, tmp_path)
+    curve = read_table(tmp_path / "curves")
+    assert curve.schema.names == CURVES_SCHEMA.names
+    assert curve.column("epoch").to_pylist() == [1]
+    assert curve.column("clean_acc").to_pylist() == [run.row["clean_acc"]]
+    outcomes = read_table(tmp_path / "outcomes").to_pylist()
+    assert list(outcomes[0]) == OUTCOMES_SCHEMA.names
+    for outcome in outcomes:
+        bits = np.unpackbits(np.frombuffer(outcome["correct"], np.uint8), bitorder="little", count=outcome["images"])
+        assert bits.sum() == run.row[outcome["metric"].replace("_acc", "_correct")]
+    assert [outcome["metric"] for outcome in outcomes] == [metric.column for metric in QUICK.metrics]
+
+
+def test_same_seed_gives_the_same_row(run: Run, images: Images) -> None:
+    again = run_cell(CELL, QUICK, images, seed=2)
+    assert {k: v for k, v in again.row.items() if k not in TIMES} == {
+        k: v for k, v in run.row.items() if k not in TIMES
+    }
+    assert again.curve == run.curve
+    assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
+
+
+def test_a_class_is_trained_as_its_representative(images: Images) -> None:
+    run = run_cell(Cell.from_index(25), QUICK, images, seed=0)
+    assert run.row["index"] == Cell.from_index(25).representative == 3
+
+
+def test_divergence_becomes_a_failed_row_without_numbers(images: Images, tmp_path: Path) -> None:
+    broken = replace(images, train_images=images.train_images * torch.nan)
+    run = run_cell(CELL, QUICK, broken, seed=0)
+    write_run(run, QUICK, tmp_path)
+    row = read_table(tmp_path / "runs").to_pylist()[0]
+    assert row["failure"] == "the training loss is not finite in epoch 1"
+    assert row["clean_acc"] is None
+    assert not (tmp_path / "curves").exists()
+    with pytest.raises(nbr.errors.MissingResultError):
+        nbr.load(tmp_path).query(CELL, metric="clean_acc")
+
+
+def test_folder_belongs_to_one_set_of_settings(run: Run, tmp_path: Path) -> None:
+    assert not is_done(tmp_path, QUICK, CELL, 2)
+    write_run(run, QUICK, tmp_path)
+    assert is_done(tmp_path, QUICK, CELL, 2)
+    assert not is_done(tmp_path, QUICK, CELL, 3)
+    with pytest.raises(InvalidValueError, match="a new folder, or one of runs with settings"):
+        is_done(tmp_path, replace(QUICK, epochs=3), CELL, 2)
+
+
+def test_seeds_of_a_folder_are_averaged(run: Run, images: Images, tmp_path: Path) -> None:
+    other = run_cell(CELL, QUICK, images, seed=5)
+    for each in (run, other):
+        write_run(each, QUICK, tmp_path)
+    result = nbr.load(tmp_path).lookup(CELL, metric="clean_acc")
+    values = [run.row["clean_acc"], other.row["clean_acc"]]
+    assert result.value == pytest.approx(np.mean(values))
+    assert result.std == pytest.approx(np.std(values, ddof=1))
+    assert result.seeds == {2: values[0], 5: values[1]}
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
+    first = call("--index", "1234", "--dataset", "digits", "--out", str(tmp_path))
+    assert first.returncode == 0, first.stderr
+    assert "cell 1234 is the same graph as cell 172" in first.stderr
+    bench = nbr.load(tmp_path)
+    assert 0.07 < bench.query(1234, "digits", "clean_acc") < 0.13  # disconnected: chance
+    assert len(read_table(tmp_path / "curves")) == 20
+    again = call("--index", "1234", "--dataset", "digits", "--out", str(tmp_path))
+    assert again.returncode == 0
+    assert "already in" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--index", "15625"], "a cell index lies in 0..15624; the nearest is 15624"),
+        (["--index", "1", "--dataset", "digit"], "did you mean 'digits'?"),
+        (["--index", "1", "--device", "cuda"], "device is 'cuda'"),
+        (["--index", "1", "--seeds", "-1"], "a seed lies in 0..2147483647"),
+    ],
+)
+def test_program_refuses_bad_input_in_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
+    if message.startswith("device") and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    done = call(*arguments, "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,143 @@
+"""Training and evaluation follow the protocol, reproduce themselves, and learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nasbench_robust import metrics
+from nasbench_robust.cells import Cell
+from nasbench_robust.evaluation import evaluate
+from nasbench_robust.images import Images, load_images
+from nasbench_robust.metrics import Metric
+from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.training import STREAMS, TrainingDivergedError, make_generator, train
+
+QUICK = replace(settings_for("digits"), epochs=2, attack=metrics.pgd(0.1, steps=2))
+CELL = Cell.from_index(9930)
+
+
+@pytest.fixture(scope="module")
+def few() -> Images:
+    """The first 320 training and 100 test images: 5 steps an epoch."""
+    images = load_images("digits")
+    return replace(
+        images,
+        train_images=images.train_images[:320],
+        train_labels=images.train_labels[:320],
+        test_images=images.test_images[:100],
+        test_labels=images.test_labels[:100],
+    )
+
+
+def test_defaults_are_the_published_protocol() -> None:
+    settings = TrainingSettings()
+    assert (settings.epochs, settings.batch_size, settings.max_lr, settings.weight_decay) == (50, 256, 0.1, 5e-4)
+    assert (settings.attack.eps, settings.attack.steps, settings.attack.step_size) == (8 / 255, 7, 2 / 255)
+    assert (settings.crop_padding, settings.flip) == (4, True)
+    assert settings_for("ImageNet16-120").crop_padding == 2
+    assert settings.evaluation[-1].step_size == pytest.approx(2.5 * 8 / 255 / 20)
+
+
+def test_schedule_cycles_rate_and_momentum(few: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Watched(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            group = self.param_groups[0]
+            seen.append((group["lr"], group["momentum"], group["nesterov"], group["weight_decay"]))
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "SGD", Watched)
+    _, curve = train(CELL, replace(QUICK, epochs=10), few, seed=0)
+    rates, momenta = [row[0] for row in seen], [row[1] for row in seen]
+    assert len(seen) == 50
+    assert rates[0] == pytest.approx(0.004)
+    assert max(rates) == pytest.approx(0.1, rel=0.01)
+    assert rates[-1] == pytest.approx(4e-7)
+    assert momenta[0] == pytest.approx(0.95)
+    assert min(momenta) == pytest.approx(0.85, rel=0.01)
+    assert momenta[-1] == pytest.approx(0.95)
+    assert not any(row[2] for row in seen)
+    assert {row[3] for row in seen} == {5e-4}
+    assert [epoch.learning_rate for epoch in curve] == rates[4::5]
+
+
+def test_attack_sees_eval_mode_and_update_sees_train_mode(few: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nasbench_robust.training as training
+
+    modes = []
+
+    def watched(network: torch.nn.Module, *rest: object) -> torch.Tensor:
+        modes.append(network.training)
+        return original(network, *rest)
+
+    original = training.pgd
+    monkeypatch.setattr(training, "pgd", watched)
+    network, _ = train(CELL, QUICK, few, seed=0)
+    assert modes == [False] * 10
+    assert int(network.state_dict()["stem.1.num_batches_tracked"]) == 10  # BN saw each batch once, adversarial only
+    assert not network.training
+
+
+def test_equal_seeds_give_equal_weights(few: Images) -> None:
+    torch.manual_seed(1)
+    one, curve = train(CELL, QUICK, few, seed=3)
+    torch.manual_seed(2)
+    two, again = train(CELL, QUICK, few, seed=3)
+    other, _ = train(CELL, QUICK, few, seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert curve == again
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_training_learns_to_resist_the_attack() -> None:
+    images = load_images("digits")
+    settings = replace(settings_for("digits"), epochs=8)
+    network, curve = train(CELL, settings, images, seed=0)
+    assert curve[-1].train_loss < 0.7 * curve[0].train_loss
+    assert curve[-1].clean_acc > 0.8
+    assert curve[-1].pgd_acc > 0.5
+    measured = evaluate(network, images.test_images, images.test_labels, [Metric("clean_acc")], torch.Generator())
+    assert curve[-1].clean_acc == pytest.approx(measured[Metric("clean_acc")].double().mean().item())
+
+
+def test_last_short_batch_is_kept(few: Images) -> None:
+    network, _ = train(CELL, replace(QUICK, epochs=1, batch_size=300), few, seed=0)
+    assert int(network.state_dict()["stem.1.num_batches_tracked"]) == 2
+
+
+def test_divergence_is_an_error_and_no_number(few: Images) -> None:
+    broken = replace(few, train_images=few.train_images.clone())
+    broken.train_images[7] = torch.nan
+    with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
+        train(CELL, QUICK, broken, seed=0)
+
+
+def test_progress_is_told_every_epoch(few: Images) -> None:
+    told = []
+    _, curve = train(CELL, QUICK, few, seed=0, progress=told.append)
+    assert told == curve
+    assert [epoch.epoch for epoch in told] == [1, 2]
+
+
+def test_streams_of_seeds_and_purposes_differ() -> None:
+    first = {torch.rand(1, generator=make_generator(seed, s)).item() for seed in range(20) for s in STREAMS}
+    assert len(first) == 20 * len(STREAMS)
+
+
+def test_evaluation_counts_per_image_and_keeps_the_mode(few: Images) -> None:
+    network, _ = train(CELL, QUICK, few, seed=0)
+    network.train()
+    wanted = [Metric("clean_acc"), Metric.of(metrics.fgsm(0.05)), Metric.of(metrics.pgd(0.1))]
+    whole = evaluate(network, few.test_images, few.test_labels, wanted, torch.Generator().manual_seed(0))
+    parts = evaluate(network, few.test_images, few.test_labels, wanted, torch.Generator().manual_seed(0), batch_size=7)
+    assert network.training
+    network.eval()
+    clean = network(few.test_images).argmax(1) == few.test_labels
+    assert torch.equal(whole[wanted[0]], clean)
+    assert torch.equal(whole[wanted[0]], parts[wanted[0]])
+    assert torch.equal(whole[wanted[1]], parts[wanted[1]])
+    assert whole[wanted[2]].sum() <= whole[wanted[0]].sum()
