@@ -7,6 +7,7 @@ added where the value lies on the grid k / (images x seeds).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -129,7 +130,7 @@ def import_page_file(path: str | os.PathLike[str]) -> pa.Table:
                 _row(_PUBLISHED, dataset, index, None, 3, means),
                 _row(_PUBLISHED, dataset, index, None, 1, single),
             ]
-    return runs_table(_PUBLISHED, rows)
+    return runs_table(_from_file(_PUBLISHED, path), rows)
 
 
 def import_standard_file(path: str | os.PathLike[str]) -> pa.Table:
@@ -145,7 +146,7 @@ def import_standard_file(path: str | os.PathLike[str]) -> pa.Table:
         for index, values in lists.items()
         for dataset, measured in _by_dataset(fields, values).items()
     ]
-    return runs_table(_STANDARD, rows)
+    return runs_table(_from_file(_STANDARD, path), rows)
 
 
 def import_seed_file(path: str | os.PathLike[str]) -> pa.Table:
@@ -180,7 +181,8 @@ def import_seed_file(path: str | os.PathLike[str]) -> pa.Table:
     if not present:
         raise SourceFormatError(path, "", "holds no results")
     datasets = {name: facts for name, facts in _PUBLISHED.datasets.items() if name in present}
-    return runs_table(replace(_PUBLISHED, version="1-seeds", datasets=datasets), rows)
+    info = replace(_PUBLISHED, version="1-seeds", datasets=datasets)
+    return runs_table(_from_file(info, path), rows)
 
 
 IMPORTERS: dict[str, Callable[[str | os.PathLike[str]], pa.Table]] = {
@@ -188,6 +190,12 @@ IMPORTERS: dict[str, Callable[[str | os.PathLike[str]], pa.Table]] = {
     "seeds": import_seed_file,
     "standard": import_standard_file,
 }
+
+
+def _from_file(info: ReleaseInfo, path: str | os.PathLike[str]) -> ReleaseInfo:
+    """Name the file and its hash as the source."""
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return replace(info, source=f"{info.source} ({Path(path).name}, SHA-256 {digest})")
 
 
 def _seed_values(

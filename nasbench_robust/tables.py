@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,6 @@ from . import cells
 from .errors import MissingDataError, TableError
 from .metrics import Metric, metric_from_dict
 from .skeletons import Skeleton
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = [
     "CURVES_SCHEMA",
@@ -101,7 +98,7 @@ class ReleaseInfo:
         return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
+    def from_json(cls, text: str | bytes) -> ReleaseInfo:
         """Rebuild a description; raises `ValueError`, `KeyError` or `TypeError` where it is not one."""
         facts = json.loads(text)
         if facts.pop("format") != FORMAT:
