@@ -32,7 +32,12 @@ _HOME_OF = {
 __all__ = ["Benchmark", "Cell", "NATSAdapter", "Result", "__version__", "load", "validate"]
 
 
+_MODULES = ("cells", "errors", "metrics", "settings", "skeletons")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name in _HOME_OF:
         value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
         globals()[name] = value
@@ -41,4 +46,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

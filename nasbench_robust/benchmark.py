@@ -102,6 +102,7 @@ class Benchmark:
         self.info: ReleaseInfo = self._store.info
         # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
         self._answers: dict[tuple[Any, ...], list[float]] = {}
+        self._index_of_string = cells.index_of_string()
 
     # ------------------------------------------------------------------ single answers
 
@@ -149,8 +150,8 @@ class Benchmark:
             answers = self._answers[dataset, metric, eps, seed, split]
         except (KeyError, TypeError):
             answers = self._prepare(dataset, metric, eps, seed, split)
-        cell = Cell._from_string.get(arch) if type(arch) is str else None
-        value = answers[(cell or Cell.of(arch))._index]
+        index = self._index_of_string.get(arch) if type(arch) is str else None
+        value = answers[Cell.of(arch).index if index is None else index]
         if value != value:  # NaN marks a cell without a result
             self._store.raise_missing(Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
         return value
@@ -456,10 +457,10 @@ def _indices(archs: Any) -> npt.NDArray[np.int64]:
             Cell.from_index(archs[outside.argmax()])  # raises, naming the index
         return archs.astype(np.int64)
     archs = list(archs)
-    try:  # strings that were seen before, the common case by far
-        known = [cell._index for cell in map(Cell._from_string.__getitem__, archs)]
+    try:  # strings, the common case by far
+        known = list(map(cells.index_of_string().__getitem__, archs))
     except (KeyError, TypeError):
-        known = [Cell.of(arch)._index for arch in archs]
+        known = [Cell.of(arch).index for arch in archs]
     return np.array(known, dtype=np.int64)
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import index as as_integer
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,6 @@ class Cell:
     __slots__ = ("_codes", "_index")
     _codes: tuple[int, ...]
     _index: int
-    _from_string: ClassVar[dict[str, Cell]] = {}  # grows to 15,625 entries at most: only valid strings are kept
 
     def __init__(self, operations: Sequence[str]) -> None:
         self._fill(encodings.codes_from_operations(operations))
@@ -76,12 +75,10 @@ class Cell:
         InvalidCellError
             If the string is malformed; the message says at which edge.
         """
-        if isinstance(text, str):
-            known = cls._from_string.get(text)
-            if known is not None:
-                return known
-        cell = cls._from_codes(encodings.codes_from_string(text))
-        return cls._from_string.setdefault(str(cell), cell)
+        index = index_of_string().get(text) if isinstance(text, str) else None
+        if index is not None:
+            return cls.from_index(index)
+        return cls._from_codes(encodings.codes_from_string(text))
 
     @classmethod
     def from_index(cls, index: int) -> Cell:
@@ -254,6 +251,12 @@ def _index_of_number() -> list[int]:
     for index, number in enumerate(_number_of_index()):
         indices[number] = index
     return indices
+
+
+@lru_cache(maxsize=1)
+def index_of_string() -> dict[str, int]:
+    """Return the index of every NAS-Bench-201 string; to be read only."""
+    return dict(zip(encodings.all_strings(), _index_of_number(), strict=True))
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 
     export = _add(commands, "export", _export, "write a release as csv, parquet or json, one row per cell")
     _add_release(export)
-    export.add_argument("--dataset", help="only this data set")
-    export.add_argument("--metrics", help="only these metrics, separated by commas")
+    export.add_argument("-d", "--dataset", help="only this data set")
+    export.add_argument("-m", "--metrics", help="only these metrics, separated by commas")
     export.add_argument("--cells", default="representatives", help="representatives (default), connected or all")
     export.add_argument(
         "--format", choices=("csv", "parquet", "json"), help="default: by the ending of --out, else csv"

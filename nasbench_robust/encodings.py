@@ -8,6 +8,7 @@ the encoding is always named.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,15 @@ def _edge_code(edge: int, operation: object, given: object) -> int:
 def string_from_codes(codes: Codes) -> str:
     """Write codes as a NAS-Bench-201 string."""
     return _TEMPLATE.format(*(OPERATIONS[code] for code in codes))
+
+
+def all_strings() -> list[str]:
+    """Return the strings of all cells in nested-product order: the last edge varies fastest."""
+    nodes = [
+        [node.format(*operations) for operations in product(OPERATIONS, repeat=target)]
+        for target, node in enumerate(_TEMPLATE.split("+"), start=1)
+    ]
+    return ["+".join(parts) for parts in product(*nodes)]
 
 
 def codes_from_string(text: object) -> Codes:

@@ -243,7 +243,9 @@ def _flush_folder(folder: Path) -> None:
 
 
 class Reader:
-    """Columns of one table kept in a file, in a folder of shards or in memory; nothing is read before it is asked for.
+    """Columns of one table kept in a file, in a folder of shards or in memory.
+
+    Of a single file only the asked columns are read, when they are asked for; shards are read at once.
 
     Parameters
     ----------
@@ -259,18 +261,18 @@ class Reader:
     """
 
     def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
+        self._table: Any = None  # either a table or a file is there
+        self._file: Any = None
         if isinstance(source, pa.Table):
             self.paths: list[Path] = []
-            self._table: pa.Table | None = source
-            self.schema = source.schema
-            return
-        self._table = None
-        self.paths = _shards(Path(source))
-        self._files = [_open(path) for path in self.paths]
-        self.schema = self._files[0].schema_arrow
-        for path, file in zip(self.paths[1:], self._files[1:], strict=True):
-            if not file.schema_arrow.equals(self.schema, check_metadata=True):
-                raise TableError(path, f"its columns or its release description differ from those of {self.paths[0]}")
+            self._table = source
+        else:
+            self.paths = _shards(Path(source))
+            if len(self.paths) == 1:
+                self._file = _open(self.paths[0])
+            else:  # there may be more shards than a process may keep open
+                self._table = _concatenate(self.paths)
+        self.schema: pa.Schema = self._file.schema_arrow if self._file else self._table.schema
 
     def info(self) -> ReleaseInfo:
         """Return the description in the metadata of a runs table; `TableError` if there is none."""
@@ -292,11 +294,10 @@ class Reader:
         if missing:
             raise TableError(self.paths[0] if self.paths else "table", f"no column {missing[0]!r}")
         wanted = None if columns is None else list(dict.fromkeys([*columns, *(["dataset"] if dataset else [])]))
-        if self._table is not None:
-            table = self._table if wanted is None else self._table.select(wanted)
+        if self._file is not None:
+            table = _read(self.paths[0], self._file, wanted, dataset)
         else:
-            parts = [_read(path, file, wanted, dataset) for path, file in zip(self.paths, self._files, strict=True)]
-            table = pa.concat_tables(parts)
+            table = self._table if wanted is None else self._table.select(wanted)
         if dataset is not None:
             table = _rows_of(table, dataset)
         return table if columns is None else table.select(list(columns))
@@ -329,6 +330,17 @@ def _shards(path: Path) -> list[Path]:
             return found
         raise MissingDataError(f"no Parquet file in {path}", "name a folder that holds a table")
     raise MissingDataError(f"no file or folder {path}", "check the path")
+
+
+def _concatenate(paths: Sequence[Path]) -> pa.Table:
+    """Read shards of one table; refuse those of another."""
+    parts: list[pa.Table] = []
+    for path in paths:
+        with contextlib.closing(_open(path)) as file:
+            if parts and not file.schema_arrow.equals(parts[0].schema, check_metadata=True):
+                raise TableError(path, f"its columns or its release description differ from those of {paths[0]}")
+            parts.append(_read(path, file, None, None))
+    return pa.concat_tables(parts).combine_chunks()
 
 
 @contextlib.contextmanager

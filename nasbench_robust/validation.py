@@ -105,6 +105,7 @@ def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
     findings = list(_check_schema(table, info))
     if findings:
         return findings
+    findings.extend(_check_nan(table, info))
     for name in info.datasets:
         rows = _rows_of(table, info, name)
         for check in _CHECKS:
@@ -143,6 +144,17 @@ def _check_schema(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
         outside = np.unique(index[valid & ((index < 0) | (index >= cells.SIZE))])
         if len(outside):
             yield Finding("cell", "error", f"an index outside 0..{cells.SIZE - 1}", indices=tuple(outside.tolist()))
+
+
+def _check_nan(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
+    """Look for NaN among the numbers: a missing accuracy is null."""
+    index, _ = numpy_column(table.column("index"))
+    for metric in info.metrics:
+        value, given = numpy_column(table.column(metric.column))
+        wrong = given & np.isnan(value)
+        if wrong.any():
+            indices = tuple(np.unique(index[wrong]).tolist())
+            yield Finding("range", "error", "NaN stored as an accuracy", None, metric.column, indices)
 
 
 def _rows_of(table: pa.Table, info: ReleaseInfo, dataset: str) -> _Rows:
