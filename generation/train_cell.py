@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nasbench_robust.errors import MissingPackageError, NasbenchRobustError
@@ -61,6 +63,7 @@ def _train(args: argparse.Namespace) -> int:
     from nasbench_robust.settings import settings_for
     from nasbench_robust.training import Epoch
 
+    _check_folder(Path(args.out))
     torch.set_num_threads(max(1, args.threads))
     cell = Cell.from_index(args.index)
     images = load_images(args.dataset, args.device)
@@ -81,6 +84,13 @@ def _train(args: argparse.Namespace) -> int:
         path = write_run(run, settings, args.out)
         print(f"{label}: {run.row.get('failure') or _summary(run.row)} -> {path}")
     return 0
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out before the training, not after it, that the rows cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _summary(row: dict[str, Any]) -> str:

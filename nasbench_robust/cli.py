@@ -221,6 +221,7 @@ def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
 
 def _write_text(text: str, path: Path) -> None:
     """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         beside.write_text(text, encoding="utf-8")
@@ -232,11 +233,10 @@ def _write_text(text: str, path: Path) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from .releases import RELEASES, fetch, runs_in
+    from .releases import locate
     from .validation import validate
 
-    table = fetch(RELEASES[args.table]) if args.table in RELEASES else runs_in(Path(args.table))
-    findings = validate(table)
+    findings = validate(locate(args.table))
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings]))
     else:

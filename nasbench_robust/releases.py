@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .benchmark import Benchmark
 
-__all__ = ["RELEASES", "Release", "fetch", "home", "load"]
+__all__ = ["RELEASES", "Release", "fetch", "home", "load", "locate"]
 
 log = logging.getLogger(__name__)
 
@@ -125,22 +125,31 @@ def load(
     """
     from .benchmark import Benchmark
 
+    return Benchmark(locate(source, path=path, url=url))
+
+
+def locate(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+) -> Path:
+    """Return the runs table that `load` opens; parameters and errors are the same."""
     if source is None:
         if path is None:
-            raise InvalidValueError(
-                "source", None, "the name of a release or the path of a table", repr(next(iter(RELEASES)))
-            )
-        return Benchmark(runs_in(Path(path)))
+            example = repr(next(iter(RELEASES)))
+            raise InvalidValueError("source", None, "the name of a release or the path of a table", example)
+        return _runs_in(Path(path))
     if isinstance(source, str) and source in RELEASES:
-        return Benchmark(fetch(RELEASES[source], path=path, url=url))
+        return fetch(RELEASES[source], path=path, url=url)
     if path is not None or url is not None:
         raise UnknownNameError("release", source, tuple(RELEASES))
     if isinstance(source, str) and source.startswith("hub:"):
-        return Benchmark(_fetch_from_hub(source))
+        return _fetch_from_hub(source)
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
     if Path(source).exists():
-        return Benchmark(runs_in(Path(source)))
+        return _runs_in(Path(source))
     if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
         raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
     raise UnknownNameError("release", source, tuple(RELEASES))
@@ -222,7 +231,7 @@ def _download(release: Release, url: str) -> Path:
     folder = home() / "downloads"
     target = folder / f"{release.sha256[:8]}-{release.filename}"
     if _offline() and not target.exists():
-        remedy = f"unset {OFFLINE_VARIABLE}, or pass path= with a copy of {url}"
+        remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
         raise MissingDataError(f"{release.name} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
     pooch.get_logger().setLevel("WARNING")
     problem = ""
@@ -249,10 +258,10 @@ def _download(release: Release, url: str) -> Path:
         except OSError as error:
             problem = f"could not be stored in {folder} ({error.strerror or error})"
             break
-    raise DownloadError(url, f"{problem}; nothing was kept. A copy from elsewhere can be passed with path=")
+    raise DownloadError(url, f"{problem}; nothing was kept. A copy from elsewhere can be passed with path= or --path")
 
 
-def runs_in(path: Path) -> Path:
+def _runs_in(path: Path) -> Path:
     """Return the runs table that `path` is or holds."""
     if not path.is_dir():
         return path

@@ -46,9 +46,8 @@ __all__ = ["Run", "is_done", "release_info", "run_cell", "write_run"]
 log = logging.getLogger(__name__)
 
 _CITATION = """@software{nasbench_robust,
-  title   = {nasbench-robust},
-  author  = {{The nasbench-robust developers}},
-  version = {%s}
+  title  = {nasbench-robust},
+  author = {{The nasbench-robust developers}}
 }"""
 
 
@@ -85,8 +84,8 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
         version=f"settings-{settings.hash}",
         title=f"NAS-Bench-201 cells adversarially trained on {settings.dataset}",
         licence="unpublished",
-        citation=_CITATION % __version__,
-        source=f"nasbench-robust {__version__}",
+        citation=_CITATION,
+        source="nasbench-robust",
         datasets={settings.dataset: DatasetInfo({"test": facts.test_images}, eps, settings.skeleton)},
         metrics=settings.metrics,
         settings={settings.hash: settings.to_dict()},
@@ -187,7 +186,13 @@ def _provenance(device: torch.device) -> dict[str, Any]:
     return {
         "engine": "torch",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "versions": f"nasbench-robust {__version__}, torch {torch.__version__}, python {platform.python_version()}",
+        "versions": ", ".join(
+            (
+                f"nasbench-robust {__version__}",
+                f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)",
+                f"python {platform.python_version()}",
+            )
+        ),
         "revision": _revision(),
         "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
     }

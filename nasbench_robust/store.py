@@ -122,6 +122,8 @@ class Store:
             index, seed, seeds = (self.integers(dataset, name) for name in ("index", "seed", "seeds"))
             if len(index) and not 0 <= index.min() <= index.max() < cells.SIZE:
                 raise TableError(self._place, "holds cell indices out of range; run validate on it")
+            if (cells.representatives()[index] != index).any():
+                raise TableError(self._place, "holds cells that are not representatives; run validate on it")
             value = self.floats(dataset, metric.column)
             given = ~np.isnan(value)
             rows = Rows(index[given], seed[given], seeds[given], value[given])
