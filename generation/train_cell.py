@@ -1,28 +1,49 @@
-"""Adversarially train one cell, measure it, and write the rows: ``python generation/train_cell.py --index 1234``.
+"""Adversarially train cells, measure them, and write the rows: ``python generation/train_cell.py --index 1234``.
 
-Rows go to shards under --out, one per cell and seed; a run that is there already is not made again. Read the folder
-back with ``nasbench_robust.load(OUT)``.
+Rows go to shards under --out, one per cell and seed; a run that is there already is not made again, and one that was
+interrupted goes on from its checkpoint. In a Slurm array --index defaults to the task's number, or --work names a work
+list of which the task makes one line. SIGTERM and SIGUSR1 make the program checkpoint and exit with code 75; on
+SIGUSR1, which Slurm sends before the time limit, it asks to be queued again. Read the rows with
+``nasbench_robust.load(OUT)``.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nasbench_robust.errors import MissingPackageError, NasbenchRobustError
+from nasbench_robust.errors import InvalidValueError, MissingPackageError, NasbenchRobustError
+
+EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
+
+
+class Signals:
+    """Remembers that the program was asked to stop; the run under way asks after every step."""
+
+    def __init__(self) -> None:
+        self.received: set[int] = set()
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: self.received.add(number))
+
+    def should_stop(self) -> bool:
+        """Return whether a signal has come."""
+        return bool(self.received)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the cell that the arguments name and return the exit code."""
+    """Make the runs that the arguments name and return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    signals = Signals()
     try:
-        return _train(args)
+        return _train(args, signals)
     except NasbenchRobustError as error:
         print(f"train_cell.py: {error}", file=sys.stderr)
         return 2
@@ -35,12 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--index", type=int, required=True, help="index of the cell, 0 to 15624")
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--index", type=int, help="index of the cell, 0 to 15624 (default: SLURM_ARRAY_TASK_ID)")
+    what.add_argument("--work", help="work list; --task says which line of it")
+    parser.add_argument("--task", default=task, type=int, help="line of the work list (default: SLURM_ARRAY_TASK_ID)")
     parser.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
     parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
+    parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--out", required=True, help="folder for the shards")
+    parser.add_argument("--every", type=_positive, default=1, help="epochs between checkpoints (default: 1)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1); results depend on it")
+    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1); results depend on it")
     return parser
 
 
@@ -51,39 +78,47 @@ def _seed(text: str) -> int:
     return seed
 
 
-def _train(args: argparse.Namespace) -> int:
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a positive integer")
+    return number
+
+
+def _train(args: argparse.Namespace, signals: Signals) -> int:
     try:
         import torch
-        from tqdm import tqdm
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "train") from None
-    from nasbench_robust.cells import Cell
     from nasbench_robust.images import load_images
-    from nasbench_robust.runs import is_done, run_cell, write_run
-    from nasbench_robust.settings import settings_for
-    from nasbench_robust.training import Epoch
+    from nasbench_robust.settings import read_settings, settings_for
 
+    units = _units(args)
     _check_folder(Path(args.out))
-    torch.set_num_threads(max(1, args.threads))
-    cell = Cell.from_index(args.index)
-    images = load_images(args.dataset, args.device)
+    torch.set_num_threads(args.threads)
     settings = settings_for(args.dataset)
-    for seed in args.seeds:
-        if is_done(args.out, settings, cell, seed):
-            print(f"cell {cell.index}, seed {seed}: already in {args.out}")
-            continue
-        label = f"cell {cell.index}, seed {seed}"
-        with tqdm(total=settings.epochs, desc=label, unit="epoch", disable=None) as bar:
-
-            def show(epoch: Epoch, bar: tqdm = bar) -> None:
-                shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
-                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
-                bar.update()
-
-            run = run_cell(cell, settings, images, seed, progress=show)
-        path = write_run(run, settings, args.out)
-        print(f"{label}: {run.row.get('failure') or _summary(run.row)} -> {path}")
+    if args.settings:
+        settings = read_settings(args.settings, settings)
+    images = load_images(args.dataset, args.device)
+    for unit in units:
+        if not _make(unit, settings, images, args, signals):
+            return _stopped(signals)
     return 0
+
+
+def _units(args: argparse.Namespace) -> list[Any]:
+    """Return what is to be made: one line of a work list, all of it, or one cell with the given seeds."""
+    from nasbench_robust.cells import Cell
+    from nasbench_robust.worklists import Unit, read_task
+
+    if args.work:
+        if args.task is None:
+            raise InvalidValueError("--task", None, "a line of the work list, or a Slurm array task")
+        return read_task(args.work, args.task)
+    index = args.task if args.index is None else args.index
+    if index is None:
+        raise InvalidValueError("--index", None, "the index of a cell, or a Slurm array task")
+    return [Unit(Cell.from_index(index).index, seed) for seed in args.seeds]
 
 
 def _check_folder(folder: Path) -> None:
@@ -91,6 +126,60 @@ def _check_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def _make(unit: Any, settings: Any, images: Any, args: argparse.Namespace, signals: Signals) -> bool:
+    """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
+    from tqdm import tqdm
+
+    from nasbench_robust.cells import Cell
+    from nasbench_robust.runs import RunInterruptedError, is_done, run_cell, shard_name, write_run
+    from nasbench_robust.worklists import claim
+
+    cell = Cell.from_index(unit.index)
+    label = f"cell {cell.index}, seed {unit.seed}"
+    shard = shard_name(settings, cell.representative, unit.seed)
+    with claim(args.out, shard) as had:
+        if not had or is_done(args.out, settings, cell, unit.seed):
+            if not args.work:  # the units of a work list are often there
+                print(f"{label}: " + (f"already in {args.out}" if had else "another process is making it"))
+            return True
+        checkpoint = Path(args.out) / "checkpoints" / f"{shard}.pt"
+        with tqdm(total=settings.epochs, desc=label, unit="epoch", disable=None) as bar:
+
+            def show(epoch: Any) -> None:
+                shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
+                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+                bar.update(epoch.epoch - bar.n)
+
+            try:
+                run = run_cell(
+                    cell,
+                    settings,
+                    images,
+                    unit.seed,
+                    progress=show,
+                    checkpoint=checkpoint,
+                    every=args.every,
+                    should_stop=signals.should_stop,
+                )
+            except RunInterruptedError as error:
+                print(error, flush=True)
+                return False
+        path = write_run(run, settings, args.out)
+        checkpoint.unlink(missing_ok=True)
+    print(f"{label}: {run.row.get('failure') or _summary(run.row)} -> {path}", flush=True)
+    return not signals.should_stop()
+
+
+def _stopped(signals: Signals) -> int:
+    """Ask Slurm to run the job again if it was about to end it; say to the caller that there is more to do."""
+    from nasbench_robust import slurm
+
+    job = os.environ.get("SLURM_JOB_ID")
+    if signal.SIGUSR1 in signals.received and job:
+        slurm.requeue(job)
+    return EXIT_REQUEUE
 
 
 def _summary(row: dict[str, Any]) -> str:

@@ -11,7 +11,9 @@ import datetime
 import logging
 import os
 import platform
+import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,8 +26,9 @@ import torch
 
 from . import __version__
 from .cells import Cell
+from .checkpoints import load_checkpoint, save_checkpoint
 from .datasets import dataset
-from .errors import InvalidValueError
+from .errors import InvalidValueError, NasbenchRobustError
 from .evaluation import evaluate
 from .images import Images
 from .metrics import Metric
@@ -39,9 +42,9 @@ from .tables import (
     runs_table,
     write_table,
 )
-from .training import Epoch, TrainingDivergedError, make_generator, train
+from .training import Epoch, Trainer, TrainingDivergedError, make_generator
 
-__all__ = ["Run", "is_done", "release_info", "run_cell", "write_run"]
+__all__ = ["Run", "RunInterruptedError", "is_done", "release_info", "run_cell", "shard_name", "write_run"]
 
 log = logging.getLogger(__name__)
 
@@ -99,40 +102,130 @@ def run_cell(
     seed: int,
     *,
     progress: Callable[[Epoch], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Train a cell, measure it on the test split and return everything that is worth keeping.
 
     A cell is trained as its class's representative, the only member that the tables hold. A run whose loss is not
-    finite becomes a row with a `failure` and without accuracies.
+    finite becomes a row with a `failure` and without accuracies. A run that is taken up from its checkpoint gives the
+    same row as one that was never interrupted.
 
-    Parameters are those of `nasbench_robust.training.train`.
+    Parameters
+    ----------
+    cell, settings, images, seed
+        As for `nasbench_robust.training.Trainer`.
+    progress : callable, optional
+        Called with every `Epoch` as it ends.
+    checkpoint : path, optional
+        Where the state is kept; a run that has a state there goes on from it.
+    every : int
+        Epochs between two checkpoints; after training there is one for every metric.
+    should_stop : callable, optional
+        Asked after every step and every metric; when it says yes, the state is kept and the run is interrupted.
+
+    Raises
+    ------
+    RunInterruptedError
+        If `should_stop` said yes.
+    InvalidValueError
+        If the checkpoint is one of another run.
     """
     representative = Cell.from_index(cell.representative)
     if representative != cell:
         log.info("cell %d is the same graph as cell %d, which is trained", cell.index, representative.index)
-    row: dict[str, Any] = {
-        "dataset": settings.dataset,
-        "index": representative.index,
-        "seed": seed,
-        "seeds": 1,
-        "test_images": len(images.test_labels),
-        "settings": settings.hash,
-        **_provenance(images.test_images.device),
-    }
-    start = time.perf_counter()
+    work = _Work(representative, settings, images, seed, None if checkpoint is None else Path(checkpoint))
     try:
-        network, curve = train(representative, settings, images, seed, progress=progress)
+        work.train(progress, every, should_stop)
     except TrainingDivergedError as error:
-        return Run({**row, "train_seconds": time.perf_counter() - start, "failure": str(error)}, [], {})
-    row["train_seconds"] = time.perf_counter() - start
-    start = time.perf_counter()
-    generator = make_generator(seed, "evaluation", images.test_images.device)
-    correct = evaluate(network, images.test_images, images.test_labels, settings.metrics, generator)
-    row["eval_seconds"] = time.perf_counter() - start
-    for metric, outcome in correct.items():
-        row[metric.count_column] = int(outcome.sum())
-        row[metric.column] = int(outcome.sum()) / len(outcome)
-    return Run(row, curve, {metric: outcome.cpu().numpy() for metric, outcome in correct.items()})
+        return Run({**work.row(), "failure": str(error)}, [], {})
+    work.measure(should_stop)
+    return Run(work.row(), work.trainer.curve, work.outcomes)
+
+
+class RunInterruptedError(NasbenchRobustError):
+    """A run that was asked to stop; its state is in its checkpoint."""
+
+
+class _Work:
+    """A run under way: the trainer, what was measured so far, and the checkpoint of both."""
+
+    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None) -> None:
+        self.trainer = Trainer(cell, settings, images, seed)
+        self.outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+        self._eval_seconds = 0.0
+        self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
+        self._key = [settings.hash, cell.index, seed]
+        state = None if path is None else load_checkpoint(path, images.train_images.device)
+        if state is not None:
+            self._resume(state)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        if state["key"] != self._key:
+            raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
+        self.trainer.load_state_dict(state["training"])
+        self._eval_seconds = state["eval_seconds"]
+        for metric in self._settings.metrics:
+            if metric.column in state["outcomes"]:
+                self.outcomes[metric] = state["outcomes"][metric.column].cpu().numpy()
+
+    def _keep(self) -> None:
+        if self._path is not None:
+            outcomes = {metric.column: torch.from_numpy(outcome) for metric, outcome in self.outcomes.items()}
+            state = {"key": self._key, "training": self.trainer.state_dict(), "outcomes": outcomes}
+            save_checkpoint({**state, "eval_seconds": self._eval_seconds}, self._path)
+
+    def _stop(self) -> None:
+        self._keep()
+        raise RunInterruptedError(f"cell {self._cell.index}, seed {self._seed}: stopped on request")
+
+    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
+        """Take all steps that are left."""
+        while not self.trainer.finished:
+            epoch = self.trainer.step()
+            if epoch is not None:
+                if progress is not None:
+                    progress(epoch)
+                if epoch.epoch % every == 0 or self.trainer.finished:
+                    self._keep()
+            if should_stop():
+                self._stop()
+
+    def measure(self, should_stop: Callable[[], bool]) -> None:
+        """Measure what is left; every metric has a generator of its own, so that an interruption changes nothing."""
+        for metric in self._settings.metrics:
+            if metric in self.outcomes:
+                continue
+            start = time.perf_counter()
+            test, labels = self._images.test_images, self._images.test_labels
+            generator = make_generator(self._seed, "evaluation", test.device)
+            self.outcomes[metric] = (
+                evaluate(self.trainer.network, test, labels, [metric], generator)[metric].cpu().numpy()
+            )
+            self._eval_seconds += time.perf_counter() - start
+            self._keep()
+            if should_stop():
+                self._stop()
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of the runs table."""
+        row = {
+            "dataset": self._settings.dataset,
+            "index": self._cell.index,
+            "seed": self._seed,
+            "seeds": 1,
+            "test_images": len(self._images.test_labels),
+            "settings": self._settings.hash,
+            "train_seconds": self.trainer.seconds,
+            **_provenance(self._images.test_images.device),
+        }
+        if self.outcomes:
+            row["eval_seconds"] = self._eval_seconds
+        for metric, outcome in self.outcomes.items():
+            row[metric.count_column] = int(outcome.sum())
+            row[metric.column] = int(outcome.sum()) / len(outcome)
+        return row
 
 
 def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:
@@ -144,20 +237,24 @@ def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Ce
         If the folder holds runs with other settings: they do not belong into one table.
     """
     runs = Path(folder) / "runs"
-    if not runs.is_dir() or not any(runs.glob("*.parquet")):
+    mine = runs / shard_name(settings, cell.representative, seed)
+    some = mine if mine.exists() else next(runs.glob("[!.]*.parquet"), None)
+    if some is None:
         return False
-    held = Reader(runs).info()
-    if held != release_info(settings):
+    if Reader(some).info() != release_info(settings):
         raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
-    return (runs / _shard(settings, cell.representative, seed)).exists()
+    return some == mine
 
 
 def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[str]) -> Path:
-    """Write a run's shards, the row of the runs table last, and return its path."""
+    """Write a run's shards, the row of the runs table last, and return its path.
+
+    A row that is there already stays: of two processes that made the same run, the first one counts.
+    """
     info = release_info(settings)
     folder = Path(folder)
     key = {"release": info.name, "dataset": settings.dataset, "index": run.row["index"], "seed": run.row["seed"]}
-    shard = _shard(settings, run.row["index"], run.row["seed"])
+    shard = shard_name(settings, run.row["index"], run.row["seed"])
     if run.failed:
         log.warning("cell %d, seed %d: %s", run.row["index"], run.row["seed"], run.row["failure"])
     else:
@@ -168,11 +265,15 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
             for metric, outcome in run.outcomes.items()
         ]
         write_table(pa.Table.from_pylist(outcomes, OUTCOMES_SCHEMA), folder / "outcomes" / shard)
-    write_table(runs_table(info, [run.row]), folder / "runs" / shard)
+    if not write_table(runs_table(info, [run.row]), folder / "runs" / shard, replace=False):
+        log.warning(
+            "cell %d, seed %d is there already; the other process's row stays", run.row["index"], run.row["seed"]
+        )
     return folder / "runs" / shard
 
 
-def _shard(settings: TrainingSettings, index: int, seed: int) -> str:
+def shard_name(settings: TrainingSettings, index: int, seed: int) -> str:
+    """Return the name of the file that a run has in each of the folders of a table."""
     return f"{settings.dataset}-{index:05d}-{seed}.parquet"
 
 
@@ -185,6 +286,7 @@ def _provenance(device: torch.device) -> dict[str, Any]:
     """Return where and with what a run is made."""
     return {
         "engine": "torch",
+        "peak_memory_mib": _peak_memory_mib(device),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "versions": ", ".join(
             (
@@ -196,6 +298,14 @@ def _provenance(device: torch.device) -> dict[str, Any]:
         "revision": _revision(),
         "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
     }
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    """Return the peak so far: of the device's memory on a GPU, of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
 def _processor() -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from .datasets import canonical_name, dataset
-from .errors import InvalidValueError
+from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 from .metrics import Attack, Metric, fgsm, pgd
 from .skeletons import Skeleton
 
-__all__ = ["TrainingSettings", "settings_for"]
+__all__ = ["TrainingSettings", "read_settings", "settings_for"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ class TrainingSettings:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return plain
 
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> TrainingSettings:
+        """Rebuild settings from what `to_dict` gave.
+
+        Raises
+        ------
+        UnknownNameError, InvalidValueError
+            If a name is not known or a value is out of range.
+        """
+        facts = dict(facts)
+        for name, kind in (("skeleton", Skeleton), ("attack", Attack)):
+            if name in facts:
+                facts[name] = _build(kind, name, facts[name])
+        if "evaluation" in facts:
+            facts["evaluation"] = tuple(_build(Attack, "evaluation", attack) for attack in facts["evaluation"])
+        settings: TrainingSettings = _build(cls, "settings", facts)
+        return settings
+
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
@@ -98,3 +118,64 @@ def settings_for(name: str) -> TrainingSettings:
         )
     padding = 2 if dataset(name).image_size == 16 else 4
     return TrainingSettings(dataset=name, skeleton=Skeleton.for_dataset(name), crop_padding=padding)
+
+
+def read_settings(path: str | os.PathLike[str], base: TrainingSettings) -> TrainingSettings:
+    """Read a TOML or JSON file that overrides some of the settings in `base`.
+
+    Nested tables (``[skeleton]``, ``[attack]``) are overridden entry by entry; ``evaluation`` is a list of attacks and
+    is replaced as a whole.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    SourceFormatError
+        If it is not TOML or JSON.
+    UnknownNameError, InvalidValueError
+        If a name is not known or a value is out of range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
+    facts = base.to_dict()
+    for name, value in _parse(path, text).items():
+        if isinstance(value, dict) and isinstance(facts.get(name), dict):
+            facts[name].update(value)
+        else:
+            facts[name] = value
+    return TrainingSettings.from_dict(facts)
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
+    except ValueError as error:
+        raise SourceFormatError(path, "", f"not {path.suffix.lstrip('.') or 'toml'}: {error}") from None
+    if not isinstance(content, dict):
+        raise SourceFormatError(path, "", "expected settings by name")
+    return content
+
+
+def _toml() -> Any:
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        raise InvalidValueError("settings", "TOML", "a .json file: reading TOML needs Python 3.11") from None
+    return tomllib
+
+
+def _build(kind: type[Any], name: str, facts: object) -> Any:
+    """Make a dataclass of a dictionary, with an error that names a key that it does not have."""
+    known = [entry.name for entry in fields(kind)]
+    if not isinstance(facts, dict):
+        raise InvalidValueError(name, facts, f"a table with {', '.join(known)}")
+    for key in facts:
+        if key not in known:
+            raise UnknownNameError(f"entry of {name}", key, known)
+    try:
+        return kind(**facts)
+    except TypeError as error:
+        raise InvalidValueError(name, facts, f"a complete table ({error})") from None

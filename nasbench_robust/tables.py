@@ -130,6 +130,7 @@ def runs_schema(info: ReleaseInfo) -> pa.Schema:
             pa.field("engine", pa.string()),
             pa.field("train_seconds", pa.float64()),
             pa.field("eval_seconds", pa.float64()),
+            pa.field("peak_memory_mib", pa.float64()),
             pa.field("device", pa.string()),
             pa.field("versions", pa.string()),
             pa.field("revision", pa.string()),
@@ -200,10 +201,23 @@ def cells_table(info: ReleaseInfo) -> pa.Table:
     return pa.table(columns)
 
 
-def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
+def write_table(table: pa.Table, path: str | os.PathLike[str], *, replace: bool = True) -> bool:
     """Write a table to one Parquet file that appears whole or not at all, one row group per data set.
 
     The file is written beside its place under a name that no reader looks at, flushed to the disk and renamed.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    path : path
+        The folder is made if it is not there.
+    replace : bool
+        Whether a file of that name is replaced. If not, it stays, also when two processes write at once.
+
+    Returns
+    -------
+    bool
+        Whether the file at `path` is the one that was written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,11 +228,28 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
                 writer.write_table(part, row_group_size=max(1, part.num_rows))
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        written = _put(beside, path, replace)
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
     _flush_folder(path.parent)
+    return written
+
+
+def _put(beside: Path, path: Path, replace: bool) -> bool:
+    """Give a finished file its name; return False if the name is taken and is not to be replaced."""
+    if replace:
+        os.replace(beside, path)
+        return True
+    try:
+        os.link(beside, path)  # fails if the name is taken, in one step
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(beside, path)
+    return True
 
 
 def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from .metrics import Metric
 from .networks import Network, network_for
 from .settings import TrainingSettings
 
-__all__ = ["Epoch", "TrainingDivergedError", "make_generator", "train"]
+__all__ = ["Epoch", "Trainer", "TrainingDivergedError", "make_generator", "train"]
 
 # What a generator is for: streams of one seed must not overlap, and a change of one must not move the others.
 STREAMS = ("weights", "training", "curve", "evaluation")
@@ -68,15 +70,8 @@ def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -
     return torch.Generator(device).manual_seed(int(state) >> 1)
 
 
-def train(
-    cell: Cell,
-    settings: TrainingSettings,
-    images: Images,
-    seed: int,
-    *,
-    progress: Callable[[Epoch], None] | None = None,
-) -> tuple[Network, list[Epoch]]:
-    """Train one cell on adversarial images made by PGD along the way.
+class Trainer:
+    """Training of one cell, step by step; it can be stopped after any step and taken up again without a trace.
 
     Every step augments a batch, attacks it with the network in eval mode, and takes one SGD step on the cross entropy
     of the adversarial images with the network in train mode. The last epoch's weights are kept.
@@ -91,7 +86,132 @@ def train(
         On the device that is to be used.
     seed : int
         Decides initial weights, order, augmentation and random starts; equal seeds give equal results on one kind of
-        machine with one number of threads.
+        CPU with one number of threads. On a GPU some sums are taken in an order that changes from run to run.
+
+    Attributes
+    ----------
+    network : Network
+        As trained so far.
+    curve : list of Epoch
+        One entry per finished epoch.
+    seconds : float
+        Time spent in `step` so far, also before an interruption.
+    """
+
+    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
+        self.settings, self.images, self.seed = settings, images, seed
+        device = images.train_images.device
+        weights = make_generator(seed, "weights")
+        self.network: Network = network_for(cell, settings.skeleton, settings.dataset, weights).to(device)
+        # OneCycleLR replaces both the learning rate and the momentum given here, at every step.
+        self._optimiser = torch.optim.SGD(
+            self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
+        )
+        steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimiser, max_lr=settings.max_lr, total_steps=steps)
+        self._draws = make_generator(seed, "training", device)
+        self.curve: list[Epoch] = []
+        self.seconds = 0.0
+        # The epoch that is under way: the order of its images, how many are done, sums over those.
+        self._order: torch.Tensor | None = None
+        self._done, self._correct, self._loss = 0, 0, 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self.curve) == self.settings.epochs
+
+    def step(self) -> Epoch | None:
+        """Take one step; return the epoch if it was the last of one.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss is not finite.
+        """
+        start = time.perf_counter()
+        images, labels = self._next_batch()
+        self.network.eval()
+        adversarial = pgd(self.network, images, labels, self.settings.attack, self._draws)
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        logits = self.network(adversarial)
+        loss = F.cross_entropy(logits, labels)
+        torch.autograd.backward(loss)
+        learning_rate = float(self._schedule.get_last_lr()[0])
+        self._optimiser.step()
+        self._schedule.step()
+        self._loss += loss.item() * len(labels)
+        self._correct += int((logits.argmax(dim=1) == labels).sum())
+        self._done += len(labels)
+        if not np.isfinite(self._loss):
+            raise TrainingDivergedError(len(self.curve) + 1)
+        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
+        self.seconds += time.perf_counter() - start
+        return ended
+
+    def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the next augmented batch of the epoch's random order; the last one may be short."""
+        if self._order is None:
+            count = len(self.images.train_labels)
+            self._order = torch.randperm(count, generator=self._draws, device=self._draws.device)
+        chosen = self._order[self._done : self._done + self.settings.batch_size]
+        batch = random_crop(self.images.train_images[chosen], self.settings.crop_padding, self._draws)
+        if self.settings.flip:
+            batch = random_flip(batch, self._draws)
+        return batch, self.images.train_labels[chosen]
+
+    def _end_epoch(self, learning_rate: float) -> Epoch:
+        """Measure the network on the test split and start a new epoch."""
+        generator = make_generator(self.seed, "curve", self.images.test_images.device)
+        metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
+        outcomes = evaluate(self.network, self.images.test_images, self.images.test_labels, metrics, generator)
+        clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
+        epoch = Epoch(
+            len(self.curve) + 1, learning_rate, self._loss / self._done, self._correct / self._done, clean, attacked
+        )
+        self.curve.append(epoch)
+        self._order = None
+        self._done, self._correct, self._loss = 0, 0, 0.0
+        return epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, as tensors and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": {k: v for k, v in self._schedule.state_dict().items() if not callable(v)},
+            "draws": self._draws.get_state(),
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "seconds": self.seconds,
+            "order": self._order,
+            "sums": [self._done, self._correct, self._loss],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a run where `state_dict` left it."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._draws.set_state(state["draws"].cpu())
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        self.seconds = state["seconds"]
+        self._order = state["order"]
+        self._done, self._correct, self._loss = state["sums"]
+
+
+def train(
+    cell: Cell,
+    settings: TrainingSettings,
+    images: Images,
+    seed: int,
+    *,
+    progress: Callable[[Epoch], None] | None = None,
+) -> tuple[Network, list[Epoch]]:
+    """Train one cell from the beginning to the end; parameters and errors are those of `Trainer`.
+
+    Parameters
+    ----------
     progress : callable, optional
         Called with every `Epoch` as it ends.
 
@@ -101,63 +221,10 @@ def train(
         In eval mode.
     list of Epoch
         The training curve.
-
-    Raises
-    ------
-    TrainingDivergedError
-        If the loss is not finite.
     """
-    device = images.train_images.device
-    network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights")).to(device)
-    steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
-    # OneCycleLR replaces both the learning rate and the momentum given here, at every step.
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=settings.max_lr, total_steps=steps)
-    draws = make_generator(seed, "training", device)
-    curve = []
-    for number in range(1, settings.epochs + 1):
-        loss, correct = 0.0, 0
-        for batch, labels in _batches(images, settings, draws):
-            network.eval()
-            adversarial = pgd(network, batch, labels, settings.attack, draws)
-            network.train()
-            optimiser.zero_grad(set_to_none=True)
-            logits = network(adversarial)
-            batch_loss = F.cross_entropy(logits, labels)
-            torch.autograd.backward(batch_loss)
-            learning_rate = float(schedule.get_last_lr()[0])
-            optimiser.step()
-            schedule.step()
-            loss += batch_loss.item() * len(labels)
-            correct += int((logits.argmax(dim=1) == labels).sum())
-        if not np.isfinite(loss):
-            raise TrainingDivergedError(number)
-        count = len(images.train_labels)
-        clean, attacked = _held_out(network, settings, images, seed)
-        curve.append(Epoch(number, learning_rate, loss / count, correct / count, clean, attacked))
-        if progress is not None:
-            progress(curve[-1])
-    return network.eval(), curve
-
-
-def _batches(
-    images: Images, settings: TrainingSettings, generator: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield one epoch of augmented batches in random order; the last one may be short."""
-    order = torch.randperm(len(images.train_labels), generator=generator, device=generator.device)
-    for chosen in torch.split(order, settings.batch_size):
-        batch = random_crop(images.train_images[chosen], settings.crop_padding, generator)
-        if settings.flip:
-            batch = random_flip(batch, generator)
-        yield batch, images.train_labels[chosen]
-
-
-def _held_out(network: Network, settings: TrainingSettings, images: Images, seed: int) -> tuple[float, float]:
-    """Return clean accuracy and accuracy under the training attack on the test split."""
-    generator = make_generator(seed, "curve", images.test_images.device)
-    metrics = Metric("clean_acc"), Metric.of(settings.attack)
-    outcomes = evaluate(network, images.test_images, images.test_labels, metrics, generator)
-    clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
-    return clean, attacked
+    trainer = Trainer(cell, settings, images, seed)
+    while not trainer.finished:
+        epoch = trainer.step()
+        if epoch is not None and progress is not None:
+            progress(epoch)
+    return trainer.network.eval(), trainer.curve

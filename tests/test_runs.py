@@ -23,7 +23,7 @@ from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, read_table, r
 QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1))
 CELL = Cell.from_index(9930)
 PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
-TIMES = {"train_seconds", "eval_seconds", "date", "revision"}
+TIMES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,46 @@
+"""Merge the shards of one or several folders into a release: ``python generation/collect.py DIR --out RELEASE``.
+
+Files that say the same are merged, files that disagree are refused by name, damaged files are moved to ``quarantine/``
+beside their folder (submit again to make them anew). Calling it twice gives the same release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import run
+
+from nasbench_robust.collecting import collect
+from nasbench_robust.validation import validate
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Collect and return the exit code: 1 if the release has errors."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", nargs="+", help="folders of shards")
+    parser.add_argument("--out", required=True, help="folder of the release")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    return run("collect.py", lambda: _collect(args))
+
+
+def _collect(args: argparse.Namespace) -> int:
+    report = collect(args.folders, args.out)
+    table = Path(args.out) / "runs.parquet"
+    print(
+        f"{report.runs} runs, {report.repeated} repeated, {len(report.quarantined)} damaged files set aside -> {table}"
+    )
+    for dataset, index, seed, reason in report.failed:
+        print(f"failed: {dataset} cell {index}, seed {seed}: {reason}")
+    findings = validate(table)
+    for finding in findings:
+        print(finding)
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

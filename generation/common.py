@@ -1,0 +1,57 @@
+"""What the programs of this folder share: the arguments that name a table, and one way to end with an error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from nasbench_robust.errors import NasbenchRobustError
+from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
+from nasbench_robust.worklists import Unit, parse_cells
+
+TRAIN_CELL = Path(__file__).resolve().parent / "train_cell.py"
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which runs a table is to have, and where it is."""
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    parser.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
+    parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
+    parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+
+
+def read_table_arguments(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
+    """Return the settings and all units of the table, seed by seed: a first seed of everything comes first."""
+    settings = settings_for(args.dataset)
+    if args.settings:
+        settings = read_settings(args.settings, settings)
+    return settings, [Unit(index, seed) for seed in args.seeds for index in parse_cells(args.cells)]
+
+
+def train_command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
+    """Return the command that makes a line of a work list, but for the number of the line."""
+    command = [sys.executable, str(TRAIN_CELL), "--work", str(worklist.resolve()), "--dataset", args.dataset]
+    command += ["--out", str(Path(args.out).resolve()), "--device", args.device, "--threads", str(args.threads)]
+    return (*command, "--settings", str(Path(args.settings).resolve())) if args.settings else tuple(command)
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that are handed on to train_cell.py."""
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
+
+
+def run(program: str, work: Callable[[], int]) -> int:
+    """Call `work` and return its exit code; an error becomes one sentence and code 2."""
+    try:
+        return work()
+    except NasbenchRobustError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"{program}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2

@@ -1,0 +1,53 @@
+"""Make what is missing of a table on this machine: ``python generation/run_local.py --out DIR --workers 2``.
+
+The same work list as on a cluster, shared by N processes; every process claims runs one after the other. Stop it with
+Ctrl-C and start it again: it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
+
+from nasbench_robust.worklists import find_missing, write_worklist
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is missing and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_table_arguments(parser)
+    add_train_arguments(parser)
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    args = parser.parse_args(arguments)
+    return run("run_local.py", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings, units = read_table_arguments(args)
+    missing = find_missing(args.out, settings, units)
+    print(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing", file=sys.stderr)
+    if not missing:
+        return 0
+    worklist = Path(args.out) / "jobs" / "local.jsonl"
+    write_worklist([missing], worklist)  # one task: every process walks through all of it and makes what is free
+    command = [*train_command(args, worklist), "--task", "0"]
+    processes = [subprocess.Popen(command) for _ in range(max(1, args.workers))]
+    try:
+        codes = [process.wait() for process in processes]
+    except KeyboardInterrupt:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait() for process in processes]
+    left = find_missing(args.out, settings, units)
+    print(f"{len(left)} missing", file=sys.stderr)
+    return max(codes) if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Which runs are to be made, which are missing on the disk, and who makes which: the work list and its claims.
+
+A unit of work is one cell and one seed. A work list is a text file with one task per line, a task being the units that
+one process makes one after the other. A claim keeps two processes from making the same unit; it is a lock of the
+operating system on a file, so it ends with the process however that ends. Results do not rest on claims: a row that is
+there is never replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cells
+from .cells import Cell
+from .errors import InvalidValueError, MissingDataError, TableError
+from .runs import shard_name
+from .settings import TrainingSettings
+
+__all__ = ["Unit", "claim", "find_missing", "make_tasks", "parse_cells", "read_task", "write_worklist"]
+
+_TRIES, _PAUSE_SECONDS = 4, 0.25
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run: a representative's index and a seed."""
+
+    index: int
+    seed: int
+
+
+def parse_cells(text: str) -> list[int]:
+    """Return the representatives that a text names, ascending.
+
+    Parameters
+    ----------
+    text : str
+        ``"all"``, or indices and ranges separated by commas, ``"0-99,1234"``. Cells of one class count once.
+    """
+    if text.strip() == "all":
+        return sorted(set(cells.representatives().tolist()))
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InvalidValueError("cells", text, "'all', or indices and ranges such as '0-99,1234'")
+        for index in range(int(first), int(last or first) + 1):
+            found.add(Cell.from_index(index).representative)
+    if not found:
+        raise InvalidValueError("cells", text, "at least one cell")
+    return sorted(found)
+
+
+def find_missing(folder: str | os.PathLike[str], settings: TrainingSettings, units: Iterable[Unit]) -> list[Unit]:
+    """Return the units that have no row in the folder, going by the names of its shards."""
+    runs = Path(folder) / "runs"
+    present = {path.name for path in runs.glob("*.parquet")} if runs.is_dir() else set()
+    return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
+
+
+def make_tasks(units: Sequence[Unit], units_per_task: int) -> list[list[Unit]]:
+    """Cut units into tasks of at most so many."""
+    return [list(units[start : start + units_per_task]) for start in range(0, len(units), units_per_task)]
+
+
+def write_worklist(tasks: Iterable[Sequence[Unit]], path: str | os.PathLike[str]) -> None:
+    """Write one task per line, as JSON; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.write_text("".join(json.dumps([[unit.index, unit.seed] for unit in task]) + "\n" for task in tasks))
+    os.replace(beside, path)
+
+
+def read_task(path: str | os.PathLike[str], task: int) -> list[Unit]:
+    """Return the units of one task, counted from 0.
+
+    Raises
+    ------
+    MissingDataError, TableError, InvalidValueError
+        If there is no work list, it cannot be read, or it has no such task.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError as error:
+        raise MissingDataError(f"cannot read the work list {path} ({error.strerror})", "check the path") from None
+    if not 0 <= task < len(lines):
+        raise InvalidValueError("task", task, f"a line of the work list, 0 to {len(lines) - 1}")
+    try:
+        return [Unit(int(index), int(seed)) for index, seed in json.loads(lines[task])]
+    except (ValueError, TypeError):
+        raise TableError(path, f"line {task + 1} is not a list of [index, seed] pairs") from None
+
+
+@contextlib.contextmanager
+def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
+    """Claim a unit for the time of a ``with`` block.
+
+    Parameters
+    ----------
+    folder : path
+        The folder of runs.
+    name : str
+        What is claimed, for example the name of a shard.
+
+    Yields
+    ------
+    bool
+        Whether the claim was had; False if another process holds it. Where the file system knows no locks it is
+        always had: then two processes may do the same work, and the row of the first one stays.
+    """
+    path = Path(folder) / "claims" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        had = _lock(file.fileno())
+        if had:
+            file.truncate(0)
+            job = os.environ.get("SLURM_JOB_ID", "")
+            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "job": job}))
+            file.flush()
+        yield had
+
+
+def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
+    """Return whether a process holds the claim at this moment."""
+    path = Path(folder) / "claims" / f"{name}.lock"
+    if not path.exists():
+        return False
+    with open(path, "a+") as file:
+        return not _lock(file.fileno(), tries=1)
+
+
+def _lock(descriptor: int, tries: int = _TRIES) -> bool:
+    """Take an exclusive lock, trying a few times: `is_claimed` holds it for a moment."""
+    for attempt in range(tries):
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            if attempt + 1 < tries:
+                time.sleep(_PAUSE_SECONDS)
+        except OSError:
+            return True  # no locks on this file system
+        else:
+            return True
+    return False
