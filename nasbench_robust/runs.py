@@ -162,7 +162,7 @@ class _Work:
             self._resume(state)
 
     def _resume(self, state: dict[str, Any]) -> None:
-        if state["key"] != self._key:
+        if state.get("key") != self._key:
             raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
         self.trainer.load_state_dict(state["training"])
         self._eval_seconds = state["eval_seconds"]

@@ -1,0 +1,173 @@
+"""A run that is stopped anywhere and taken up again is the run that was never stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nasbench_robust import metrics
+from nasbench_robust.cells import Cell
+from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
+from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.images import Images, load_images
+from nasbench_robust.runs import Run, RunInterruptedError, run_cell
+from nasbench_robust.settings import settings_for
+from nasbench_robust.tables import Reader
+
+CPU = torch.device("cpu")
+CELL = Cell.from_index(9930)
+QUICK = replace(
+    settings_for("digits"),
+    epochs=3,
+    attack=metrics.pgd(0.1, steps=1),
+    evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=2)),
+)
+STEPS = 3 * 4 + 3  # four batches an epoch, three metrics
+CIRCUMSTANCES = ("train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision")
+PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
+
+
+@pytest.fixture(scope="module")
+def few() -> Images:
+    images = load_images("digits")
+    return replace(
+        images,
+        train_images=images.train_images[:250],
+        train_labels=images.train_labels[:250],
+        test_images=images.test_images[:60],
+        test_labels=images.test_labels[:60],
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few: Images) -> Run:
+    return run_cell(CELL, QUICK, few, seed=1)
+
+
+def assert_same(one: Run, other: Run) -> None:
+    assert {**one.row, **dict.fromkeys(CIRCUMSTANCES)} == {**other.row, **dict.fromkeys(CIRCUMSTANCES)}
+    assert one.curve == other.curve
+    assert all(np.array_equal(one.outcomes[metric], other.outcomes[metric]) for metric in other.outcomes)
+
+
+class StopAt:
+    """Says yes when it is asked for the n-th time."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize("stop", range(1, STEPS + 1))
+def test_run_stopped_at_any_step_gives_the_same_row(stop: int, few: Images, undisturbed: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(RunInterruptedError, match="stopped on request"):
+        run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=StopAt(stop))
+    assert_same(run_cell(CELL, QUICK, few, seed=1, checkpoint=path), undisturbed)
+
+
+def test_run_stopped_at_every_step_gives_the_same_row(few: Images, undisturbed: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    for _ in range(STEPS):
+        with pytest.raises(RunInterruptedError):
+            run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=lambda: True)
+    assert_same(run_cell(CELL, QUICK, few, seed=1, checkpoint=path), undisturbed)
+
+
+def test_seconds_of_all_parts_are_added(few: Images, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(RunInterruptedError):
+        run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=StopAt(6))
+    before = load_checkpoint(path, CPU)["training"]["seconds"]
+    assert run_cell(CELL, QUICK, few, seed=1, checkpoint=path).row["train_seconds"] > before > 0
+
+
+def test_checkpoint_of_another_run_is_refused(few: Images, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(RunInterruptedError):
+        run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=lambda: True)
+    with pytest.raises(InvalidValueError, match="expected a state of the run"):
+        run_cell(CELL, QUICK, few, seed=2, checkpoint=path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_damaged_checkpoint_is_set_aside_and_the_run_starts_again(
+    damage: str, few: Images, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.pt"
+    with pytest.raises(RunInterruptedError):
+        run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=StopAt(6))
+    content = path.read_bytes()
+    replacement = {"cut": content[:-500], "flipped": b"x" * 100 + content[100:], "empty": b"", "foreign": b"hello"}
+    path.write_bytes(replacement[damage])
+    assert_same(run_cell(CELL, QUICK, few, seed=1, checkpoint=path), undisturbed)
+    assert (tmp_path / "run.pt.damaged").exists()
+    assert "cannot be read" in caplog.text
+
+
+def test_checkpoint_that_would_run_code_is_not_unpickled(tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = tmp_path / "run.pt"
+    torch.save({"key": Malicious()}, path)
+    assert load_checkpoint(path, CPU) is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.pt"
+    save_checkpoint({"step": 1}, path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint({"step": 2}, path)
+    assert load_checkpoint(path, CPU) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+SETTINGS = '{"epochs": 12, "skeleton": {"channels": 2}, "attack": {"steps": 1}, "batch_size": 128}'
+
+
+def command(out: Path, settings: Path) -> list[str]:
+    return [sys.executable, str(PROGRAM), "--index", "9930", "--settings", str(settings), "--out", str(out)]
+
+
+def row_of(out: Path) -> dict:
+    (row,) = Reader(out / "runs").read().to_pylist()
+    return {**row, **dict.fromkeys(CIRCUMSTANCES)}
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_program_killed_at_random_moments_gives_the_same_row(kind: signal.Signals, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(SETTINGS)
+    subprocess.run(command(tmp_path / "peace", settings), check=True)
+    rng, out = random.Random(int(kind)), tmp_path / "disturbed"
+    codes = []
+    for _ in range(4):
+        process = subprocess.Popen(command(out, settings))
+        time.sleep(rng.uniform(0.5, 4.5))
+        process.send_signal(kind)
+        codes.append(process.wait())
+    subprocess.run(command(out, settings), check=True)
+    assert row_of(out) == row_of(tmp_path / "peace")
+    assert set(codes) <= ({-signal.SIGKILL, 0} if kind == signal.SIGKILL else {75, 0, -signal.SIGTERM})
+    assert not list((out / "checkpoints").iterdir())

@@ -1,0 +1,331 @@
+"""Work lists, claims, collection and the programs around them, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import nasbench_robust as nbr
+from nasbench_robust import cells, metrics
+from nasbench_robust.cells import Cell
+from nasbench_robust.collecting import ConflictError, collect
+from nasbench_robust.errors import InvalidValueError, MissingDataError, SourceFormatError, TableError, UnknownNameError
+from nasbench_robust.images import load_images
+from nasbench_robust.runs import Run, release_info, run_cell, shard_name, write_run
+from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
+from nasbench_robust.slurm import ArrayJob, array_jobs, render
+from nasbench_robust.tables import Reader
+from nasbench_robust.worklists import (
+    Unit,
+    claim,
+    find_missing,
+    is_claimed,
+    make_tasks,
+    parse_cells,
+    read_task,
+    write_worklist,
+)
+
+GENERATION = Path(__file__).parents[1] / "generation"
+QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=(metrics.fgsm(0.1),))
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    images = load_images("digits")
+    return [run_cell(Cell.from_index(index), QUICK, images, seed) for index in (9930, 3) for seed in (0, 1)]
+
+
+@pytest.fixture
+def folder(runs: list[Run], tmp_path: Path) -> Path:
+    for run in runs:
+        write_run(run, QUICK, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+def program(name: str, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(GENERATION / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
+
+
+# --- which cells, which units
+
+
+def test_cells_are_named_by_indices_ranges_and_all() -> None:
+    assert parse_cells("3, 5-7,3") == [3, 5, 6, 7]
+    assert parse_cells("1234") == [172]  # its representative
+    assert len(parse_cells("all")) == 6466
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1;2", "15625", "7-5"])
+def test_cells_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cells|cell index"):
+        parse_cells(text)
+
+
+def test_missing_is_what_has_no_row(folder: Path) -> None:
+    units = [Unit(index, seed) for seed in (0, 1, 2) for index in (3, 4, 9930)]
+    missing = find_missing(folder, QUICK, units)
+    assert missing == [Unit(4, 0), Unit(4, 1), Unit(3, 2), Unit(4, 2), Unit(9930, 2)]
+    assert find_missing(folder / "nothing", QUICK, units) == units
+
+
+def test_work_list_comes_back_task_by_task(tmp_path: Path) -> None:
+    units = [Unit(index, 0) for index in range(7)]
+    tasks = make_tasks(units, 3)
+    write_worklist(tasks, tmp_path / "work.jsonl")
+    assert [read_task(tmp_path / "work.jsonl", number) for number in range(3)] == tasks
+    assert [unit for task in tasks for unit in task] == units
+    with pytest.raises(InvalidValueError, match="task is 3, expected a line of the work list, 0 to 2"):
+        read_task(tmp_path / "work.jsonl", 3)
+    with pytest.raises(MissingDataError, match="cannot read the work list"):
+        read_task(tmp_path / "other", 0)
+    (tmp_path / "work.jsonl").write_text("[[1]]\n")
+    with pytest.raises(TableError, match="line 1 is not a list of"):
+        read_task(tmp_path / "work.jsonl", 0)
+
+
+# --- claims
+
+
+def hold(folder: Path, had: multiprocessing.Event, release: multiprocessing.Event) -> None:
+    with claim(folder, "unit"):
+        had.set()
+        release.wait(30)
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[multiprocessing.Process]:
+    """Another process that holds the claim."""
+    context = multiprocessing.get_context("spawn")
+    had, release = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(tmp_path, had, release))
+    process.start()
+    assert had.wait(30)
+    yield process
+    release.set()
+    process.join()
+
+
+def test_claim_of_another_process_is_respected_and_ends_with_it(
+    holder: multiprocessing.Process, tmp_path: Path
+) -> None:
+    assert is_claimed(tmp_path, "unit")
+    with claim(tmp_path, "unit") as had:
+        assert not had
+    with claim(tmp_path, "other") as had:
+        assert had
+    holder.kill()
+    holder.join()
+    assert not is_claimed(tmp_path, "unit")
+    with claim(tmp_path, "unit") as had:
+        assert had
+
+
+def test_row_that_is_there_is_never_replaced(runs: list[Run], tmp_path: Path) -> None:
+    path = write_run(runs[0], QUICK, tmp_path)
+    before = path.read_bytes()
+    write_run(replace(runs[0], row={**runs[0].row, "train_seconds": 1e9}), QUICK, tmp_path)
+    assert path.read_bytes() == before
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [shard_name(QUICK, 9930, 0)]
+
+
+# --- collection
+
+
+def test_collection_is_a_release_that_can_be_queried(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+    report = collect([folder], tmp_path / "release")
+    assert (report.runs, report.repeated, report.failed, report.quarantined) == (4, 0, [], [])
+    bench = nbr.load(tmp_path / "release")
+    for run in runs:
+        assert bench.query(run.row["index"], metric="clean_acc", seed=run.row["seed"]) == run.row["clean_acc"]
+    assert bench.info == release_info(QUICK)
+    assert Reader(tmp_path / "release" / "outcomes.parquet").read().num_rows == 8
+    assert Reader(tmp_path / "release" / "cells.parquet").read().num_rows == cells.SIZE
+
+
+def test_collection_twice_and_of_copies_gives_the_same_bytes(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+    collect([folder], tmp_path / "one")
+    other = tmp_path / "other"
+    write_run(replace(runs[1], row={**runs[1].row, "train_seconds": 1.0, "device": "another"}), QUICK, other)
+    report = collect([folder, other], tmp_path / "two")
+    assert report.repeated == 1
+    collect([folder], tmp_path / "one")
+    for name in ("runs", "curves", "outcomes", "cells"):
+        first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
+        assert first == second
+
+
+def test_files_that_disagree_are_both_named_and_nothing_is_written(
+    folder: Path, runs: list[Run], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    row = {**runs[1].row, "clean_acc": 0.0, "clean_correct": 0}
+    path = write_run(replace(runs[1], row=row), QUICK, other)
+    with pytest.raises(ConflictError, match="clean_acc, clean_correct") as caught:
+        collect([folder, other], tmp_path / "release")
+    assert {caught.value.first, caught.value.second} == {str(path), str(folder / "runs" / path.name)}
+    assert not (tmp_path / "release").exists()
+    done = program("collect.py", str(folder), str(other), "--out", str(tmp_path / "release"))
+    assert done.returncode == 2
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_shard_is_set_aside_and_is_missing_then(folder: Path, tmp_path: Path) -> None:
+    shard = folder / "runs" / shard_name(QUICK, 3, 1)
+    shard.write_bytes(shard.read_bytes()[:-40])
+    report = collect([folder], tmp_path / "release")
+    assert report.runs == 3
+    assert report.quarantined == [folder / "quarantine" / "runs" / shard.name]
+    assert find_missing(folder, QUICK, [Unit(3, 0), Unit(3, 1)]) == [Unit(3, 1)]
+
+
+def test_shards_of_other_settings_are_refused(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+    other = replace(QUICK, epochs=2)
+    write_run(replace(runs[0], row={**runs[0].row, "seed": 9, "settings": other.hash}), other, tmp_path / "other")
+    with pytest.raises(TableError, match="release description differ"):
+        collect([folder, tmp_path / "other"], tmp_path / "release")
+
+
+def test_empty_collection_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no runs in"):
+        collect([tmp_path], tmp_path / "release")
+
+
+# --- settings from a file
+
+
+def test_settings_file_overrides_entry_by_entry(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('epochs = 3\n[skeleton]\nchannels = 8\n[[evaluation]]\nname = "fgsm"\neps = 0.1\nsteps = 1\n')
+    if sys.version_info < (3, 11):
+        pytest.skip("reading TOML needs Python 3.11")
+    settings = read_settings(path, settings_for("digits"))
+    assert (settings.epochs, settings.skeleton.channels, settings.skeleton.image_size) == (3, 8, 8)
+    assert [attack.name for attack in settings.evaluation] == ["fgsm"]
+    assert settings.hash != settings_for("digits").hash
+
+
+def test_settings_round_trip() -> None:
+    for settings in (TrainingSettings(), settings_for("digits"), QUICK):
+        assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ('{"epoch": 3}', UnknownNameError, "did you mean 'epochs'"),
+        ('{"attack": {"step": 3}}', UnknownNameError, "did you mean 'steps'"),
+        ('{"epochs": 0}', InvalidValueError, "epochs is 0"),
+        ('{"epochs": "3"}', InvalidValueError, "epochs is '3'"),
+        ('{"attack": 3}', InvalidValueError, "attack is 3"),
+        ('{"evaluation": [{"name": "pgd"}]}', InvalidValueError, "complete table"),
+        ("{", SourceFormatError, "not json"),
+        ("[]", SourceFormatError, "expected settings by name"),
+    ],
+)
+def test_wrong_settings_files_are_explained(text: str, error: type, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        read_settings(path, settings_for("digits"))
+
+
+# --- the script and the programs
+
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name=nasbench-robust
+#SBATCH --array=0-4%2
+#SBATCH --output=logs/%A_%a.log
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@120
+#SBATCH --partition=gpu
+
+# exec: the signals of Slurm reach the program itself.
+exec python train_cell.py --work 'a list' --task $((SLURM_ARRAY_TASK_ID + 1000))
+"""
+
+
+def test_script_reads_as_expected() -> None:
+    command = ("python", "train_cell.py", "--work", "a list")
+    job = ArrayJob(command, 5, 1000, "logs", throttle=2, options=("--partition=gpu",))
+    assert render(job) == SCRIPT
+    parts = list(array_jobs(replace(job, tasks=25, offset=0), 10))
+    assert [(part.tasks, part.offset) for part in parts] == [(10, 0), (10, 10), (5, 20)]
+    with pytest.raises(InvalidValueError, match="an sbatch option"):
+        render(replace(job, options=("partition\n#SBATCH --x",)))
+
+
+def test_local_run_makes_everything_once_and_goes_on(folder: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({**QUICK.to_dict()}))
+    arguments = ["--out", str(folder), "--settings", str(settings), "--cells", "3-6", "--seeds", "0"]
+    before = (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns
+    done = program("run_local.py", *arguments, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 1 there, 3 missing" in done.stderr
+    assert (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns == before
+    state = program("status.py", *arguments).stdout
+    assert "done      4" in state
+    assert "missing   0" in state
+    assert program("run_local.py", *arguments).stderr == "4 runs, 4 there, 0 missing\n"
+
+
+def test_index_comes_from_the_array_task(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(QUICK.to_dict()))
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "5"}
+    arguments = ["--settings", str(settings), "--out", str(tmp_path / "out")]
+    done = program("train_cell.py", *arguments, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "out" / "runs").iterdir()] == [shard_name(QUICK, 5, 0)]
+
+
+def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
+    done = program("train_cell.py", "--out", str(tmp_path), env=environment)
+    assert done.returncode == 2
+    assert "--index is None, expected the index of a cell, or a Slurm array task" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one MiB."""
+    point = tmp_path / "disk"
+    point.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(point)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small file system here")
+    yield point
+    subprocess.run(["umount", str(point)], check=True)
+
+
+def test_full_disk_loses_nothing_and_leaves_no_part(small_disk: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(QUICK.to_dict()))
+    arguments = ["--index", "9930", "--settings", str(settings), "--out", str(small_disk)]
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (1 << 20) if not ballast.exists() else b"")  # all but nothing is left
+    done = program("train_cell.py", *arguments)
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(small_disk.rglob("*.parquet"))
+    assert not list(small_disk.rglob("*.tmp"))
+    ballast.unlink()
+    assert program("train_cell.py", *arguments).returncode == 0
+    assert Reader(small_disk / "runs").read().num_rows == 1
