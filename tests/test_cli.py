@@ -352,7 +352,7 @@ def test_import_says_what_is_wrong_with_a_file_and_writes_nothing(run, tmp_path)
     file, out = tmp_path / "page.json", tmp_path / "out"
     file.write_text('acc={"": ["cifar10#val_acc"], "0": [0.5')
     assert f"{file}: character " in error_of(run("import", "page", file, "--out", out))
-    assert "No such file" in error_of(run("import", "page", tmp_path / "absent.json", "--out", out))
+    assert "no file" in error_of(run("import", "page", tmp_path / "absent.json", "--out", out))
     assert "Is a directory" in error_of(run("import", "page", tmp_path, "--out", out))
     assert not out.exists()
 

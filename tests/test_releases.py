@@ -364,6 +364,7 @@ def test_a_table_without_its_download_stays_usable(release, bench, ready_table, 
 def test_a_download_without_its_table_is_converted_offline(site, release, bench, ready_table, monkeypatch, caplog):
     shutil.rmtree(fetch(release).parent)
     monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    caplog.clear()
     caplog.set_level(logging.INFO, logger="nasbench_robust")
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)
     assert len(site.requests) == 1
