@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,8 @@ class Benchmark:
         """
         try:
             answers = self._answers[dataset, metric, eps, seed, split]
+            if seed is not None and type(seed) is not int:  # True and 1.0 equal a seed, and are none
+                answers = self._prepare(dataset, metric, eps, seed, split)
         except (KeyError, TypeError):
             answers = self._prepare(dataset, metric, eps, seed, split)
         index = self._index_of_string.get(arch) if type(arch) is str else None
@@ -269,6 +272,8 @@ class Benchmark:
         """
         import pandas as pd
 
+        if isinstance(metrics, str):
+            raise InvalidValueError("metrics", metrics, "a sequence of metric names", repr([metrics]))
         names = [self._store.dataset(dataset)] if dataset is not None else list(self.info.datasets)
         indices = _view(cells)
         parts = []
@@ -443,13 +448,14 @@ class Benchmark:
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
         """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""
         answers: list[float] = self._store.array(*self._store.resolve(dataset, metric, eps, seed, split)).tolist()
-        self._answers[dataset, metric, eps, seed, split] = answers
+        with suppress(TypeError):  # an array of one eps, say, is a valid argument and no key
+            self._answers[dataset, metric, eps, seed, split] = answers
         return answers
 
 
 def _indices(archs: Any) -> npt.NDArray[np.int64]:
     """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one."""
-    if isinstance(archs, (str, Cell)) or not hasattr(archs, "__iter__"):
+    if isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or getattr(archs, "ndim", 1) == 0:
         raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
     if isinstance(archs, np.ndarray) and archs.dtype.kind in "iu" and archs.ndim == 1:
         outside = (archs < 0) | (archs >= cells.SIZE)
@@ -457,6 +463,8 @@ def _indices(archs: Any) -> npt.NDArray[np.int64]:
             Cell.from_index(archs[outside.argmax()])  # raises, naming the index
         return archs.astype(np.int64)
     archs = list(archs)
+    if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
+        return np.array(archs, dtype=np.int64)
     try:  # strings, the common case by far
         known = list(map(cells.index_of_string().__getitem__, archs))
     except (KeyError, TypeError):

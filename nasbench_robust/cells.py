@@ -93,7 +93,7 @@ class Cell:
             raise InvalidCellError(index, "a boolean is not a cell index")
         try:
             number = as_integer(index)
-        except TypeError:
+        except Exception:  # whatever a foreign object's __index__ raises
             raise InvalidCellError(index, f"a cell index is an integer from 0 to {SIZE - 1}") from None
         if not 0 <= number < SIZE:
             hint = 0 if number < 0 else SIZE - 1

@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"nasbench-robust: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        place = error.filename2 or error.filename or "output"  # of a rename, the second is what the user named
+        print(f"nasbench-robust: {place}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -134,7 +136,7 @@ def _load(args: argparse.Namespace) -> Benchmark:
 def _query(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    arch = int(args.arch) if args.arch.strip().lstrip("-").isdecimal() else args.arch
+    arch = int(args.arch) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", args.arch) else args.arch
     result = _load(args).lookup(arch, args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
     print(json.dumps(asdict(result)) if args.json else result.value)
     return 0
@@ -146,7 +148,7 @@ def _info(args: argparse.Namespace) -> int:
     if args.json:
         about = {"name": bench.name, "version": bench.version, "title": bench.info.title, "licence": bench.info.licence}
         about |= {"source": bench.info.source, "citation": bench.cite()}
-        print(json.dumps({**about, "metrics": json.loads(metrics.to_json(orient="records"))}))
+        print(json.dumps({**about, "metrics": _records(metrics)}))
         return 0
     print(f"{bench.info.title}\nrelease {bench.name}, version {bench.version}, {bench.info.licence}")
     print(f"source {bench.info.source}\n")
@@ -160,7 +162,7 @@ def _info(args: argparse.Namespace) -> int:
 def _best(args: argparse.Namespace) -> int:
     frame = _load(args).best(args.dataset, args.metric, args.k, eps=args.eps)
     if args.json:
-        print(frame.to_json(orient="records", double_precision=15))
+        print(json.dumps(_records(frame)))
     else:
         print(frame[["index", frame.columns[-1], "parameters", "arch"]].to_string(index=False))
     return 0
@@ -198,10 +200,7 @@ def _export(args: argparse.Namespace) -> int:
     if form == "parquet":
         _export_parquet(frame, args.out)
         return 0
-    if form == "csv":
-        text = frame.to_csv(index=False, lineterminator="\n")
-    else:
-        text = json.dumps(frame.astype(object).where(frame.notna(), None).to_dict(orient="records")) + "\n"
+    text = frame.to_csv(index=False, lineterminator="\n") if form == "csv" else json.dumps(_records(frame)) + "\n"
     if args.out is None:
         sys.stdout.write(text)
     else:
@@ -217,6 +216,12 @@ def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
     if out is None:
         raise InvalidValueError("--out", None, "a file to write Parquet to")
     write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON takes them, with every digit; None where there is no value."""
+    filled = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(filled.columns, row, strict=True)) for row in filled.itertuples(index=False)]
 
 
 def _write_text(text: str, path: Path) -> None:

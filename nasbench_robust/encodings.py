@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InvalidCellError, UnknownNameError, nearest
+from .errors import InvalidCellError, UnknownNameError, nearest, shorten
 
 __all__ = ["EDGES", "ENCODINGS", "OPERATIONS", "decode", "encode"]
 
@@ -52,7 +52,7 @@ def _edge_code(edge: int, operation: object, given: object) -> int:
     if code is None:
         suggestion = nearest(operation, OPERATIONS)
         ending = f"; did you mean {suggestion!r}?" if suggestion else f"; expected one of {', '.join(OPERATIONS)}"
-        raise InvalidCellError(given, f"edge {edge}: unknown operation {operation!r}{ending}")
+        raise InvalidCellError(given, f"edge {edge}: unknown operation {shorten(operation)}{ending}")
     return code
 
 
@@ -80,14 +80,14 @@ def codes_from_string(text: object) -> Codes:
     codes: list[int] = []
     for target, node in enumerate(nodes, start=1):
         if len(node) < 2 or node[0] != "|" or node[-1] != "|":
-            raise InvalidCellError(text, f"node {target}: expected '|' around its edges, got {node!r}")
+            raise InvalidCellError(text, f"node {target}: expected '|' around its edges, got {shorten(node)}")
         edges = node[1:-1].split("|")
         if len(edges) != target:
             raise InvalidCellError(text, f"node {target}: expected {target} incoming edge(s), got {len(edges)}")
         for source, edge in enumerate(edges):
             operation, tilde, number = edge.rpartition("~")
             if not tilde or number != str(source):
-                problem = f"edge {len(codes)}: expected 'operation~{source}', got {edge!r}"
+                problem = f"edge {len(codes)}: expected 'operation~{source}', got {shorten(edge)}"
                 raise InvalidCellError(text, problem)
             codes.append(_edge_code(len(codes), operation, text))
     return tuple(codes)
@@ -127,7 +127,7 @@ def _matrix_from_codes(codes: Codes) -> npt.NDArray[np.int64]:
 
 
 def _codes_from_matrix(value: object) -> Codes:
-    matrix = _integers(value, (4, 4), "a 4x4 integer matrix")
+    matrix = _integers(value, (4, 4), "a 4x4 integer matrix", kinds="iuf")  # str2matrix returns floats
     if np.triu(matrix).any():
         raise InvalidCellError(value, "expected zeros on and above the diagonal: row is target, column is source")
     return tuple(int(matrix[target, source]) for source, target in EDGES)
@@ -145,13 +145,13 @@ def _codes_from_one_hot(value: object) -> Codes:
     return tuple(matrix.argmax(axis=1).tolist())
 
 
-def _integers(value: object, shape: tuple[int, ...], expected: str) -> npt.NDArray[np.int64]:
+def _integers(value: object, shape: tuple[int, ...], expected: str, kinds: str = "iu") -> npt.NDArray[np.int64]:
     """Return `value` as an array of operation numbers of the given shape, or say why it is not one."""
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError, OverflowError):
+    except Exception:  # whatever a foreign object's __array__ raises
         raise InvalidCellError(value, f"expected {expected}") from None
-    if array.dtype.kind not in "iu" or array.shape != shape:
+    if array.dtype.kind not in kinds or array.shape != shape or (array != array.round()).any():
         raise InvalidCellError(value, f"expected {expected}, got shape {array.shape} of {array.dtype}")
     if array.min() < 0 or array.max() >= len(OPERATIONS):
         raise InvalidCellError(value, f"expected operation numbers from 0 to {len(OPERATIONS) - 1}")

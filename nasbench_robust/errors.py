@@ -45,6 +45,7 @@ def shorten(given: object, limit: int = 120) -> str:
         text = repr(given)
     except Exception as error:  # a foreign object's broken repr must not hide the message
         text = f"<{type(given).__name__} whose repr fails: {type(error).__name__}>"
+    text = " ".join(text.split())
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]} ... {text[-limit // 3 :]}"

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from . import cells
 from .datasets import DATASETS
-from .errors import SourceFormatError
+from .errors import MissingDataError, SourceFormatError
 from .metrics import Attack, Metric, fgsm, pgd
 from .skeletons import Skeleton
 from .tables import DatasetInfo, ReleaseInfo, runs_table
@@ -204,16 +204,20 @@ def _seed_values(
     """Return the values of one cell by seed, and those that the file gives without a seed."""
     per_seed: dict[int, dict[Metric, float]] = {}
     alone: dict[Metric, float] = {}
+    seen: set[Metric] = set()
     for name, entry in by_metric.items():
         metric = _published_metric(path, where, name)
         place = f"{where}, {name!r}"
+        if metric in seen:
+            raise SourceFormatError(path, place, "the metric stands there twice")
+        seen.add(metric)
         if not isinstance(entry, dict):
             alone[metric] = _accuracy(path, place, entry)
             continue
         seeds = {key: _accuracy(path, f"{place}, {key!r}", value) for key, value in entry.items()}
         mean = seeds.pop("threeseed", None)
         for key, value in seeds.items():
-            if not re.fullmatch(r"[0-9]{1,9}", key):
+            if not re.fullmatch(r"0|[1-9][0-9]{0,8}", key):
                 raise SourceFormatError(path, f"{place}, {key!r}", "expected a seed number or 'threeseed'")
             per_seed.setdefault(int(key), {})[metric] = value
         if mean is not None and not seeds:
@@ -365,9 +369,15 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
 
     try:
         text = Path(path).read_text(encoding="utf-8")
-        text = re.sub(r"\A\s*(?:(?:var|let|const)\s+)?[A-Za-z_$][\w$]*\s*=", "", text[:200]) + text[200:]
+        assigned = re.match(r"\s*(?:(?:var|let|const)\s+)?[A-Za-z_$][\w$]*\s*=", text[:200])
+        if assigned:  # blanks, so that the places in messages are those in the file
+            text = " " * assigned.end() + text[assigned.end() :]
         text = text.rstrip().removesuffix(";")
         return json.loads(text, object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
+    except FileNotFoundError:
+        raise MissingDataError(f"no file {path}", "check the path") from None
+    except OSError as error:
+        raise SourceFormatError(path, "", f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise SourceFormatError(path, f"byte {error.start}", "not UTF-8 text") from None
     except json.JSONDecodeError as error:

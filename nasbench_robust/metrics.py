@@ -82,20 +82,34 @@ class Attack:
     queries: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ATTACKS:
+        if not isinstance(self.name, str) or self.name not in ATTACKS:
             raise UnknownNameError("attack", self.name, tuple(ATTACKS))
         object.__setattr__(self, "eps", checked_eps(self.eps))
+        for name in ("steps", "restarts", "queries"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise InvalidValueError(name, value, "a positive integer or None")
+        if self.random_start not in (None, True, False):
+            raise InvalidValueError("random_start", self.random_start, "True, False or None")
+        if self.step_size is not None:
+            if isinstance(self.step_size, bool) or not isinstance(self.step_size, (int, float)):
+                raise InvalidValueError("step_size", self.step_size, "a number or None")
+            object.__setattr__(self, "step_size", float(self.step_size))
         if self.norm != "Linf":
             raise UnknownNameError("norm", self.norm, ("Linf",))
 
 
 def fgsm(eps: float) -> Attack:
     """Return FGSM of radius `eps`: one step of full length, no random start."""
+    eps = checked_eps(eps)
     return Attack("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
 
 
 def pgd(eps: float, *, steps: int = 20, step_size: float | None = None) -> Attack:
     """Return L-infinity PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
+    eps = checked_eps(eps)
+    if type(steps) is not int or steps < 1:
+        raise InvalidValueError("steps", steps, "a positive integer")
     return Attack(
         "pgd",
         eps,
@@ -126,10 +140,11 @@ class Metric:
 
     def __post_init__(self) -> None:
         if self.name not in METRIC_NAMES:
-            raise UnknownNameError("metric", self.name, METRIC_NAMES, _FOREIGN_NAMES.get(self.name))
+            suggestion = _FOREIGN_NAMES.get(self.name) if isinstance(self.name, str) else None
+            raise UnknownNameError("metric", self.name, METRIC_NAMES, suggestion)
         expected = None if self.name in UNATTACKED else self.name.removesuffix("_acc")
-        given = self.attack.name if self.attack else None
-        if given != expected:
+        given = self.attack.name if isinstance(self.attack, Attack) else self.attack
+        if given != expected or not isinstance(self.attack, Attack | None):
             raise InvalidValueError(f"the attack of {self.name}", given, repr(expected))
         if self.split not in SPLITS:
             raise UnknownNameError("split", self.split, SPLITS)
@@ -169,11 +184,15 @@ def checked_eps(eps: object) -> float:
     """Return `eps` as a float if it is a budget in (0, 1]; suggest k/255 for a number of grey levels."""
     if isinstance(eps, str):
         return parse_eps(eps)
-    if isinstance(eps, bool) or not hasattr(eps, "__float__"):
+    kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
+    if isinstance(eps, bool) or kind not in "iuf" or not hasattr(eps, "__float__"):
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]")
-    value = float(eps)
+    try:
+        value = float(eps)
+    except (TypeError, ValueError, ArithmeticError):
+        raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]") from None
     if not 0 < value <= 1:  # NaN fails too
-        hint = f"{eps:g}/255" if math.isfinite(value) and 1 < value <= 255 else None
+        hint = f"{value:g}/255" if math.isfinite(value) and 1 < value <= 255 else None
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]", hint)
     return value
 

@@ -7,6 +7,7 @@ says what to use instead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -45,6 +46,7 @@ class NATSAdapter:
 
     search_space_name = "topology"
     is_topology, is_size = True, False
+    full_train_epochs = 200  # what code for NATS-Bench passes as hp; it has no meaning here
 
     def __init__(
         self,
@@ -56,6 +58,8 @@ class NATSAdapter:
         seed: int = 0,
     ) -> None:
         for dataset in bench.datasets:
+            if valid_split is not None:
+                bench.query_many([], dataset, metric, split=valid_split)
             bench.query_many([], dataset, metric)  # an unknown metric is an error here, not in the middle of a search
         self._bench, self._metric, self._seconds = bench, metric, seconds
         self._valid_split = valid_split
@@ -68,6 +72,9 @@ class NATSAdapter:
     def __getitem__(self, index: int) -> str:
         return self.arch(index)
 
+    def __iter__(self) -> Iterator[str]:
+        return map(self.arch, range(len(self)))
+
     def __repr__(self) -> str:
         return f"NATSAdapter({self._bench!r}, {self._metric!r})"
 
@@ -77,7 +84,7 @@ class NATSAdapter:
 
     def query_index_by_arch(self, arch: str | int | Cell) -> int:
         """Return the index of an architecture string; unlike NATS-Bench, an unknown one is an error, never -1."""
-        return Cell.of(arch).index
+        return _cell(arch).index
 
     def get_unique_str(self, arch: str | int) -> str:
         """Return the string of the representative, the same for all cells that are one graph."""
@@ -135,6 +142,7 @@ class NATSAdapter:
             If the release has no validation split and `valid_split` was not given, or if neither the table nor
             `seconds` says what a training costs.
         """
+        arch = self.query_index_by_arch(arch)
         cost = self._cost(arch, dataset)
         info = self.get_more_info(arch, dataset, iepoch, hp)
         if "valid-accuracy" not in info:
@@ -175,7 +183,8 @@ class NATSAdapter:
         if split is None:
             raise MissingResultError(f"{self._bench.name} has no validation split; pass valid_split='test'")
         frame = self._bench.frame(dataset, [self._column(split)])
-        allowed = (frame["flops"] <= 1e6 * (flop_max or np.inf)) & (frame["parameters"] <= 1e6 * (param_max or np.inf))
+        limits = [np.inf if limit is None else 1e6 * limit for limit in (flop_max, param_max)]
+        allowed = (frame["flops"] <= limits[0]) & (frame["parameters"] <= limits[1])
         values = frame.loc[allowed, ["index", frame.columns[-1]]].dropna()
         if values.empty:
             raise MissingResultError("no cell within the limits")
@@ -227,3 +236,8 @@ class NATSAdapter:
         if not ran:
             raise MissingResultError(f"{self._bench.name} gives no single seeds to draw from; use is_random=False")
         return int(self._rng.choice(ran))
+
+
+def _cell(arch: Any) -> Cell:
+    """Return the cell; the structures of NATS-Bench's own programs say what they are with a method ``tostr``."""
+    return Cell.of(arch.tostr() if hasattr(arch, "tostr") else arch)

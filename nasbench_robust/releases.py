@@ -174,7 +174,7 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
     table = folder / "runs.parquet"
     if path is not None:
         _check_copy(Path(path), release)
-    elif _is_readable(table):
+    if _is_readable(table):
         return table
     published = Path(path) if path is not None else _download(release, url or release.url)
     _convert(published, release, folder)
@@ -186,7 +186,9 @@ def _is_readable(table: Path) -> bool:
 
     try:
         Reader(table).info()
-    except MissingDataError:
+        if _sha256(table) != table.with_suffix(".sha256").read_text():
+            raise TableError(table, "damaged: not what was written")
+    except FileNotFoundError:
         return False
     except TableError as error:
         log.warning("%s; converting the published file again", error)
@@ -204,6 +206,7 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
     # The runs come last: their presence says that the folder is complete.
     write_table(cells_table(Reader(runs).info()), folder / "cells.parquet")
     write_table(runs, folder / "runs.parquet")
+    (folder / "runs.sha256").write_text(_sha256(folder / "runs.parquet"))
 
 
 def _check_copy(path: Path, release: Release) -> None:
@@ -219,6 +222,10 @@ def _check_copy(path: Path, release: Release) -> None:
         )
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
 
@@ -230,7 +237,9 @@ def _download(release: Release, url: str) -> Path:
 
     folder = home() / "downloads"
     target = folder / f"{release.sha256[:8]}-{release.filename}"
-    if _offline() and not target.exists():
+    if target.exists() and _sha256(target) == release.sha256:
+        return target
+    if _offline():
         remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
         raise MissingDataError(f"{release.name} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
     pooch.get_logger().setLevel("WARNING")
@@ -278,7 +287,7 @@ def _fetch_from_hub(source: str) -> Path:
         raise InvalidValueError("source", source, "hub:owner/name or hub:owner/name@revision")
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise MissingPackageError("huggingface_hub", "hub") from None
     repository, revision = matched[1], matched[2]
@@ -298,6 +307,8 @@ def _fetch_from_hub(source: str) -> Path:
     if pinned or _offline():  # a commit never changes: no request if it is here; a branch or tag may have moved
         try:
             return get(local_files_only=True)
+        except HFValidationError as error:
+            raise InvalidValueError("source", source, f"a name that the hub allows ({error})") from None
         except LocalEntryNotFoundError:
             if _offline():
                 remedy = f"unset {OFFLINE_VARIABLE} and load it once"

@@ -66,6 +66,10 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InvalidValueError(name, value, "a finite number of at least 0")
+            object.__setattr__(self, name, float(value))
+        for name, kind in (("skeleton", Skeleton), ("attack", Attack), ("flip", bool), ("evaluation", tuple)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidValueError(name, getattr(self, name), f"a {kind.__name__}")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -73,6 +73,8 @@ class Store:
             if len(self.info.datasets) == 1:
                 return next(iter(self.info.datasets))
             raise InvalidValueError("dataset", None, f"one of {', '.join(self.info.datasets)}")
+        if isinstance(dataset, str) and dataset in self.info.datasets:
+            return dataset
         name = canonical_name(dataset)
         if name not in self.info.datasets:
             raise MissingResultError(f"{self.info.name} has no data set {name!r}", tuple(self.info.datasets))
@@ -84,7 +86,7 @@ class Store:
             raise InvalidValueError("metric", metric, f"one of {', '.join(self._long_names(dataset))}")
         if isinstance(metric, str) and "#" in metric:
             metric, _, split = metric.partition("#")
-        split = split or "test"
+        split = "test" if split is None else split
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
         short, named = parse_name(metric)

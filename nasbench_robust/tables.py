@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import cells
-from .errors import MissingDataError, TableError
-from .metrics import Metric, metric_from_dict
+from .errors import InvalidValueError, MissingDataError, TableError
+from .metrics import Metric, checked_eps, metric_from_dict
 from .skeletons import Skeleton
 
 __all__ = [
@@ -61,6 +61,13 @@ class DatasetInfo:
     images: dict[str, int]
     eps: float
     skeleton: Skeleton
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", checked_eps(self.eps))
+        if not isinstance(self.images, dict) or not all(
+            type(images) is int and 0 < images < 2**31 for images in self.images.values()
+        ):
+            raise InvalidValueError("images", self.images, "a positive number by split")
 
 
 @dataclass(frozen=True)
@@ -303,7 +310,9 @@ class Reader:
                 self._file = _open(self.paths[0])
             else:  # there may be more shards than a process may keep open
                 self._table = _concatenate(self.paths)
-        self.schema: pa.Schema = self._file.schema_arrow if self._file else self._table.schema
+        with _damage(self.paths[0] if self.paths else Path("table")):
+            self.schema: pa.Schema = self._file.schema_arrow if self._file else self._table.schema
+            self._names: list[str] = self.schema.names
 
     def info(self) -> ReleaseInfo:
         """Return the description in the metadata of a runs table; `TableError` if there is none."""
@@ -313,7 +322,7 @@ class Reader:
             raise TableError(name, "no release description in its metadata: not a runs table of nasbench-robust")
         try:
             return ReleaseInfo.from_json(text)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise TableError(name, f"its release description cannot be read: {error}") from None
 
     def read(self, columns: Sequence[str] | None = None, *, dataset: str | None = None) -> pa.Table:
@@ -321,9 +330,10 @@ class Reader:
 
         Row groups of other data sets are not read, going by the statistics in the footer.
         """
-        missing = sorted(set(columns or ()) - set(self.schema.names))
-        if missing:
-            raise TableError(self.paths[0] if self.paths else "table", f"no column {missing[0]!r}")
+        for name in sorted({*(columns or ()), *(["dataset"] if dataset is not None else [])}):
+            if self._names.count(name) != 1:
+                problem = f"column {name!r} stands twice" if name in self._names else f"no column {name!r}"
+                raise TableError(self.paths[0] if self.paths else "table", problem)
         wanted = None if columns is None else list(dict.fromkeys([*columns, *(["dataset"] if dataset else [])]))
         if self._file is not None:
             table = _read(self.paths[0], self._file, wanted, dataset)
@@ -386,25 +396,26 @@ def _damage(path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> pq.ParquetFile:
     with _damage(path):
-        return pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=["dataset"])
+        footer = pq.read_metadata(path)
+        encoded = [name for name in footer.schema.names if name == "dataset"]
+        return pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=encoded)
 
 
 def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None, dataset: str | None) -> pa.Table:
     with _damage(path):
         groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, dataset)]
-        return file.read_row_groups(groups, columns=columns, use_threads=False)
+        table = file.read_row_groups(groups, columns=columns, use_threads=False)
+        table.validate(full=True)  # damage to a page's header may go unnoticed until a value is looked at
+        return table
 
 
 def _may_hold(file: pq.ParquetFile, group: int, dataset: str | None) -> bool:
-    if dataset is None:
+    if dataset is None or file.num_row_groups == 1:
         return True
-    metadata = file.metadata.row_group(group)
-    for column in range(metadata.num_columns):
-        if metadata.column(column).path_in_schema == "dataset":
-            statistics = metadata.column(column).statistics
-            known = statistics is not None and statistics.has_min_max
-            return not known or statistics.min <= dataset <= statistics.max
-    return True
+    # The footer says the same in its statistics, but where it is damaged pyarrow ends the process on looking at them.
+    names = file.read_row_group(group, columns=["dataset"], use_threads=False).column("dataset")
+    names.validate(full=True)
+    return dataset in names.unique().to_pylist()
 
 
 def numpy_column(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

@@ -127,14 +127,14 @@ def _check_schema(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
             yield Finding("schema", "error", f"no column {field.name!r}")
             continue
         type_ = table.schema.field(position).type
-        if pa.types.is_dictionary(type_):
+        if pa.types.is_dictionary(type_) and pa.types.is_string(type_.value_type):
             type_ = type_.value_type
         if type_ != field.type:
             yield Finding("schema", "error", f"column {field.name!r} is {type_}, expected {field.type}")
         elif not field.nullable and table.column(position).null_count:
             yield Finding("schema", "error", f"column {field.name!r} has nulls")
     if table.schema.get_field_index("dataset") >= 0:
-        strangers = set(table.column("dataset").to_pylist()) - set(info.datasets)
+        strangers = set(map(str, table.column("dataset").to_pylist())) - set(info.datasets)
         if strangers:
             yield Finding(
                 "schema", "error", f"data sets that the release does not describe: {sorted(map(str, strangers))}"
@@ -195,6 +195,9 @@ def _check_doubled(rows: _Rows) -> Iterator[Finding]:
         _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
         doubled = np.zeros(len(rows.index), bool)
         doubled[given] = count[inverse] > 1
+        unseeded, seeded = rows.seed[given] < 0, rows.seed[given] >= 0
+        both = np.intersect1d(rows.index[given][unseeded], rows.index[given][seeded])
+        doubled[given] |= np.isin(rows.index[given], both)  # a mean beside single seeds
         if doubled.any():
             yield rows.finding("doubled", "error", "several results for one cell and seed", doubled, metric.column)
 
@@ -232,6 +235,9 @@ def _check_images(rows: _Rows) -> Iterator[Finding]:
     wrong = rows.seeds < 1
     if wrong.any():
         yield rows.finding("images", "error", "seeds is less than 1", wrong)
+    wrong = rows.seed < -1
+    if wrong.any():
+        yield rows.finding("images", "error", "seed is negative", wrong)
     wrong = (rows.seed >= 0) & (rows.seeds != 1)
     if wrong.any():
         yield rows.finding("images", "error", "a row of one seed says that it stands for several", wrong)

@@ -1,0 +1,70 @@
+"""What a new process has imported: nothing for the package itself, no heavy library for a query."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import nasbench_robust
+
+QUERY = """
+import nasbench_robust as nbr
+bench = nbr.load({table!r})
+bench.query({arch!r}, "cifar10", "pgd_acc")
+"""
+ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+REPORT = """
+import json, sys
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+HEAVY = {"pandas", "scipy", "torch", "requests", "pooch", "huggingface_hub"}
+
+
+def imported_by(program: str) -> set[str]:
+    """Return the top-level modules of a new process after `program`."""
+    done = subprocess.run([sys.executable, "-c", program + REPORT], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("program", ["import nasbench_robust, nasbench_robust.errors", "import nasbench_robust.cli"])
+def test_importing_the_package_imports_nothing_but_the_standard_library(program):
+    third_party = imported_by(program) - imported_by("") - set(sys.stdlib_module_names)
+    assert third_party == {"nasbench_robust"}
+
+
+def test_a_star_import_gives_every_public_name():
+    program = "from nasbench_robust import *\nassert Cell.from_index(9).index == 9 and callable(load)"
+    assert "torch" not in imported_by(program)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "bench.query(0, 'imagenet', 'clean_acc')",
+        "bench.query_many([0, 1, str(nbr.Cell.from_index(2))], 'cifar100', 'clean_acc')",
+        "bench.lookup(77, 'imagenet', 'autoattack_acc')",
+        "api = nbr.NATSAdapter(bench, 'pgd_acc', valid_split='test', seconds=1)\napi.simulate_train_eval(3, 'cifar10')",
+    ],
+    ids=["query", "query_many", "lookup", "NATSAdapter"],
+)
+def test_a_question_imports_numpy_and_pyarrow_and_no_heavier_library(made_up_table, more):
+    imported = imported_by(QUERY.format(table=str(made_up_table), arch=ARCH) + more)
+    assert {"numpy", "pyarrow"} <= imported
+    assert imported.isdisjoint(HEAVY)
+
+
+def test_shards_are_read_without_heavy_libraries_too(made_up_table, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / "part-0.parquet").symlink_to(made_up_table)
+    assert imported_by(QUERY.format(table=str(tmp_path), arch=ARCH)).isdisjoint(HEAVY)
+
+
+def test_public_names_are_listed_and_others_are_attribute_errors():
+    assert set(nasbench_robust.__all__) <= set(dir(nasbench_robust))
+    assert all(hasattr(nasbench_robust, name) for name in nasbench_robust.__all__)
+    with pytest.raises(AttributeError, match="'nasbench_robust' has no attribute 'quer'"):
+        _ = nasbench_robust.quer
