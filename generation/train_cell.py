@@ -36,7 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--index", type=int, required=True, help="index of the cell, 0 to 15624")
-    parser.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
+    parser.add_argument(
+        "--dataset", default="digits", help="digits (default), cifar10, cifar100 or ImageNet16-120: images to train on"
+    )
+    parser.add_argument(
+        "--data-root",
+        metavar="ROOT",
+        help="folder of the images, or hub:owner/name (default: the folder that NASBENCH_ROBUST_IMAGES names); "
+        "digits need none",
+    )
     parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -66,7 +74,7 @@ def _train(args: argparse.Namespace) -> int:
     _check_folder(Path(args.out))
     torch.set_num_threads(max(1, args.threads))
     cell = Cell.from_index(args.index)
-    images = load_images(args.dataset, args.device)
+    images = load_images(args.dataset, args.device, args.data_root)
     settings = settings_for(args.dataset)
     for seed in args.seeds:
         if is_done(args.out, settings, cell, seed):

@@ -13,7 +13,7 @@ from .attacks import pgd
 from .cells import Cell
 from .errors import NasbenchRobustError
 from .evaluation import evaluate
-from .images import Images, random_crop, random_flip
+from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
 from .settings import TrainingSettings
@@ -148,7 +148,7 @@ def _batches(
     """Yield one epoch of augmented batches in random order; the last one may be short."""
     order = torch.randperm(len(images.train_labels), generator=generator, device=generator.device)
     for chosen in torch.split(order, settings.batch_size):
-        batch = random_crop(images.train_images[chosen], settings.crop_padding, generator)
+        batch = random_crop(to_unit(images.train_images[chosen]), settings.crop_padding, generator)
         if settings.flip:
             batch = random_flip(batch, generator)
         yield batch, images.train_labels[chosen]
