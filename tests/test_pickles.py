@@ -120,5 +120,5 @@ def test_a_damaged_pickle_is_our_error_or_another_value(tmp_path: Path) -> None:
 def test_other_content_and_other_paths_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceFormatError, match="holds a list, expected a dictionary"):
         load_pickle(written(tmp_path / "batch", pickle.dumps([1])))
-    with pytest.raises(MissingDataError, match="cannot read .*none"):
+    with pytest.raises(MissingDataError, match=r"cannot read .*none"):
         load_pickle(tmp_path / "none")
