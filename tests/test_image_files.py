@@ -25,7 +25,7 @@ from pictures import FOLDERS, KINDS, MD5_NAMES, TEST, encoded, made_up, write, w
 from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
-from nasbench_robust.errors import InvalidValueError, MissingDataError, SourceFormatError
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
 from nasbench_robust.image_files import IMAGES_VARIABLE
 from nasbench_robust.image_formats import MD5, Split
 from nasbench_robust.images import Images, load_images
@@ -76,6 +76,22 @@ def test_shards_columns_and_encodings_of_parquet(kind: str, image: str, small: N
     splits = made_up("cifar10")
     write_parquet(tmp_path / "cifar10" / "plain_text", "cifar10", splits, kind=kind, image=image, shards=3)
     assert_holds(load_images("cifar10", root=tmp_path), splits)
+
+
+def test_official_batches_come_before_parquet(small: None, tmp_path: Path) -> None:
+    splits = made_up("cifar10")
+    write_parquet(tmp_path, "cifar10", tuple(Split(255 - pixels, labels) for pixels, labels in splits))
+    write_batches(tmp_path / "cifar-10-batches-py", "cifar10", splits)
+    assert_holds(load_images("cifar10", root=tmp_path), splits)
+
+
+def test_parquet_without_pillow_says_what_to_install(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parquet(tmp_path, "cifar10", made_up("cifar10"))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingPackageError, match=r"'pillow' is needed.*pip install 'nasbench-robust\[train\]'"):
+        load_images("cifar10", root=tmp_path)
 
 
 def test_imagenet16_keeps_the_first_120_classes_of_a_thousand(small: None, tmp_path: Path) -> None:
