@@ -49,12 +49,11 @@ class Layout:
 
     def look(self, folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         """Return the files of the training and of the test split in a folder, and the names of those that lack."""
-        found = [
-            [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
-            for names in (self.train, self.test)
-        ]
-        lacking = [name for name in (*self.train, *self.test) if not any(folder.glob(name))]
-        return found[0], found[1], lacking
+        found = {
+            name: [path for path in sorted(folder.glob(name)) if path.is_file()] for name in (*self.train, *self.test)
+        }
+        train, test = ([path for name in names for path in found[name]] for names in (self.train, self.test))
+        return train, test, [name for name, files in found.items() if not files]
 
 
 _TORCHVISION = "pickled batches as torchvision has them"

@@ -157,6 +157,13 @@ def test_incomplete_data_set_says_what_lacks(small: None, tmp_path: Path) -> Non
         load_images("cifar10", root=tmp_path)
 
 
+def test_folders_are_not_mistaken_for_files(small: None, tmp_path: Path) -> None:
+    for inside in ("train", "test"):
+        (tmp_path / inside).mkdir()
+    with pytest.raises(MissingDataError, match="no complete cifar100"):
+        load_images("cifar100", root=tmp_path)
+
+
 def test_another_data_set_is_not_mistaken(small: None, tmp_path: Path) -> None:
     ten = write_parquet(tmp_path / "ten", "cifar10", made_up("cifar10"))
     hundred = write_parquet(tmp_path / "hundred", "cifar100", made_up("cifar100"))
