@@ -35,11 +35,16 @@ def train_command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
     """Return the command that makes a line of a work list, but for the number of the line."""
     command = [sys.executable, str(TRAIN_CELL), "--work", str(worklist.resolve()), "--dataset", args.dataset]
     command += ["--out", str(Path(args.out).resolve()), "--device", args.device, "--threads", str(args.threads)]
-    return (*command, "--settings", str(Path(args.settings).resolve())) if args.settings else tuple(command)
+    if args.data_root:
+        command += ["--data-root", args.data_root]
+    if args.settings:
+        command += ["--settings", str(Path(args.settings).resolve())]
+    return tuple(command)
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that are handed on to train_cell.py."""
+    parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
 

@@ -61,7 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--index", type=int, help="index of the cell, 0 to 15624 (default: SLURM_ARRAY_TASK_ID)")
     what.add_argument("--work", help="work list; --task says which line of it")
     parser.add_argument("--task", default=task, type=int, help="line of the work list (default: SLURM_ARRAY_TASK_ID)")
-    parser.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
+    parser.add_argument(
+        "--dataset", default="digits", help="digits (default), cifar10, cifar100 or ImageNet16-120: images to train on"
+    )
+    parser.add_argument(
+        "--data-root",
+        metavar="ROOT",
+        help="folder of the images, or hub:owner/name (default: the folder that NASBENCH_ROBUST_IMAGES names); "
+        "digits need none",
+    )
     parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--out", required=True, help="folder for the shards")
@@ -99,7 +107,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     settings = settings_for(args.dataset)
     if args.settings:
         settings = read_settings(args.settings, settings)
-    images = load_images(args.dataset, args.device)
+    images = load_images(args.dataset, args.device, args.data_root)
     for unit in units:
         if not _make(unit, settings, images, args, signals):
             return _stopped(signals)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from .attacks import perturb
+from .images import to_unit
 from .metrics import Metric
 
 __all__ = ["evaluate"]
@@ -28,7 +29,7 @@ def evaluate(
     network : Module
         Is put into eval mode and left as it was found.
     images : Tensor, shape (n, channels, size, size)
-        Pixels in [0, 1].
+        Floats in [0, 1], or uint8 that become such a batch at a time.
     labels : Tensor of int64, shape (n,)
     metrics : iterable of Metric
         Clean accuracy, or accuracy under an attack that can be run.
@@ -46,7 +47,7 @@ def evaluate(
     try:
         batches = [slice(start, start + batch_size) for start in range(0, len(labels), batch_size)]
         return {
-            metric: torch.cat([_is_correct(network, images[b], labels[b], metric, generator) for b in batches])
+            metric: torch.cat([_is_correct(network, to_unit(images[b]), labels[b], metric, generator) for b in batches])
             for metric in metrics
         }
     finally:

@@ -1,19 +1,24 @@
-"""Images as tensors: loading a data set and augmenting batches of it. Needs torch, and scikit-learn for digits."""
+"""Images as tensors: loading a data set and augmenting batches of it. Needs torch.
+
+Digits need scikit-learn, Parquet files need pillow.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, MissingPackageError, UnknownNameError
+from .errors import InvalidValueError, MissingDataError, MissingPackageError
+from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
+from .releases import fetch_from_hub
 
-__all__ = ["AVAILABLE", "Images", "load_images", "random_crop", "random_flip"]
-
-AVAILABLE = ("digits",)
+__all__ = ["Images", "load_images", "random_crop", "random_flip", "to_unit"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,9 @@ class Images:
     ----------
     name : str
         Canonical name.
-    train_images, test_images : Tensor of float32, shape (n, channels, size, size)
-        Pixels in [0, 1].
+    train_images, test_images : Tensor, shape (n, channels, size, size)
+        uint8 with values 0..255 for natural images, a quarter of the memory of floats; float32 in [0, 1] for digits,
+        exact sixteenths. `to_unit` makes pixels in [0, 1] of batches of either.
     train_labels, test_labels : Tensor of int64, shape (n,)
         Classes from 0.
     """
@@ -37,16 +43,23 @@ class Images:
     test_labels: torch.Tensor
 
 
-def load_images(name: str, device: str | torch.device = "cpu") -> Images:
+def load_images(name: str, device: str | torch.device = "cpu", root: str | os.PathLike[str] | None = None) -> Images:
     """Load a data set.
 
     Parameters
     ----------
     name : str
         ``"digits"``: 1,797 grey images of 8x8 pixels from scikit-learn. One fixed permutation splits them into 1,280
-        for training and 517 for testing.
+        for training and 517 for testing. ``"cifar10"``, ``"cifar100"`` and ``"ImageNet16-120"`` are read from files.
     device : str or torch.device
         Where the tensors live.
+    root : str or path, optional
+        Where the files are, by default the folder that the environment variable ``NASBENCH_ROBUST_IMAGES`` names: the
+        folder of the files, or the one around it, or one with a folder of the data set's name. CIFAR: torchvision's
+        ``cifar-10-batches-py`` and ``cifar-100-python``, or ``train-*.parquet`` and ``test-*.parquet``; or, with
+        ``"hub:uoft-cs/cifar10"``, optionally with ``"@revision"``, such files of the Hugging Face Hub, downloaded once.
+        ImageNet16-120: ``train_data_batch_1`` to ``10`` and ``val_data``. Digits need none. The order of the images is
+        that of the files, and a training run depends on it.
 
     Raises
     ------
@@ -54,13 +67,35 @@ def load_images(name: str, device: str | torch.device = "cpu") -> Images:
         If there are no images of that name.
     InvalidValueError
         If there is no such device here.
+    MissingDataError
+        If the files are not there.
+    SourceFormatError
+        If a file is not what it should be: checksum of an official file, sizes, classes.
+    DownloadError
+        If the hub does not deliver.
     MissingPackageError
-        If scikit-learn is not installed.
+        If scikit-learn, pillow or huggingface_hub is needed and not installed.
     """
     name = canonical_name(name)
-    if name not in AVAILABLE:
-        raise UnknownNameError("image data set", name, AVAILABLE)
     device = _checked_device(device)
+    if name == "digits":
+        return _digits(device)
+    train, test = read_images(name, _folder(name, root))
+    tensors = (torch.from_numpy(array).to(device) for split in (train, test) for array in split)
+    return Images(name, *tensors)
+
+
+def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
+    """Return the folder to search for a data set's files."""
+    given = root if root is not None else os.environ.get(IMAGES_VARIABLE)
+    if not given:
+        raise MissingDataError(f"no folder of {name} was named", expected_files(name))
+    if isinstance(given, str) and given.startswith("hub:"):
+        return fetch_from_hub(given, *(f"*{pattern}" for pattern in PARQUET.train + PARQUET.test))
+    return Path(given).expanduser()
+
+
+def _digits(device: torch.device) -> Images:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -70,8 +105,8 @@ def load_images(name: str, device: str | torch.device = "cpu") -> Images:
     order = np.random.RandomState(0).permutation(len(labels))
     images = torch.tensor(pixels[order] / 16, dtype=torch.float32, device=device).view(-1, 1, 8, 8)
     classes = torch.tensor(labels[order], dtype=torch.int64, device=device)
-    cut = dataset(name).train_images
-    return Images(name, images[:cut], classes[:cut], images[cut:], classes[cut:])
+    cut = dataset("digits").train_images
+    return Images("digits", images[:cut], classes[:cut], images[cut:], classes[cut:])
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -82,6 +117,11 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InvalidValueError("device", str(device), "cpu: there is no CUDA device here", "cpu")
     return found
+
+
+def to_unit(images: torch.Tensor) -> torch.Tensor:
+    """Return images as floats in [0, 1]: uint8 divided by 255, floats as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 def random_crop(images: torch.Tensor, padding: int, generator: torch.Generator) -> torch.Tensor:

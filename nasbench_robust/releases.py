@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from .errors import (
     DownloadError,
     InvalidValueError,
     MissingDataError,
-    MissingPackageError,
     TableError,
     UnknownNameError,
 )
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
     from .benchmark import Benchmark
 
-__all__ = ["RELEASES", "Release", "fetch", "home", "load", "locate"]
+__all__ = ["RELEASES", "Release", "fetch", "fetch_from_hub", "home", "load", "locate"]
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +143,7 @@ def locate(
     if path is not None or url is not None:
         raise UnknownNameError("release", source, tuple(RELEASES))
     if isinstance(source, str) and source.startswith("hub:"):
-        return _fetch_from_hub(source)
+        return fetch_from_hub(source, "runs.parquet") / "runs.parquet"
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
     if Path(source).exists():
@@ -280,43 +278,8 @@ def _runs_in(path: Path) -> Path:
     return path
 
 
-def _fetch_from_hub(source: str) -> Path:
-    """Download ``runs.parquet`` of a data set repository, or find it in the cache."""
-    matched = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", source)
-    if matched is None:
-        raise InvalidValueError("source", source, "hub:owner/name or hub:owner/name@revision")
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        raise MissingPackageError("huggingface_hub", "hub") from None
-    repository, revision = matched[1], matched[2]
+def fetch_from_hub(source: str, *patterns: str) -> Path:
+    """Download files of a data set repository into the cache; parameters and errors are those of `hub.download`."""
+    from . import hub
 
-    def get(local_files_only: bool) -> Path:
-        found = hf_hub_download(
-            repository,
-            "runs.parquet",
-            repo_type="dataset",
-            revision=revision,
-            cache_dir=home() / "hub",
-            local_files_only=local_files_only,
-        )
-        return Path(found)
-
-    pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None
-    if pinned or _offline():  # a commit never changes: no request if it is here; a branch or tag may have moved
-        try:
-            return get(local_files_only=True)
-        except HFValidationError as error:
-            raise InvalidValueError("source", source, f"a name that the hub allows ({error})") from None
-        except LocalEntryNotFoundError:
-            if _offline():
-                remedy = f"unset {OFFLINE_VARIABLE} and load it once"
-                raise MissingDataError(
-                    f"{source} is not on this machine and {OFFLINE_VARIABLE} is set", remedy
-                ) from None
-    try:
-        return get(local_files_only=False)
-    except Exception as error:  # the hub's client raises many classes: HTTP, connection, missing repository or file
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DownloadError(source, first_line) from None
+    return hub.download(source, patterns, home() / "hub", forbidden_by=OFFLINE_VARIABLE if _offline() else None)

@@ -15,7 +15,7 @@ from .attacks import pgd
 from .cells import Cell
 from .errors import NasbenchRobustError
 from .evaluation import evaluate
-from .images import Images, random_crop, random_flip
+from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
 from .settings import TrainingSettings
@@ -156,7 +156,7 @@ class Trainer:
             count = len(self.images.train_labels)
             self._order = torch.randperm(count, generator=self._draws, device=self._draws.device)
         chosen = self._order[self._done : self._done + self.settings.batch_size]
-        batch = random_crop(self.images.train_images[chosen], self.settings.crop_padding, self._draws)
+        batch = random_crop(to_unit(self.images.train_images[chosen]), self.settings.crop_padding, self._draws)
         if self.settings.flip:
             batch = random_flip(batch, self._draws)
         return batch, self.images.train_labels[chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small for more; before torch is imported
@@ -13,6 +14,7 @@ import pytest
 
 from nasbench_robust import cells
 from nasbench_robust.benchmark import Benchmark
+from nasbench_robust.datasets import DATASETS
 from nasbench_robust.importers import import_page_file
 from nasbench_robust.tables import write_table
 
@@ -114,3 +116,17 @@ def made_up_table(made_up_file: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def bench(made_up_table: Path) -> Benchmark:
     return Benchmark(made_up_table)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image data sets have the sizes of the made-up ones, and no official checksums."""
+    import pictures  # needs pillow
+
+    from nasbench_robust import image_files
+
+    monkeypatch.delenv(image_files.IMAGES_VARIABLE, raising=False)
+    for name in tuple(image_files.MD5):
+        facts = replace(DATASETS[name], train_images=pictures.TRAIN, test_images=pictures.TEST)
+        monkeypatch.setitem(DATASETS, name, facts)
+        monkeypatch.setitem(image_files.MD5, name, {})

@@ -1,14 +1,24 @@
-"""Digits as tensors, and augmentation in batches."""
+"""Images as tensors, augmentation in batches, and a training step on every kind of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures import KINDS, TEST, made_up, write
 
+from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.images import load_images, random_crop, random_flip
+from nasbench_robust.images import load_images, random_crop, random_flip, to_unit
+from nasbench_robust.metrics import fgsm, pgd
+from nasbench_robust.runs import run_cell
+from nasbench_robust.settings import settings_for
+from nasbench_robust.skeletons import Skeleton
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -30,6 +40,14 @@ def test_digits_normalisation_is_that_of_the_training_images() -> None:
     assert facts.std == pytest.approx((pixels.std(unbiased=False).item(),), abs=5e-5)
 
 
+def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASBENCH_ROBUST_IMAGES", "/nowhere")
+    images = load_images("digits", root="/nowhere either")
+    assert images.train_images.dtype == torch.float32
+    assert set((16 * images.train_images).unique().tolist()) == set(range(17))
+    assert to_unit(images.train_images) is images.train_images
+
+
 def test_split_of_digits_never_changes() -> None:
     images = load_images("digits")
     assert images.train_labels[:12].tolist() == TRAIN_LABELS
@@ -40,8 +58,8 @@ TRAIN_LABELS = [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
 
 
 def test_unknown_images_and_devices_are_named() -> None:
-    with pytest.raises(UnknownNameError, match=r"'cifar10' .*known: digits"):
-        load_images("cifar10")
+    with pytest.raises(UnknownNameError, match=r"'cifar11'; did you mean 'cifar10'.*known: cifar10, .*digits"):
+        load_images("cifar11")
     with pytest.raises(InvalidValueError, match="device is 'cup'"):
         load_images("digits", "cup")
 
@@ -76,3 +94,35 @@ def test_augmentation_depends_on_the_generator_alone() -> None:
     images = torch.rand(50, 1, 8, 8)
     assert torch.equal(random_crop(images, 2, seeded(3)), random_crop(images, 2, seeded(3)))
     assert not torch.equal(random_crop(images, 2, seeded(3)), random_crop(images, 2, seeded(4)))
+
+
+def test_bytes_become_255ths_as_correctly_rounded() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert to_unit(levels).tolist() == [torch.tensor(level / 255).item() for level in range(256)]
+
+
+def test_augmenting_bytes_or_floats_is_the_same() -> None:
+    images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=seeded())
+    for change in (lambda batch, draws: random_crop(batch, 2, draws), random_flip):
+        assert torch.equal(to_unit(change(images, seeded(1))), change(to_unit(images), seeded(1)))
+
+
+@pytest.mark.parametrize(("name", "form"), KINDS)
+def test_one_epoch_on_every_kind_of_images(name: str, form: str, small: None, tmp_path: Path) -> None:
+    images = load_images(name, root=write(tmp_path, name, form, made_up(name)))
+    settings = replace(
+        settings_for(name),
+        skeleton=Skeleton.for_dataset(name, channels=2, cells_per_stage=1),
+        attack=pgd(8 / 255, steps=1, step_size=8 / 255),
+        epochs=1,
+        batch_size=128,
+        evaluation=(fgsm(8 / 255),),
+    )
+    run = run_cell(Cell.from_index(9930), settings, images, seed=0)
+    assert not run.failed
+    assert run.row["test_images"] == TEST
+    assert 0 < run.curve[0].train_loss < 10
+    floats = replace(images, train_images=images.train_images / 255, test_images=images.test_images / 255)
+    same = run_cell(Cell.from_index(9930), settings, floats, seed=0)
+    assert same.curve == run.curve
+    assert all(np.array_equal(same.outcomes[metric], run.outcomes[metric]) for metric in settings.metrics)

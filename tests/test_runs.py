@@ -132,6 +132,10 @@ def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
         (["--index", "15625"], "a cell index lies in 0..15624; the nearest is 15624"),
         (["--index", "1", "--dataset", "digit"], "did you mean 'digits'?"),
         (["--index", "1", "--device", "cuda"], "device is 'cuda'"),
+        (
+            ["--index", "1", "--dataset", "cifar10", "--data-root", "nowhere"],
+            "no complete cifar10 in nowhere: ",
+        ),
         (["--index", "1", "--seeds", "-1"], "a seed lies in 0..2147483647"),
     ],
 )

@@ -1,0 +1,223 @@
+"""The formats in which image data sets are published, read into arrays: pickled batches and Parquet. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .datasets import Dataset
+from .errors import MissingDataError, MissingPackageError, SourceFormatError
+from .pickles import load_pickle
+
+__all__ = ["MD5", "Split", "read_batches", "read_parquet"]
+
+# The official files: CIFAR as in torchvision, ImageNet16 as in the code of NAS-Bench-201.
+MD5: dict[str, dict[str, str]] = {
+    "cifar10": {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    },
+    "cifar100": {
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    },
+    "ImageNet16-120": {
+        "train_data_batch_1": "27846dcaa50de8e21a7d1a35f30f0e91",
+        "train_data_batch_2": "c7254a054e0e795c69120a5727050e3f",
+        "train_data_batch_3": "4333d3df2e5ffb114b05d2ffc19b1e87",
+        "train_data_batch_4": "1620cdf193304f4a92677b695d70d10f",
+        "train_data_batch_5": "348b3c2fdbb3940c4e9e834affd3b18d",
+        "train_data_batch_6": "6e765307c242a1b3d7d5ef9139b48945",
+        "train_data_batch_7": "564926d8cbf8fc4818ba23d2faac7564",
+        "train_data_batch_8": "f4755871f718ccb653440b9dd0ebac66",
+        "train_data_batch_9": "bb6dd660c38c58552125b1a92f86b5d4",
+        "train_data_batch_10": "8f03f34ac4b42271a294f91bf480f29b",
+        "val_data": "3410e3017fdaefba8d5073aaa65e4bd6",
+    },
+}
+
+
+class Split(NamedTuple):
+    """The images of one split.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (n, channels, size, size)
+    labels : ndarray of int64, shape (n,)
+        Classes from 0.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+def read_batches(files: Sequence[Path], facts: Dataset) -> Split:
+    """Read pickled batches: dictionaries with ``data``, a row of planes per image, and labels.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        All batches of a split, in order.
+    facts : Dataset
+        Of ImageNet16 only its first classes are kept, batch by batch: the others would fill a gigabyte.
+
+    Raises
+    ------
+    SourceFormatError
+        If a file has not the MD5 of the official one, or not the content.
+    MissingDataError
+        If a file cannot be read.
+    """
+    wanted = "fine_labels" if facts.name == "cifar100" else "labels"
+    batches = []
+    for path in files:
+        _check_md5(path, MD5[facts.name].get(path.name))
+        content = load_pickle(path)
+        if absent := [key for key in ("data", wanted) if key not in content]:
+            raise SourceFormatError(path, "", f"no {absent[0]!r} among its keys {', '.join(map(repr, content))}")
+        batches.append(_batch(content["data"], content[wanted], facts, path))
+    return Split(np.concatenate([batch.pixels for batch in batches]), np.concatenate([b.labels for b in batches]))
+
+
+def _batch(data: Any, given_labels: Any, facts: Dataset, path: Path) -> Split:
+    """Return the images of a batch, whose rows hold the red plane, then the green and the blue one."""
+    width = facts.input_channels * facts.image_size**2
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != width:
+        given = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise SourceFormatError(path, "data", f"{given}, expected uint8 of shape (n, {width})")
+    try:
+        labels = np.asarray(given_labels)
+    except ValueError:
+        labels = np.empty(0)
+    if labels.shape != data.shape[:1] or labels.dtype.kind not in "iu":
+        given = f"{labels.dtype} of shape {labels.shape}"
+        raise SourceFormatError(path, "labels", f"{given}, expected integers of shape ({len(data)},)")
+    labels = labels.astype(np.int64)
+    if facts.name == "ImageNet16-120":  # the first 120 of 1,000 classes, counted from 1
+        kept = labels <= facts.classes
+        data, labels = data[kept], labels[kept] - 1
+    return Split(data.reshape(-1, facts.input_channels, facts.image_size, facts.image_size), labels)
+
+
+def _check_md5(path: Path, expected: str | None) -> None:
+    if expected is None:
+        return
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.md5(usedforsecurity=False)
+            while block := file.read(1 << 20):
+                found.update(block)
+    except OSError as error:
+        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
+    if found.hexdigest() != expected:
+        problem = f"its MD5 is {found.hexdigest()}, that of the official file is {expected}"
+        raise SourceFormatError(path, "", f"{problem}: fetch it again")
+
+
+def read_parquet(files: Sequence[Path], facts: Dataset) -> Split:
+    """Read encoded images from Parquet files as the Hugging Face Hub has them.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        All shards of a split, in order. Columns: ``img`` or ``image``, PNG or WEBP bytes or a struct with them as
+        ``bytes``; ``fine_label`` or ``label``, classes from 0.
+    facts : Dataset
+
+    Raises
+    ------
+    SourceFormatError
+        If a shard is missing, or a file is not what it should be.
+    MissingPackageError
+        If pillow is not installed.
+    """
+    _check_shards(files)
+    pixels, labels = [], []
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as file:
+                image, label = _columns(file.schema_arrow, path)
+                row = 0
+                for batch in file.iter_batches(batch_size=1000, columns=[image, label]):
+                    pixels.append(_decode(batch.column(image), facts, path, row))
+                    labels.append(_labels(batch.column(label), path))
+                    row += len(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceFormatError(path, "", f"not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    if not pixels:
+        raise SourceFormatError(files[0], "", "it holds no images")
+    return Split(np.ascontiguousarray(np.concatenate(pixels).transpose(0, 3, 1, 2)), np.concatenate(labels))
+
+
+def _check_shards(files: Sequence[Path]) -> None:
+    """Find out from ``-of-00002`` in a name whether there are as many files as there should be."""
+    stated = {int(match[1]) for file in files if (match := re.search(r"-of-(\d+)\.parquet$", file.name))}
+    if stated and stated != {len(files)}:
+        split = files[0].name.partition("-")[0]
+        problem = f"{len(files)} file(s) {split}-*.parquet, expected {max(stated)} by their names"
+        raise SourceFormatError(files[0].parent, "", problem)
+
+
+def _columns(schema: pa.Schema, path: Path) -> tuple[str, str]:
+    """Return the names of the columns of images and of labels."""
+    found = []
+    for choices in (("img", "image"), ("fine_label", "label")):
+        names = [name for name in choices if name in schema.names]
+        if not names:
+            expected = " or ".join(map(repr, choices))
+            raise SourceFormatError(path, "", f"columns {', '.join(schema.names)}, expected {expected} among them")
+        found.append(names[0])
+    image, label = found
+    kind = schema.field(image).type
+    held = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+    if not (pa.types.is_binary(held) or pa.types.is_large_binary(held)):
+        raise SourceFormatError(path, f"column {image!r}", f"{kind}, expected binary or struct<bytes: binary, ...>")
+    if not pa.types.is_integer(schema.field(label).type):
+        raise SourceFormatError(path, f"column {label!r}", f"{schema.field(label).type}, expected integers")
+    return image, label
+
+
+def _labels(column: pa.Array, path: Path) -> npt.NDArray[np.int64]:
+    if column.null_count:
+        raise SourceFormatError(path, "labels", f"{column.null_count} of them are missing")
+    labels: npt.NDArray[np.int64] = column.to_numpy(zero_copy_only=False).astype(np.int64)
+    return labels
+
+
+def _decode(column: pa.Array, facts: Dataset, path: Path, first_row: int) -> npt.NDArray[np.uint8]:
+    """Return the pixels of encoded images, channels last."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingPackageError("pillow", "train") from None
+    encoded = column.field("bytes") if pa.types.is_struct(column.type) else column
+    pixels = np.empty((len(column), facts.image_size, facts.image_size, facts.input_channels), np.uint8)
+    for row, content in enumerate(encoded.to_pylist()):
+        where = f"row {first_row + row}"
+        if content is None:
+            raise SourceFormatError(path, where, "holds no image, at most the path of one")
+        try:
+            # These two can be lossless; an image in any other format is not the published one.
+            image = Image.open(io.BytesIO(content), formats=("PNG", "WEBP"))
+            if image.mode != "RGB" or image.size != pixels.shape[1:3]:
+                problem = f"{image.mode} image of {image.size} pixels, expected RGB of {pixels.shape[1:3]}"
+                raise SourceFormatError(path, where, problem)
+            pixels[row] = np.asarray(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that pillow raises
+            if isinstance(error, SourceFormatError):
+                raise
+            raise SourceFormatError(path, where, f"not a readable PNG or WEBP image ({error})") from None
+    return pixels
