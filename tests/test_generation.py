@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -96,35 +95,33 @@ def test_work_list_comes_back_task_by_task(tmp_path: Path) -> None:
 # --- claims
 
 
-def hold(folder: Path, had: multiprocessing.Event, release: multiprocessing.Event) -> None:
-    with claim(folder, "unit"):
-        had.set()
-        release.wait(30)
+HOLDER = """
+import sys
+from nasbench_robust.worklists import claim
+with claim(sys.argv[1], "unit") as had:
+    print(had, flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[multiprocessing.Process]:
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
     """Another process that holds the claim."""
-    context = multiprocessing.get_context("spawn")
-    had, release = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(tmp_path, had, release))
-    process.start()
-    assert had.wait(30)
-    yield process
-    release.set()
-    process.join()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        yield process
+        process.stdin.close()
 
 
-def test_claim_of_another_process_is_respected_and_ends_with_it(
-    holder: multiprocessing.Process, tmp_path: Path
-) -> None:
+def test_claim_of_another_process_is_respected_and_ends_with_it(holder: subprocess.Popen, tmp_path: Path) -> None:
     assert is_claimed(tmp_path, "unit")
     with claim(tmp_path, "unit") as had:
         assert not had
     with claim(tmp_path, "other") as had:
         assert had
     holder.kill()
-    holder.join()
+    holder.wait()
     assert not is_claimed(tmp_path, "unit")
     with claim(tmp_path, "unit") as had:
         assert had
