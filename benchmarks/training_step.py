@@ -1,0 +1,102 @@
+"""One step of adversarial training: ours against the same network with torchattacks' PGD, in images per second.
+
+Both attack a batch with PGD-7 with the network in eval mode and take one SGD step on the adversarial images with the
+network in train mode, as the published training does. They are timed in turns in one process. Run:
+``python benchmarks/training_step.py`` (needs torchattacks; ``--dataset cifar10`` steps on random pixels of its shape).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+import torchattacks
+
+from nasbench_robust.cells import Cell
+from nasbench_robust.images import Images
+from nasbench_robust.networks import network_for
+from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.training import Trainer, make_generator
+
+CELLS = {
+    "heavy": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
+    "medium": "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_3x3~1|nor_conv_1x1~2|",
+    "light": "|avg_pool_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
+}
+
+
+def make_images(settings: TrainingSettings, steps: int) -> Images:
+    """Return random pixels of the data set's shape, enough for so many steps."""
+    generator = torch.Generator().manual_seed(0)
+    shape = settings.skeleton
+    count = steps * settings.batch_size
+    pixels = torch.rand(count, shape.input_channels, shape.image_size, shape.image_size, generator=generator)
+    labels = torch.randint(0, shape.classes, (count,), generator=generator)
+    return Images(settings.dataset, pixels, labels, pixels[:2], labels[:2])
+
+
+def reference_step(cell: Cell, settings: TrainingSettings, images: Images) -> Callable[[], None]:
+    """Return the step written with torchattacks, as the published program has it."""
+    network = network_for(cell, settings.skeleton, settings.dataset, make_generator(0, "weights"))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=settings.weight_decay)
+    attack = torchattacks.PGD(
+        network, eps=settings.attack.eps, alpha=settings.attack.step_size, steps=settings.attack.steps
+    )
+    batch, labels = images.train_images[: settings.batch_size], images.train_labels[: settings.batch_size]
+
+    def step() -> None:
+        network.eval()
+        adversarial = attack(batch, labels)
+        network.train()
+        optimiser.zero_grad()
+        F.cross_entropy(network(adversarial), labels).backward()
+        optimiser.step()
+
+    return step
+
+
+def measure(name: str, cell: Cell, batch_size: int, repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of every step of both, timed in turns after one unmeasured step of each."""
+    base = settings_for(name)
+    settings = TrainingSettings(**{**vars(base), "batch_size": batch_size})
+    images = make_images(settings, repeats + 2)
+    trainer = Trainer(cell, settings, images, seed=0)
+    steps: dict[str, Callable[[], object]] = {
+        "torchattacks": reference_step(cell, settings, images),
+        "ours": trainer.step,
+    }
+    seconds: dict[str, list[float]] = {label: [] for label in steps}
+    for turn in range(repeats + 1):
+        for label, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if turn:
+                seconds[label].append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    """Print images per second of both, and their ratio, for a heavy, a medium and a light cell."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="digits", help="shape of the images and protocol (default: digits)")
+    parser.add_argument("--batch-size", type=int, default=64, help="images of a step (default: 64)")
+    parser.add_argument("--repeats", type=int, default=20, help="steps of each (default: 20)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(
+        f"{args.dataset}, batch {args.batch_size}, {args.threads} thread(s): images/s, medians of {args.repeats} steps"
+    )
+    for label, arch in CELLS.items():
+        seconds = measure(args.dataset, Cell.from_str(arch), args.batch_size, args.repeats)
+        median = {name: statistics.median(times) for name, times in seconds.items()}
+        reference, ours = (args.batch_size / median[name] for name in ("torchattacks", "ours"))
+        print(f"{label:8} torchattacks {reference:9.1f}   ours {ours:9.1f}   ratio {ours / reference:5.2f}")
+
+
+if __name__ == "__main__":
+    main()
