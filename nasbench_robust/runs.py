@@ -14,7 +14,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from .tables import (
 )
 from .training import Epoch, TrainingDivergedError, make_generator, train
 
-__all__ = ["Run", "is_done", "release_info", "run_cell", "write_run"]
+__all__ = ["Run", "is_done", "part_name", "release_info", "run_cell", "write_run"]
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,14 @@ class Run:
         Empty if the run failed.
     outcomes : dict of Metric to ndarray of bool
         Which test images were classified correctly; empty if the run failed.
+    parts : dict of str to ndarray of bool
+        Which of them were so after each part of an AutoAttack, by the names of `part_name`.
     """
 
     row: dict[str, Any]
     curve: list[Epoch]
     outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]]
+    parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -75,10 +78,18 @@ class Run:
         return "failure" in self.row
 
 
+def part_name(metric: Metric, part: str) -> str:
+    """Return what the outcomes after a part of an AutoAttack are called, ``autoattack_acc@8/255>apgd_t``.
+
+    They are the images that withstood this part and those before it, which is not what the part alone would leave.
+    """
+    return f"{metric.column}>{part}"
+
+
 def release_info(settings: TrainingSettings) -> ReleaseInfo:
     """Return the description of a table of runs with these settings."""
     facts = dataset(settings.dataset)
-    eps = max(attack.eps for attack in settings.evaluation)
+    eps = max((attack.eps for attack in settings.evaluation if attack.norm == "Linf"), default=settings.attack.eps)
     return ReleaseInfo(
         name=settings.dataset,
         version=f"settings-{settings.hash}",
@@ -127,12 +138,17 @@ def run_cell(
     row["train_seconds"] = time.perf_counter() - start
     start = time.perf_counter()
     generator = make_generator(seed, "evaluation", images.test_images.device)
-    correct = evaluate(network, images.test_images, images.test_labels, settings.metrics, generator)
+    parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+
+    def keep(metric: Metric, part: str, survivors: torch.Tensor) -> None:
+        parts[part_name(metric, part)] = survivors.cpu().numpy()
+
+    correct = evaluate(network, images.test_images, images.test_labels, settings.metrics, generator, on_part=keep)
     row["eval_seconds"] = time.perf_counter() - start
     for metric, outcome in correct.items():
         row[metric.count_column] = int(outcome.sum())
         row[metric.column] = int(outcome.sum()) / len(outcome)
-    return Run(row, curve, {metric: outcome.cpu().numpy() for metric, outcome in correct.items()})
+    return Run(row, curve, {metric: outcome.cpu().numpy() for metric, outcome in correct.items()}, parts)
 
 
 def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:
@@ -163,9 +179,10 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     else:
         curve = [{**key, **asdict(epoch), "split": "test"} for epoch in run.curve]
         write_table(pa.Table.from_pylist(curve, CURVES_SCHEMA), folder / "curves" / shard)
+        named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
         outcomes = [
-            {**key, "metric": metric.column, "images": len(outcome), "correct": _pack(outcome)}
-            for metric, outcome in run.outcomes.items()
+            {**key, "metric": name, "images": len(outcome), "correct": _pack(outcome)}
+            for name, outcome in named.items()
         ]
         write_table(pa.Table.from_pylist(outcomes, OUTCOMES_SCHEMA), folder / "outcomes" / shard)
     write_table(runs_table(info, [run.row]), folder / "runs" / shard)
