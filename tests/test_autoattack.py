@@ -74,7 +74,7 @@ def digits() -> Images:
 @pytest.fixture(scope="session")
 def networks(digits: Images) -> list[torch.nn.Module]:
     """A strong and a weak cell, each trained for a few epochs."""
-    settings = replace(settings_for("digits"), epochs=4)
+    settings = replace(settings_for("digits"), epochs=3)
     trained = [train(Cell.from_index(index), settings, digits, seed=0)[0] for index in (9930, 6976)]
     for network in trained:
         network.zero_grad(set_to_none=True)  # so that gradients left by an attack would be seen
@@ -88,7 +88,7 @@ def network(networks: list[torch.nn.Module]) -> torch.nn.Module:
 
 @pytest.fixture(scope="session")
 def batch(digits: Images) -> Batch:
-    return digits.test_images[:60], digits.test_labels[:60]
+    return digits.test_images[:40], digits.test_labels[:40]
 
 
 # ---------------------------------------------------------------------- closed forms
@@ -160,7 +160,7 @@ def test_checkpoints_are_those_of_the_paper() -> None:
 def test_l2_pgd_finds_the_worst_point_of_a_linear_network() -> None:
     network = Linear(2)
     images, labels, _ = network.case()
-    found = perturb(network, images, labels, metrics.pgd(0.3, steps=200, norm="L2"), seeded())
+    found = perturb(network, images, labels, metrics.pgd(0.3, step_size=3.0, norm="L2"), seeded())
     direction = network.weight.detach()[1 - labels] - network.weight.detach()[labels]
     expected = 0.3 * direction / direction.norm(dim=1, keepdim=True)
     torch.testing.assert_close((found - images).flatten(1), expected, rtol=0, atol=1e-3)
@@ -415,7 +415,7 @@ def test_apgd_is_as_strong_as_the_authors(
 def test_full_protocol_ends_where_the_authors_does_after_every_part(
     authors: ModuleType, network: torch.nn.Module, digits: Images
 ) -> None:
-    images, labels = right_ones(network, digits, 50)
+    images, labels = right_ones(network, digits, 40)
     result = run(network, (images, labels), metrics.autoattack(EPS))
     alive = torch.ones(len(labels), dtype=torch.bool)
     for part, name in zip(PARTS, ("apgd-ce", "apgd-t", "fab-t", "square"), strict=True):
