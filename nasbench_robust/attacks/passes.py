@@ -12,6 +12,10 @@ import torch
 
 __all__ = ["attempt_in_turn", "logits_of", "margin", "ranked_targets", "value_and_gradient"]
 
+# Batches are filled up to multiples of this: convolution libraries prepare themselves anew for every batch size, which
+# costs more than a few images when survivors leave one by one.
+PACK = 32
+
 # Takes images and their labels and returns the images found, and which of them the network gets wrong. The third
 # argument is the position of the images among those that the attack was given.
 Attempt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -20,7 +24,10 @@ Attempt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tenso
 @torch.no_grad()
 def logits_of(network: torch.nn.Module, images: torch.Tensor, batch_size: int) -> torch.Tensor:
     """Return the logits of all images, shape (n, classes), computed in batches."""
-    return torch.cat([network(batch) for batch in torch.split(images, batch_size)])
+    count = len(images)
+    if count > PACK and count % PACK:
+        images = torch.cat([images, images[:1].expand(-count % PACK, *images.shape[1:])])
+    return torch.cat([network(batch) for batch in torch.split(images, batch_size)])[:count]
 
 
 def value_and_gradient(
