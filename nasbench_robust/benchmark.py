@@ -311,7 +311,7 @@ class Benchmark:
                         "dataset": name,
                         "metric": metric.name,
                         "long_name": metric.long_name,
-                        "default": metric.eps is None or same_eps(metric.eps, facts.eps),
+                        "default": attack is None or (attack.norm == "Linf" and same_eps(attack.eps, facts.eps)),
                         "unit": "fraction of images",
                         "range": "[0, 1]",
                         "split": metric.split,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 
-from .attacks import perturb
+from .attacks import autoattack, perturb, takes_all_images
 from .images import to_unit
 from .metrics import Metric
 
@@ -21,8 +22,11 @@ def evaluate(
     generator: torch.Generator,
     *,
     batch_size: int = 1000,
+    on_part: Callable[[Metric, str, torch.Tensor], None] | None = None,
 ) -> dict[Metric, torch.Tensor]:
     """Return, for every metric, which images are classified correctly.
+
+    Under AutoAttack, those are the images that are classified correctly as they are and withstand all of its parts.
 
     Parameters
     ----------
@@ -36,7 +40,9 @@ def evaluate(
     generator : torch.Generator
         For random starts; metrics are measured in the order given.
     batch_size : int
-        Images at a time; it has no influence on the attacks but for the order of their draws.
+        Images at a time; it has no influence on the attacks but for the order of the draws of PGD.
+    on_part : callable, optional
+        Called after every part of an AutoAttack with the metric, the part's name and the survivors until then.
 
     Returns
     -------
@@ -45,20 +51,43 @@ def evaluate(
     was_training = network.training
     network.eval()
     try:
-        batches = [slice(start, start + batch_size) for start in range(0, len(labels), batch_size)]
         return {
-            metric: torch.cat([_is_correct(network, to_unit(images[b]), labels[b], metric, generator) for b in batches])
-            for metric in metrics
+            metric: _is_correct(network, images, labels, metric, generator, batch_size, on_part) for metric in metrics
         }
     finally:
         network.train(was_training)
 
 
 def _is_correct(
-    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, metric: Metric, generator: torch.Generator
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    metric: Metric,
+    generator: torch.Generator,
+    batch_size: int,
+    on_part: Callable[[Metric, str, torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    if metric.attack is not None:
-        images = perturb(network, images, labels, metric.attack, generator)
-    with torch.no_grad():
-        predicted: torch.Tensor = network(images).argmax(dim=1)
-    return predicted == labels
+    attack = metric.attack
+    if attack is not None and attack.name == "autoattack" and attack.norm == "Linf":
+        report = None if on_part is None else partial(on_part, metric)
+        return autoattack(
+            network,
+            to_unit(images),
+            labels,
+            attack,
+            generator,
+            batch_size=batch_size,
+            keep_images=False,
+            on_part=report,
+        ).robust
+    if attack is not None and takes_all_images(attack):
+        images = perturb(network, to_unit(images), labels, attack, generator, batch_size=batch_size)
+        attack = None
+    correct = []
+    for batch, known in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+        seen = to_unit(batch)
+        if attack is not None:
+            seen = perturb(network, seen, known, attack, generator)
+        with torch.no_grad():
+            correct.append(network(seen).argmax(dim=1) == known)
+    return torch.cat(correct)

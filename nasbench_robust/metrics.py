@@ -2,7 +2,8 @@
 
 A metric is an accuracy, a fraction in [0, 1] of the images of one split that are classified correctly: higher is
 better. ``clean_acc`` is measured on the images as they are; every other metric names its attack, and its long name the
-budget: ``pgd_acc@8/255``. The short name ``pgd_acc`` means the budget that the release sets as its default.
+budget: ``pgd_acc@8/255``. The short name ``pgd_acc`` means the budget that the release sets as its default. Budgets
+are L-infinity radii; another norm is marked: ``pgd_acc@L2:0.5``.
 """
 
 from __future__ import annotations
@@ -14,15 +15,31 @@ from typing import Any
 
 from .errors import InvalidValueError, UnknownNameError
 
-__all__ = ["ATTACKS", "METRIC_NAMES", "Attack", "Metric", "fgsm", "format_eps", "parse_eps", "parse_name", "pgd"]
+__all__ = [
+    "ATTACKS",
+    "METRIC_NAMES",
+    "NORMS",
+    "Attack",
+    "Metric",
+    "autoattack",
+    "fgsm",
+    "format_eps",
+    "parse_eps",
+    "parse_long_name",
+    "parse_name",
+    "pgd",
+]
 
 ATTACKS = {
     "fgsm": "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)",
     "pgd": "projected gradient descent (Madry et al., ICLR 2018), last iterate",
     "autoattack": "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
     "apgd_ce": "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
+    "apgd_t": "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
+    "fab_t": "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)",
     "square": "Square attack (Andriushchenko et al., ECCV 2020)",
 }
+NORMS = ("Linf", "L2")
 UNATTACKED = {
     "clean_acc": "images as they are",
     "corruption_acc": "mean over common corruptions (Hendrycks and Dietterich, ICLR 2019)",
@@ -57,9 +74,9 @@ class Attack:
     name : str
         Key of `ATTACKS`.
     eps : float
-        Radius of the ball around the image, pixels in [0, 1].
+        Radius of the ball around the image, pixels in [0, 1]; at most 1 in L-infinity.
     norm : str
-        Norm of the ball; ``"Linf"``.
+        Norm of the ball, one of `NORMS`.
     steps : int or None
         Gradient steps (of each gradient-based part, for AutoAttack).
     step_size : float or None
@@ -84,7 +101,9 @@ class Attack:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ATTACKS:
             raise UnknownNameError("attack", self.name, tuple(ATTACKS))
-        object.__setattr__(self, "eps", checked_eps(self.eps))
+        if self.norm not in NORMS:
+            raise UnknownNameError("norm", self.norm, NORMS)
+        object.__setattr__(self, "eps", checked_eps(self.eps, self.norm))
         for name in ("steps", "restarts", "queries"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
@@ -95,8 +114,6 @@ class Attack:
             if isinstance(self.step_size, bool) or not isinstance(self.step_size, (int, float)):
                 raise InvalidValueError("step_size", self.step_size, "a number or None")
             object.__setattr__(self, "step_size", float(self.step_size))
-        if self.norm != "Linf":
-            raise UnknownNameError("norm", self.norm, ("Linf",))
 
 
 def fgsm(eps: float) -> Attack:
@@ -105,19 +122,25 @@ def fgsm(eps: float) -> Attack:
     return Attack("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
 
 
-def pgd(eps: float, *, steps: int = 20, step_size: float | None = None) -> Attack:
-    """Return L-infinity PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
-    eps = checked_eps(eps)
+def pgd(eps: float, *, steps: int = 20, step_size: float | None = None, norm: str = "Linf") -> Attack:
+    """Return PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
+    eps = checked_eps(eps, norm)
     if type(steps) is not int or steps < 1:
         raise InvalidValueError("steps", steps, "a positive integer")
     return Attack(
         "pgd",
         eps,
+        norm,
         steps=steps,
         step_size=2.5 * eps / steps if step_size is None else step_size,
         random_start=True,
         restarts=1,
     )
+
+
+def autoattack(eps: float, *, steps: int = 100) -> Attack:
+    """Return AutoAttack standard, L-infinity: the authors' 100 steps, or the 10 of the published table."""
+    return Attack("autoattack", eps, steps=steps, restarts=1, queries=5000)
 
 
 @dataclass(frozen=True)
@@ -160,9 +183,17 @@ class Metric:
         return self.attack.eps if self.attack else None
 
     @property
+    def norm(self) -> str | None:
+        """Norm of the budget; None without an attack."""
+        return self.attack.norm if self.attack else None
+
+    @property
     def long_name(self) -> str:
-        """Name with its budget, for example ``pgd_acc@8/255``."""
-        return self.name if self.attack is None else f"{self.name}@{format_eps(self.attack.eps)}"
+        """Name with its budget, for example ``pgd_acc@8/255`` or ``pgd_acc@L2:0.5``."""
+        if self.attack is None:
+            return self.name
+        mark = "" if self.norm == "Linf" else f"{self.norm}:"
+        return f"{self.name}@{mark}{format_eps(self.attack.eps)}"
 
     @property
     def column(self) -> str:
@@ -180,10 +211,10 @@ class Metric:
         return UNATTACKED.get(self.name) or ATTACKS[self.name.removesuffix("_acc")]
 
 
-def checked_eps(eps: object) -> float:
-    """Return `eps` as a float if it is a budget in (0, 1]; suggest k/255 for a number of grey levels."""
+def checked_eps(eps: object, norm: str = "Linf") -> float:
+    """Return `eps` as a float if it is a budget in (0, 1], in L2 in (0, inf); suggest k/255 for grey levels."""
     if isinstance(eps, str):
-        return parse_eps(eps)
+        return parse_eps(eps, norm)
     kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
     if isinstance(eps, bool) or kind not in "iuf" or not hasattr(eps, "__float__"):
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]")
@@ -191,19 +222,23 @@ def checked_eps(eps: object) -> float:
         value = float(eps)
     except (TypeError, ValueError, ArithmeticError):
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]") from None
+    if norm == "L2":
+        if not 0 < value < math.inf:
+            raise InvalidValueError("eps", eps, "a finite L2 radius above 0, pixels in [0, 1]")
+        return value
     if not 0 < value <= 1:  # NaN fails too
         hint = f"{value:g}/255" if math.isfinite(value) and 1 < value <= 255 else None
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]", hint)
     return value
 
 
-def parse_eps(text: str) -> float:
+def parse_eps(text: str, norm: str = "Linf") -> float:
     """Read ``"8/255"`` or ``"0.1"``."""
     try:
         value = float(Fraction(text.strip()))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise InvalidValueError("eps", text, "a fraction such as '8/255' or a decimal such as '0.1'") from None
-    return checked_eps(value)
+    return checked_eps(value, norm)
 
 
 def format_eps(eps: float) -> str:
@@ -222,8 +257,23 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=1e-4)
 
 
+def parse_long_name(name: object) -> tuple[str, float | None, str]:
+    """Split a metric name into short name, budget and norm: ``"pgd_acc@L2:0.5"`` gives ``("pgd_acc", 0.5, "L2")``.
+
+    Raises
+    ------
+    UnknownNameError
+        If no metric has that name; the nearest is suggested.
+    """
+    if isinstance(name, str) and "@L2:" in name:
+        short, _, eps = name.partition("@L2:")
+        if short in METRIC_NAMES and short not in UNATTACKED:
+            return short, parse_eps(eps, "L2"), "L2"
+    return (*parse_name(name), "Linf")
+
+
 def parse_name(name: object) -> tuple[str, float | None]:
-    """Split a metric name into the short name and its budget: ``"pgd_acc@3/255"`` gives ``("pgd_acc", 3/255)``.
+    """Split the name of an L-infinity metric: ``"pgd_acc@3/255"`` gives ``("pgd_acc", 3/255)``.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,16 @@ from .tables import (
 )
 from .training import Epoch, Trainer, TrainingDivergedError, make_generator
 
-__all__ = ["Run", "RunInterruptedError", "is_done", "release_info", "run_cell", "shard_name", "write_run"]
+__all__ = [
+    "Run",
+    "RunInterruptedError",
+    "is_done",
+    "part_name",
+    "release_info",
+    "run_cell",
+    "shard_name",
+    "write_run",
+]
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +75,14 @@ class Run:
         Empty if the run failed.
     outcomes : dict of Metric to ndarray of bool
         Which test images were classified correctly; empty if the run failed.
+    parts : dict of str to ndarray of bool
+        Which of them were so after each part of an AutoAttack, by the names of `part_name`.
     """
 
     row: dict[str, Any]
     curve: list[Epoch]
     outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]]
+    parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -78,10 +90,18 @@ class Run:
         return "failure" in self.row
 
 
+def part_name(metric: Metric, part: str) -> str:
+    """Return what the outcomes after a part of an AutoAttack are called, ``autoattack_acc@8/255>apgd_t``.
+
+    They are the images that withstood this part and those before it, which is not what the part alone would leave.
+    """
+    return f"{metric.column}>{part}"
+
+
 def release_info(settings: TrainingSettings) -> ReleaseInfo:
     """Return the description of a table of runs with these settings."""
     facts = dataset(settings.dataset)
-    eps = max(attack.eps for attack in settings.evaluation)
+    eps = max((attack.eps for attack in settings.evaluation if attack.norm == "Linf"), default=settings.attack.eps)
     return ReleaseInfo(
         name=settings.dataset,
         version=f"settings-{settings.hash}",
@@ -141,7 +161,7 @@ def run_cell(
     except TrainingDivergedError as error:
         return Run({**work.row(), "failure": str(error)}, [], {})
     work.measure(should_stop)
-    return Run(work.row(), work.trainer.curve, work.outcomes)
+    return Run(work.row(), work.trainer.curve, work.outcomes, work.parts)
 
 
 class RunInterruptedError(NasbenchRobustError):
@@ -154,6 +174,7 @@ class _Work:
     def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None) -> None:
         self.trainer = Trainer(cell, settings, images, seed)
         self.outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+        self.parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
         self._eval_seconds = 0.0
         self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
         self._key = [settings.hash, cell.index, seed]
@@ -169,11 +190,13 @@ class _Work:
         for metric in self._settings.metrics:
             if metric.column in state["outcomes"]:
                 self.outcomes[metric] = state["outcomes"][metric.column].cpu().numpy()
+        self.parts = {name: survivors.cpu().numpy() for name, survivors in state["parts"].items()}
 
     def _keep(self) -> None:
         if self._path is not None:
             outcomes = {metric.column: torch.from_numpy(outcome) for metric, outcome in self.outcomes.items()}
-            state = {"key": self._key, "training": self.trainer.state_dict(), "outcomes": outcomes}
+            parts = {name: torch.from_numpy(survivors) for name, survivors in self.parts.items()}
+            state = {"key": self._key, "training": self.trainer.state_dict(), "outcomes": outcomes, "parts": parts}
             save_checkpoint({**state, "eval_seconds": self._eval_seconds}, self._path)
 
     def _stop(self) -> None:
@@ -200,13 +223,15 @@ class _Work:
             start = time.perf_counter()
             test, labels = self._images.test_images, self._images.test_labels
             generator = make_generator(self._seed, "evaluation", test.device)
-            self.outcomes[metric] = (
-                evaluate(self.trainer.network, test, labels, [metric], generator)[metric].cpu().numpy()
-            )
+            found = evaluate(self.trainer.network, test, labels, [metric], generator, on_part=self._keep_part)
+            self.outcomes[metric] = found[metric].cpu().numpy()
             self._eval_seconds += time.perf_counter() - start
             self._keep()
             if should_stop():
                 self._stop()
+
+    def _keep_part(self, metric: Metric, part: str, survivors: torch.Tensor) -> None:
+        self.parts[part_name(metric, part)] = survivors.cpu().numpy()
 
     def row(self) -> dict[str, Any]:
         """Return the row of the runs table."""
@@ -260,15 +285,14 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     else:
         curve = [{**key, **asdict(epoch), "split": "test"} for epoch in run.curve]
         write_table(pa.Table.from_pylist(curve, CURVES_SCHEMA), folder / "curves" / shard)
+        named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
         outcomes = [
-            {**key, "metric": metric.column, "images": len(outcome), "correct": _pack(outcome)}
-            for metric, outcome in run.outcomes.items()
+            {**key, "metric": name, "images": len(outcome), "correct": _pack(outcome)}
+            for name, outcome in named.items()
         ]
         write_table(pa.Table.from_pylist(outcomes, OUTCOMES_SCHEMA), folder / "outcomes" / shard)
     if not write_table(runs_table(info, [run.row]), folder / "runs" / shard, replace=False):
-        log.warning(
-            "cell %d, seed %d is there already; the other process's row stays", run.row["index"], run.row["seed"]
-        )
+        log.warning("%s is there already, made by another process, and stays", shard)
     return folder / "runs" / shard
 
 

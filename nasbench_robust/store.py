@@ -17,7 +17,7 @@ from . import cells
 from .cells import Cell
 from .datasets import canonical_name
 from .errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
-from .metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_name, same_eps
+from .metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
 from .tables import Reader, ReleaseInfo, numpy_column
 from .validation import mean_by_index
 
@@ -89,8 +89,8 @@ class Store:
         split = "test" if split is None else split
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
-        short, named = parse_name(metric)
-        wanted = named if eps is None else checked_eps(eps)
+        short, named, norm = parse_long_name(metric)
+        wanted = named if eps is None else checked_eps(eps, norm)
         if named is not None and eps is not None and not same_eps(named, wanted):
             raise InvalidValueError("eps", eps, f"the budget in {metric!r}, or none", format_eps(named))
         if eps is not None and short in UNATTACKED:
@@ -99,6 +99,7 @@ class Store:
             wanted = self.info.datasets[dataset].eps
         for candidate in self.info.metrics:
             meant = candidate.name == short and candidate.split == split and same_eps(candidate.eps, wanted)
+            meant = meant and candidate.norm in (None, norm)
             if meant and len(self.rows(dataset, candidate).index):
                 return candidate
         budget = "" if wanted is None else f" at eps {format_eps(wanted)}"

@@ -279,6 +279,8 @@ def _ordered_pairs(metrics: tuple[Metric, ...]) -> Iterator[tuple[Metric, Metric
             if one.split != other.split or one.name not in strength or other.name not in strength:
                 continue
             unattacked = one.name == "clean_acc" and other.name != "clean_acc"
+            if not unattacked and one.norm != other.norm:
+                continue
             smaller = one.name == other.name and (one.eps or 0) < (other.eps or 0)
             weaker = same_eps(one.eps, other.eps) and strength[one.name] < strength[other.name]
             if unattacked or smaller or weaker:

@@ -100,5 +100,5 @@ def test_attack_leaves_the_network_as_it_was(
 
 
 def test_attack_that_cannot_be_run_is_named(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    with pytest.raises(UnknownNameError, match="attack that can be run 'square'"):
-        perturb(Linear(), *batch, metrics.Attack("square", EPS), seeded())
+    with pytest.raises(UnknownNameError, match="attack that can be run 'square L2'"):
+        perturb(Linear(), *batch, metrics.Attack("square", EPS, norm="L2"), seeded())

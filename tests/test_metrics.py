@@ -280,8 +280,8 @@ def test_pgd_wants_a_positive_number_of_steps(steps):
 def test_an_unknown_attack_or_norm_suggests_a_known_one():
     with pytest.raises(UnknownNameError, match="unknown attack 'autoatack'; did you mean 'autoattack'"):
         Attack("autoatack", 0.1)
-    with pytest.raises(UnknownNameError, match="unknown norm 'L2'"):
-        Attack("pgd", 0.1, norm="L2")
+    with pytest.raises(UnknownNameError, match="unknown norm 'L1'"):
+        Attack("pgd", 0.1, norm="L1")
     with pytest.raises(UnknownNameError, match="did you mean 'Linf'"):
         Attack("pgd", 0.1, norm="linf")
 

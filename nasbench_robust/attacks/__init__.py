@@ -1,7 +1,8 @@
 """Adversarial attacks, one file each; their settings are `nasbench_robust.metrics.Attack`.
 
 An attack takes a network that maps images in [0, 1] to logits, images, labels, its settings and, where it draws, a
-generator. It leaves the network's mode alone: put it into eval mode before.
+generator. It leaves the network's mode alone: put it into eval mode before. The parts of AutoAttack and AutoAttack
+itself take all images at once and a batch size; see `passes`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownNameError
+from .apgd import apgd_ce, apgd_t
+from .autoattack import PARTS, AutoAttackResult, autoattack, run_part
+from .fab import fab_t
 from .fgsm import fgsm
 from .pgd import pgd
+from .square import square
 
 if TYPE_CHECKING:
     import torch
 
     from ..metrics import Attack
 
-__all__ = ["fgsm", "perturb", "pgd"]
+__all__ = [
+    "PARTS",
+    "AutoAttackResult",
+    "apgd_ce",
+    "apgd_t",
+    "autoattack",
+    "fab_t",
+    "fgsm",
+    "perturb",
+    "pgd",
+    "square",
+    "takes_all_images",
+]
+
+RUNNABLE = ("fgsm Linf", "pgd Linf", "pgd L2", "autoattack Linf", *(f"{part} Linf" for part in PARTS))
+
+
+def takes_all_images(attack: Attack) -> bool:
+    """Return whether the attack wants all images at once and makes its batches itself."""
+    return attack.name == "autoattack" or attack.name in PARTS
 
 
 def perturb(
@@ -26,16 +50,26 @@ def perturb(
     labels: torch.Tensor,
     attack: Attack,
     generator: torch.Generator,
+    *,
+    batch_size: int = 1000,
 ) -> torch.Tensor:
     """Return adversarial images by the attack that the settings name.
+
+    FGSM and PGD pass all images through the network together; the others take `batch_size` at a time.
 
     Raises
     ------
     UnknownNameError
-        If the attack cannot be run here.
+        If the attack cannot be run here, or not in its norm.
     """
+    name = f"{attack.name} {attack.norm}"
+    if name not in RUNNABLE:
+        raise UnknownNameError("attack that can be run", name, RUNNABLE)
     if attack.name == "fgsm":
         return fgsm(network, images, labels, attack)
     if attack.name == "pgd":
         return pgd(network, images, labels, attack, generator)
-    raise UnknownNameError("attack that can be run", attack.name, ("fgsm", "pgd"))
+    if attack.name == "autoattack":
+        result = autoattack(network, images, labels, attack, generator, batch_size=batch_size)
+        return images if result.adversarial is None else result.adversarial
+    return run_part(attack.name, network, images, labels, attack, generator, batch_size=batch_size)

@@ -1,0 +1,125 @@
+"""AutoAttack standard (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020), L-infinity.
+
+APGD-CE, APGD-T, FAB-T and Square in this order, each on the images that withstood those before it. The survivors of all
+images are pooled before each part, so that a part works on full batches whatever the batches before it left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from .apgd import apgd_ce, apgd_t
+from .fab import fab_t
+from .passes import logits_of
+from .square import square
+
+if TYPE_CHECKING:
+    from ..metrics import Attack
+
+__all__ = ["PARTS", "AutoAttackResult", "autoattack"]
+
+PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")
+
+
+@dataclass(frozen=True)
+class AutoAttackResult:
+    """What AutoAttack did to every image.
+
+    Attributes
+    ----------
+    survivors : dict of str to Tensor of bool, shape (n,)
+        Which images are classified correctly, first as they are (``"clean"``), then after each of `PARTS`; cumulative,
+        each a subset of the one before it. An image in one mask and not in the next was broken by that part.
+    adversarial : Tensor of the shape of the images, or None
+        A misclassified point within eps where a part found one; the image itself where not.
+    """
+
+    survivors: dict[str, torch.Tensor]
+    adversarial: torch.Tensor | None = None
+
+    @property
+    def robust(self) -> torch.Tensor:
+        """Which images withstood everything, bool, shape (n,)."""
+        return self.survivors[PARTS[-1]]
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Share of correctly classified images as they are, and of the survivors after each part."""
+        return {name: float(alive.double().mean()) for name, alive in self.survivors.items()}
+
+
+def autoattack(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attack: Attack,
+    generator: torch.Generator,
+    *,
+    batch_size: int = 1000,
+    keep_images: bool = True,
+    on_part: Callable[[str, torch.Tensor], None] | None = None,
+) -> AutoAttackResult:
+    """Attack images by the four parts in turn.
+
+    Parameters
+    ----------
+    network : Module
+        In eval mode.
+    images : Tensor, shape (n, channels, size, size)
+        Pixels in [0, 1]; all that are to be judged, not a batch of them.
+    labels : Tensor of int64, shape (n,)
+    attack : Attack
+        Its `eps`, `steps` (of APGD and FAB), `restarts` and `queries` (of Square) are used: see
+        `nasbench_robust.metrics.autoattack`.
+    generator : torch.Generator
+        For all draws; the result is a function of it, the network and the images.
+    batch_size : int
+        Images that pass through the network at a time.
+    keep_images : bool
+        Whether to return the adversarial images.
+    on_part : callable, optional
+        Called with the name of a part and its survivors as it ends.
+
+    Returns
+    -------
+    AutoAttackResult
+    """
+    alive = logits_of(network, images, batch_size).argmax(dim=1) == labels
+    survivors = {"clean": alive}
+    adversarial = images.clone() if keep_images else None
+    for part in PARTS:
+        left = alive.nonzero()[:, 0]
+        alive = alive.clone()
+        if len(left):
+            found = run_part(part, network, images[left], labels[left], attack, generator, batch_size=batch_size)
+            # A part is not taken at its word: the network is asked again.
+            fooled = logits_of(network, found, batch_size).argmax(dim=1) != labels[left]
+            alive[left[fooled]] = False
+            if adversarial is not None:
+                adversarial[left[fooled]] = found[fooled]
+        survivors[part] = alive
+        if on_part is not None:
+            on_part(part, alive)
+    return AutoAttackResult(survivors, adversarial)
+
+
+def run_part(
+    part: str,
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attack: Attack,
+    generator: torch.Generator,
+    *,
+    batch_size: int = 1000,
+) -> torch.Tensor:
+    """Return adversarial images by one of `PARTS`, with the settings of `attack` whatever its name."""
+    attack = replace(attack, name=part)
+    if part == "fab_t":
+        return fab_t(network, images, labels, attack, batch_size=batch_size)
+    run = {"apgd_ce": apgd_ce, "apgd_t": apgd_t, "square": square}[part]
+    return run(network, images, labels, attack, generator, batch_size=batch_size)

@@ -1,0 +1,97 @@
+"""What the stronger attacks share: passes through the network in full batches, and attempts in turn on what is left.
+
+These attacks hold all their images at once and send only those that still matter through the network, packed into full
+batches. The size of a batch thus decides memory and speed; draws and decisions do not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+__all__ = ["attempt_in_turn", "logits_of", "margin", "ranked_targets", "value_and_gradient"]
+
+# Batches are filled up to multiples of this: convolution libraries prepare themselves anew for every batch size, which
+# costs more than a few images when survivors leave one by one.
+PACK = 32
+
+# Takes images and their labels and returns the images found, and which of them the network gets wrong. The third
+# argument is the position of the images among those that the attack was given.
+Attempt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+@torch.no_grad()
+def logits_of(network: torch.nn.Module, images: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Return the logits of all images, shape (n, classes), computed in batches."""
+    count = len(images)
+    if count > PACK and count % PACK:
+        images = torch.cat([images, images[:1].expand(-count % PACK, *images.shape[1:])])
+    return torch.cat([network(batch) for batch in torch.split(images, batch_size)])[:count]
+
+
+def value_and_gradient(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    objective: Callable[..., torch.Tensor],
+    facts: tuple[torch.Tensor, ...],
+    batch_size: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits, an objective per image, and its gradient with respect to the images, not to the weights.
+
+    Parameters
+    ----------
+    network : Module
+        In eval mode, so that images do not influence each other.
+    images : Tensor, shape (n, channels, size, size)
+        Pixels in [0, 1]; at least one image.
+    objective : callable
+        Maps logits and the same rows of `facts` (labels, targets) to one value per image.
+    facts : tuple of Tensor, each of length n
+        What the objective needs to know about each image.
+    batch_size : int
+        Images at a time.
+    """
+    parts = []
+    for batch, *rows in zip(*(torch.split(each, batch_size) for each in (images, *facts)), strict=True):
+        pixels = batch.detach().requires_grad_()
+        logits = network(pixels)
+        values = objective(logits, *rows)
+        (gradient,) = torch.autograd.grad(values.sum(), pixels)
+        parts.append((logits.detach(), values.detach(), gradient))
+    logits, values, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
+    return logits, values, gradient
+
+
+def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the label's logit minus the largest other one: negative where the network is wrong."""
+    other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    return logits.gather(1, labels[:, None])[:, 0] - other
+
+
+def ranked_targets(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the classes other than the label, most likely first, shape (n, classes - 1)."""
+    return logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True)[:, :-1]
+
+
+def attempt_in_turn(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attempts: Iterable[Attempt],
+    batch_size: int,
+) -> torch.Tensor:
+    """Give each attempt the images that withstood those before it, and return what was found for every image.
+
+    Images that the network gets wrong as they are come back unchanged. An image that withstands everything comes back
+    as the last attempt left it.
+    """
+    adversarial = images.clone()
+    right = logits_of(network, images, batch_size).argmax(dim=1) == labels
+    left = right.nonzero()[:, 0]
+    for attempt in attempts:
+        if not len(left):
+            break
+        adversarial[left], wrong = attempt(images[left], labels[left], left)
+        left = left[~wrong]
+    return adversarial
