@@ -16,6 +16,8 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	# torchattacks, an oracle of the tests, asks for torchvision and does not need it.
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps torchattacks==3.5.1
 	@touch $@
 
 demo: $(READY)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
-from .metrics import Attack, Metric, fgsm, pgd
+from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
 __all__ = ["TrainingSettings", "read_settings", "settings_for"]
@@ -54,7 +54,13 @@ class TrainingSettings:
     weight_decay: float = 5e-4
     crop_padding: int = 4
     flip: bool = True
-    evaluation: tuple[Attack, ...] = (fgsm(3 / 255), pgd(3 / 255), fgsm(8 / 255), pgd(8 / 255))
+    evaluation: tuple[Attack, ...] = (
+        fgsm(3 / 255),
+        pgd(3 / 255),
+        fgsm(8 / 255),
+        pgd(8 / 255),
+        autoattack(8 / 255, steps=10),
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", canonical_name(self.dataset))

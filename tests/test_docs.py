@@ -81,7 +81,9 @@ def test_commands_of_the_manual_run(
 ) -> None:
     offline_home.chdir(tmp_path)
     commands = [line for page in PAGES for code in blocks(page, "sh") for line in code.splitlines()]
+    made_by_the_reader = ("validate release", "publish release")
     ours = [line for line in commands if line.startswith("nasbench-robust")]
+    ours = [line for line in ours if not any(part in line for part in made_by_the_reader)]
     assert len(ours) >= 5
     for line in ours:
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line

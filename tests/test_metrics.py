@@ -20,6 +20,7 @@ from nasbench_robust.metrics import (
     METRIC_NAMES,
     Attack,
     Metric,
+    autoattack,
     checked_eps,
     fgsm,
     format_eps,
@@ -349,9 +350,9 @@ def test_a_metric_survives_json(metric):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("cifar10", "e39ba993e0ca6ecf"),
-        ("cifar100", "461f8cd08df74bda"),
-        ("ImageNet16-120", "d280e3e3fea439b2"),
+        ("cifar10", "0b7e33e6ae578649"),
+        ("cifar100", "a1dba4d1bfa0da6a"),
+        ("ImageNet16-120", "b35cbc8fe1019222"),
         ("digits", "6f47644a38ea8e0a"),
     ],
 )
@@ -366,7 +367,8 @@ def test_the_defaults_are_the_published_protocol_on_cifar10():
     assert (settings.epochs, settings.batch_size, settings.max_lr, settings.weight_decay) == (50, 256, 0.1, 5e-4)
     assert settings.attack == pgd(8 / 255, steps=7, step_size=2 / 255)
     assert settings.attack.random_start
-    assert settings.evaluation == (fgsm(3 / 255), pgd(3 / 255), fgsm(8 / 255), pgd(8 / 255))
+    assert settings.evaluation[:4] == (fgsm(3 / 255), pgd(3 / 255), fgsm(8 / 255), pgd(8 / 255))
+    assert settings.evaluation[4:] == (autoattack(8 / 255, steps=10),)
     assert (settings.crop_padding, settings.flip) == (4, True)
     assert settings_for("imagenet").crop_padding == 2
     assert settings_for("imagenet").skeleton.classes == 120

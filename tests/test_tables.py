@@ -109,6 +109,7 @@ def test_every_column_of_a_run_survives(tmp_path):
         "engine": "torch",
         "train_seconds": 1.5,
         "eval_seconds": 0.25,
+        "peak_memory_mib": 123.5,
         "device": "cpu",
         "versions": '{"torch": "2"}',
         "revision": "abc",
