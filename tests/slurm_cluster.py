@@ -116,10 +116,13 @@ class Cluster:
         lines = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%A %T").splitlines()
         return dict(line.split() for line in lines)
 
-    def wait_until_done(self, seconds: float) -> None:
-        """Wait until nothing runs and nothing waits."""
+    def is_busy(self) -> bool:
+        """Return whether anything runs or waits."""
         busy = {"PENDING", "RUNNING", "COMPLETING", "REQUEUED", "CONFIGURING", "SUSPENDED"}
-        self.wait_for(lambda: not busy & set(self.states().values()), seconds)
+        return bool(busy & set(self.states().values()))
+
+    def wait_until_done(self, seconds: float) -> None:
+        self.wait_for(lambda: not self.is_busy(), seconds)
 
     def wait_for(self, condition: object, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -99,20 +99,20 @@ def test_table_survives_kills_cancellation_preemption_and_a_node_that_restarts(
     first = submit(cluster, tmp_path, settings)
     again = submit(cluster, tmp_path, settings)  # nothing is there yet: everything is submitted twice
     assert len(first) == len(again) == 2  # 21 tasks, and the site takes 16 at a time
-    cluster.wait_for(lambda: len(running_programs(tmp_path)) >= 3, 60)
-    time.sleep(rng.uniform(2, 4))
-    os.kill(rng.choice(running_programs(tmp_path)), signal.SIGKILL)
+    cluster.wait_for(lambda: len(running_programs(tmp_path)) >= 3, 180)
     time.sleep(rng.uniform(1, 3))
+    os.kill(rng.choice(running_programs(tmp_path)), signal.SIGKILL)
+    time.sleep(rng.uniform(1, 2))
     cluster.run("scancel", next(job for job, state in cluster.states().items() if state == "RUNNING"))
     urgent = cluster.run("sbatch", "--parsable", "-p", "high", "-n4", "-o", "/dev/null", "--wrap", "sleep 2").strip()
-    cluster.wait_for(lambda: cluster.states().get(urgent) == "COMPLETED", 60)
-    cluster.wait_for(lambda: len(running_programs(tmp_path)) >= 2, 60)
-    time.sleep(rng.uniform(2, 4))
+    cluster.wait_for(lambda: cluster.states().get(urgent) == "COMPLETED", 180)
+    cluster.wait_for(lambda: len(running_programs(tmp_path)) >= 2 or not cluster.is_busy(), 180)
+    time.sleep(rng.uniform(1, 3))
     cluster.kill("slurmd")
     cluster.start_node()
-    cluster.wait_until_done(300)
+    cluster.wait_until_done(600)
     submit(cluster, tmp_path, settings)  # what the killed and the cancelled task left
-    cluster.wait_until_done(200)
+    cluster.wait_until_done(400)
     assert submit(cluster, tmp_path, settings) == []
     assert rows_of(tmp_path) == undisturbed
     assert len(undisturbed) == COUNT
@@ -121,16 +121,16 @@ def test_table_survives_kills_cancellation_preemption_and_a_node_that_restarts(
 
 def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -> None:
     long = tmp_path / "long.json"
-    long.write_text(json.dumps({**SMALL, "epochs": 300}))
+    long.write_text(json.dumps({**SMALL, "epochs": 400}))
     arguments = ["--index", "3", "--settings", str(long)]
     peace = tmp_path / "peace"
     subprocess.run(
-        [sys.executable, str(GENERATION / "train_cell.py"), *arguments, "--out", str(peace)], check=True, timeout=300
+        [sys.executable, str(GENERATION / "train_cell.py"), *arguments, "--out", str(peace)], check=True, timeout=600
     )
     out = tmp_path / "limited"
     (job,) = submit(cluster, out, long, "--time", "00:01:00", "--warning", "45", cells="3")
-    cluster.wait_for(lambda: (out / "runs").is_dir(), 300)
-    cluster.wait_until_done(60)
+    cluster.wait_for(lambda: (out / "runs").is_dir(), 600)
+    cluster.wait_until_done(200)
     log = next((out / "jobs").rglob(f"{job}_0.log")).read_text()
     assert "stopped on request" in log
     assert rows_of(out) == rows_of(peace)
@@ -138,9 +138,9 @@ def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -
 
 def test_signal_of_the_site_is_enough(cluster: Cluster, settings: Path, undisturbed: dict, tmp_path: Path) -> None:
     (job,) = submit(cluster, tmp_path, settings, cells="3")
-    cluster.wait_for(lambda: any((tmp_path / "checkpoints").glob("*.pt")), 60)
+    cluster.wait_for(lambda: any((tmp_path / "checkpoints").glob("*.pt")), 180)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
-    cluster.wait_until_done(120)
+    cluster.wait_until_done(300)
     log = next((tmp_path / "jobs").rglob(f"{job}_0.log")).read_text()
     assert "stopped on request" in log
     assert rows_of(tmp_path) == {(3, 0): undisturbed[3, 0]}
