@@ -215,7 +215,7 @@ def _loading(repository: str) -> str:
             "bench.metrics()",
         )
     )
-    text = "The table is checked against `manifest.json`. Without the package, the files are plain Parquet."
+    text = "`load` checks `runs.parquet` against `manifest.json`. Without the package, the files are plain Parquet."
     return f"## Load\n\n```sh\npip install 'nasbench-robust[hub]'\n```\n\n{_fenced(code, 'python')}\n\n{text}"
 
 

@@ -92,28 +92,34 @@ def download_table(source: str, cache: Path, *, forbidden_by: str | None = None)
 
 
 def _find_manifest(source: str, cache: Path, forbidden_by: str | None) -> Path | None:
-    """Return the manifest on this disk, or None for a repository without one."""
-    repository, revision = _parse(source)
-    absent = False
-    try:
-        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+    """Return the manifest on this disk, or None for a repository without one.
 
-        options: dict[str, Any] = {"cache_dir": cache, "revision": revision, "repo_type": "dataset"}
-        absent = try_to_load_from_cache(repository, MANIFEST, **options) is _CACHED_NO_EXIST
-    except ImportError:
-        raise MissingPackageError("huggingface_hub", "hub") from None
-    except ValueError:  # a name that the hub does not allow; the download says so
-        pass
-    if absent and (forbidden_by or _is_commit(revision)):
+    It is asked for before the table: a table of that commit in the cache without one means that there is none.
+    """
+    repository, revision = _parse(source)
+    local = _is_commit(revision) and _is_cached(repository, revision, "runs.parquet", cache)
+    if local and not _is_cached(repository, revision, MANIFEST, cache):
         return None
     try:
         return download(source, [MANIFEST], cache, forbidden_by=forbidden_by) / MANIFEST
     except (AbsentFileError, MissingDataError):  # offline: the table itself may be here
         return None
     except DownloadError:
-        if absent:  # the hub is out of reach; the table of the last time may do
+        if _is_cached(repository, revision, "runs.parquet", cache):  # the hub is out of reach: the table of last time
             return None
         raise
+
+
+def _is_cached(repository: str, revision: str | None, name: str, cache: Path) -> bool:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        raise MissingPackageError("huggingface_hub", "hub") from None
+    try:
+        found = try_to_load_from_cache(repository, name, cache_dir=cache, revision=revision, repo_type="dataset")
+    except ValueError:  # a name that the hub does not allow; the download says so
+        return False
+    return isinstance(found, str)
 
 
 def check_repository(repository: str) -> None:

@@ -392,6 +392,17 @@ def test_a_damaged_copy_in_the_cache_is_found_and_asked_for_again(release: Path,
     assert run("-c", VALUES, source).stdout == good
 
 
+def test_a_repository_without_a_manifest_can_still_be_loaded(release: Path, hub, run: Callable) -> None:
+    assert run(*PUBLISH, str(release), "--repo", "owner/name").returncode == 0
+    [(commit, files)] = hub.commits.items()
+    del files["manifest.json"]
+    for source in (f"hub:owner/name@{commit}", "hub:owner/name"):
+        assert run("-c", VALUES, source).stdout.startswith("dataset,index,")
+    hub.requests.clear()
+    assert run("-c", VALUES, f"hub:owner/name@{commit}").stdout.startswith("dataset,index,")
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
