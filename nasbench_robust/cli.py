@@ -1,4 +1,4 @@
-"""The command line: ``nasbench-robust COMMAND``. Exit code 0: done; 1: validate found errors; 2: the input was wrong.
+"""The command line: ``nasbench-robust COMMAND``. Exit code 0: done; 1: validation found errors; 2: the input was wrong.
 
 Only what a command needs is imported inside it, so that ``--help`` is instant.
 """
@@ -101,6 +101,17 @@ def _parser() -> argparse.ArgumentParser:
     validate = _add(commands, "validate", _validate, "look for errors in a table; exit code 1 if there are any")
     validate.add_argument("table", help="a runs table, a folder, or the name of a release")
     _add_json(validate)
+
+    publish = _add(commands, "publish", _publish, "write card and manifest of a release, and upload it with --repo")
+    publish.add_argument("folder", help="folder with runs.parquet, as generation/collect.py writes it")
+    publish.add_argument("--repo", help="owner/name of a data set repository of the Hugging Face Hub; made if need be")
+    publish.add_argument("--out", help="folder to write to; default: the folder itself")
+    publish.add_argument("--name", help="name of the release; default: as it says itself")
+    publish.add_argument("--release-version", help="version of the release; default: as it says itself")
+    publish.add_argument(
+        "--licence", help="licence of the release, for example 'CC BY 4.0'; default: as it says itself"
+    )
+    publish.add_argument("--force", action="store_true", help="publish in spite of errors; the card lists them")
     return parser
 
 
@@ -250,6 +261,27 @@ def _validate(args: argparse.Namespace) -> int:
         errors = sum(finding.severity == "error" for finding in findings)
         print(f"{errors} error(s), {len(findings) - errors} warning(s)")
     return int(any(finding.severity == "error" for finding in findings))
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from .publishing import RefusedError, publish, upload
+
+    changes = {"name": args.name, "version": args.release_version, "licence": args.licence}
+    try:
+        publication = publish(args.folder, args.out, repository=args.repo, force=args.force, **changes)
+    except RefusedError as error:
+        for finding in error.findings:
+            print(finding)
+        print("nasbench-robust: not published; --force publishes in spite of the errors", file=sys.stderr)
+        return 1
+    for finding in publication.findings:
+        print(finding)
+    for name in publication.files:
+        print(publication.folder / name)
+    if args.repo is not None:
+        commit = upload(publication, args.repo, force=args.force)
+        print(f'commit {commit}\nnasbench_robust.load("hub:{args.repo}@{commit}")')
+    return 0
 
 
 if __name__ == "__main__":

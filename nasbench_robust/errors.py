@@ -20,6 +20,7 @@ __all__ = [
     "SourceFormatError",
     "TableError",
     "UnknownNameError",
+    "UploadError",
 ]
 
 
@@ -198,6 +199,22 @@ class DownloadError(NasbenchRobustError, OSError):
     def __init__(self, url: str, problem: str) -> None:
         self.url, self.problem = url, problem
         super().__init__(f"{url}: {problem}")
+
+
+class UploadError(NasbenchRobustError, OSError):
+    """An upload that the other side did not take.
+
+    Attributes
+    ----------
+    repository : str
+        Where it was to go.
+    problem : str
+        What went wrong.
+    """
+
+    def __init__(self, repository: str, problem: str) -> None:
+        self.repository, self.problem = repository, problem
+        super().__init__(f"{repository}: {problem}")
 
 
 class MissingPackageError(NasbenchRobustError, ImportError):

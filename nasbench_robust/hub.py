@@ -8,9 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DownloadError, InvalidValueError, MissingDataError, MissingPackageError
+from .errors import DownloadError, InvalidValueError, MissingDataError, MissingPackageError, UploadError
+from .manifests import MANIFEST, mismatch
 
-__all__ = ["download"]
+__all__ = ["check_repository", "download", "download_table", "upload"]
+
+_REPOSITORY = r"[\w.-]+/[\w.-]+"
+
+
+class AbsentFileError(DownloadError):
+    """The repository is there and does not have the file."""
 
 
 def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by: str | None = None) -> Path:
@@ -43,14 +50,13 @@ def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by:
     MissingPackageError
         If huggingface_hub is not installed.
     """
-    matched = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", source)
-    if matched is None:
-        raise InvalidValueError("source", source, "hub:owner/name or hub:owner/name@revision")
-    get = _getter(matched[1], matched[2], patterns, cache)
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    repository, revision = _parse(source)
+    get = _getter(repository, revision, patterns, cache)
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
-    pinned = re.fullmatch(r"[0-9a-f]{40}", matched[2] or "") is not None
-    if pinned or forbidden_by:  # a commit never changes: no request if it is here; a branch or tag may have moved
+    if (
+        _is_commit(revision) or forbidden_by
+    ):  # a commit never changes: no request if it is here; a branch or tag may have moved
         try:
             return get(True)
         except HFValidationError as error:
@@ -62,8 +68,111 @@ def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by:
     try:
         return get(False)
     except Exception as error:  # the hub's client raises many classes: HTTP, connection, missing repository or file
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DownloadError(source, first_line) from None
+        absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+        raise (AbsentFileError if absent else DownloadError)(source, _first_line(error)) from None
+
+
+def download_table(source: str, cache: Path, *, forbidden_by: str | None = None) -> Path:
+    """Return the runs table of a repository, checked against its manifest where it has one.
+
+    Parameters and errors are those of `download`. A table that is not the one that was published is removed from the
+    cache, with the manifest, so that the next call asks for both again.
+    """
+    manifest = _find_manifest(source, cache, forbidden_by)
+    if manifest is not None:  # the branch may move at any moment: the table is to be of the same commit
+        source = f"hub:{_parse(source)[0]}@{manifest.parent.name}"
+    table = download(source, ["runs.parquet"], cache, forbidden_by=forbidden_by) / "runs.parquet"
+    problem = None if manifest is None else mismatch(manifest, table)
+    if manifest is not None and problem is not None:
+        for path in (table, manifest):
+            path.resolve().unlink(missing_ok=True)  # the content, which the cache keeps elsewhere
+            path.unlink(missing_ok=True)
+        raise DownloadError(source, f"{problem}; nothing was kept")
+    return table
+
+
+def _find_manifest(source: str, cache: Path, forbidden_by: str | None) -> Path | None:
+    """Return the manifest on this disk, or None for a repository without one.
+
+    It is asked for before the table: a table of that commit in the cache without one means that there is none.
+    """
+    repository, revision = _parse(source)
+    local = _is_commit(revision) and _is_cached(repository, revision, "runs.parquet", cache)
+    if local and not _is_cached(repository, revision, MANIFEST, cache):
+        return None
+    try:
+        return download(source, [MANIFEST], cache, forbidden_by=forbidden_by) / MANIFEST
+    except (AbsentFileError, MissingDataError):  # offline: the table itself may be here
+        return None
+    except DownloadError:
+        if _is_cached(repository, revision, "runs.parquet", cache):  # the hub is out of reach: the table of last time
+            return None
+        raise
+
+
+def _is_cached(repository: str, revision: str | None, name: str, cache: Path) -> bool:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        raise MissingPackageError("huggingface_hub", "hub") from None
+    try:
+        found = try_to_load_from_cache(repository, name, cache_dir=cache, revision=revision, repo_type="dataset")
+    except ValueError:  # a name that the hub does not allow; the download says so
+        return False
+    return isinstance(found, str)
+
+
+def check_repository(repository: str) -> None:
+    """Raise `InvalidValueError` unless `repository` is ``owner/name``."""
+    if not re.fullmatch(_REPOSITORY, repository):
+        raise InvalidValueError("repository", repository, "owner/name")
+
+
+def upload(
+    folder: Path, files: Sequence[str], repository: str, message: str, *, forbidden_by: str | None = None
+) -> str:
+    """Send files to a data set repository as one commit and return its hash; the repository is made if need be.
+
+    Raises
+    ------
+    InvalidValueError
+        If `repository` is not ``owner/name``.
+    UploadError
+        If the hub does not take them, or `forbidden_by` names a variable that forbids the network.
+    MissingPackageError
+        If huggingface_hub is not installed.
+    """
+    check_repository(repository)
+    if forbidden_by:
+        raise UploadError(repository, f"nothing is sent while {forbidden_by} is set")
+    try:
+        from huggingface_hub import CommitOperationAdd, HfApi
+    except ImportError:
+        raise MissingPackageError("huggingface_hub", "hub") from None
+    try:
+        api = HfApi()
+        api.create_repo(repository, repo_type="dataset", exist_ok=True)
+        additions = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in files]
+        commit = api.create_commit(repository, additions, commit_message=message, repo_type="dataset")
+        return str(commit.oid)
+    except Exception as error:  # as for downloads, there are many classes
+        raise UploadError(repository, _first_line(error)) from None
+
+
+def _parse(source: str) -> tuple[str, str | None]:
+    """Return repository and revision."""
+    matched = re.fullmatch(rf"hub:({_REPOSITORY})(?:@([\w./-]+))?", source)
+    if matched is None:
+        raise InvalidValueError("source", source, "hub:owner/name or hub:owner/name@revision")
+    return matched[1], matched[2]
+
+
+def _is_commit(revision: str | None) -> bool:
+    return re.fullmatch(r"[0-9a-f]{40}", revision or "") is not None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _getter(repository: str, revision: str | None, patterns: Sequence[str], cache: Path) -> Callable[[bool], Path]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .benchmark import Benchmark
 
-__all__ = ["RELEASES", "Release", "fetch", "fetch_from_hub", "home", "load", "locate"]
+__all__ = ["RELEASES", "Release", "fetch", "fetch_from_hub", "home", "is_offline", "load", "locate"]
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ def load(
     UnknownNameError
         If `source` names neither a release nor a file.
     DownloadError
-        If the download failed or has the wrong hash. Nothing is kept then.
+        If the download failed or has the wrong hash (of a repository: not that of its ``manifest.json``, where it has
+        one). Nothing is kept then.
     MissingDataError
         If the network is needed and forbidden, or a file is missing.
     TableError, SourceFormatError
@@ -143,7 +144,9 @@ def locate(
     if path is not None or url is not None:
         raise UnknownNameError("release", source, tuple(RELEASES))
     if isinstance(source, str) and source.startswith("hub:"):
-        return fetch_from_hub(source, "runs.parquet") / "runs.parquet"
+        from . import hub
+
+        return hub.download_table(source, home() / "hub", forbidden_by=OFFLINE_VARIABLE if is_offline() else None)
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
     if Path(source).exists():
@@ -224,7 +227,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _offline() -> bool:
+def is_offline() -> bool:
+    """Return whether the environment forbids the network."""
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
 
 
@@ -237,7 +241,7 @@ def _download(release: Release, url: str) -> Path:
     target = folder / f"{release.sha256[:8]}-{release.filename}"
     if target.exists() and _sha256(target) == release.sha256:
         return target
-    if _offline():
+    if is_offline():
         remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
         raise MissingDataError(f"{release.name} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
     pooch.get_logger().setLevel("WARNING")
@@ -282,4 +286,4 @@ def fetch_from_hub(source: str, *patterns: str) -> Path:
     """Download files of a data set repository into the cache; parameters and errors are those of `hub.download`."""
     from . import hub
 
-    return hub.download(source, patterns, home() / "hub", forbidden_by=OFFLINE_VARIABLE if _offline() else None)
+    return hub.download(source, patterns, home() / "hub", forbidden_by=OFFLINE_VARIABLE if is_offline() else None)

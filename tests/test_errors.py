@@ -18,6 +18,7 @@ from nasbench_robust.errors import (
     SourceFormatError,
     TableError,
     UnknownNameError,
+    UploadError,
     nearest,
     shorten,
 )
@@ -95,6 +96,12 @@ EXAMPLES = [
         DownloadError("https://example.org/x", "404"),
         "https://example.org/x: 404",
         {"url": "https://example.org/x", "problem": "404"},
+        OSError,
+    ),
+    (
+        UploadError("owner/name", "401 Unauthorized"),
+        "owner/name: 401 Unauthorized",
+        {"repository": "owner/name", "problem": "401 Unauthorized"},
         OSError,
     ),
     (

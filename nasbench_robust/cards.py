@@ -1,0 +1,246 @@
+"""The dataset card of a release: a YAML header that hubs read, and what the release says about itself, as text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from . import cells
+from .metrics import Metric, format_eps
+from .tables import ReleaseInfo
+from .validation import Finding
+
+__all__ = ["MARK", "card"]
+
+MARK = "# written by nasbench-robust publish"
+# Licences by the identifiers of the Hugging Face Hub; any other is called "other" there.
+_LICENCES = frozenset(
+    ("apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "mit")
+    + ("odbl", "odc-by", "pddl")
+)
+_TAGS = ("neural-architecture-search", "adversarial-robustness", "adversarial-training", "nas-bench-201", "benchmark")
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LISTED = 20
+
+
+def card(
+    info: ReleaseInfo, runs: pa.Table, rows: Mapping[str, int], findings: Sequence[Finding], repository: str
+) -> str:
+    """Return the text of the card; the same release gives the same text.
+
+    Parameters
+    ----------
+    info : ReleaseInfo
+    runs : pyarrow.Table
+        The runs table.
+    rows : mapping of str to int
+        Number of rows by table (``runs``, ``cells``, ...), of those that are published.
+    findings : sequence of Finding
+        What validation noticed.
+    repository : str
+        ``owner/name`` of the repository, for the line that loads it.
+    """
+    sections = (
+        _opening(info),
+        _datasets(info, runs),
+        _metrics(info.metrics),
+        _missing(info, runs),
+        _findings(findings),
+        _files(rows),
+        _settings(info),
+        _provenance(info, runs),
+        _loading(repository),
+        f"## Cite\n\n{_fenced(info.citation, 'bibtex')}",
+    )
+    return "\n\n".join((_header(info, rows), *sections)) + "\n"
+
+
+def _header(info: ReleaseInfo, rows: Mapping[str, int]) -> str:
+    """Return the YAML; strings are written as JSON, which YAML includes."""
+    licence = info.licence.strip().lower().replace(" ", "-")
+    lines = ["---", MARK]
+    if licence in _LICENCES:
+        lines.append(f"license: {licence}")
+    else:
+        lines += ["license: other", f"license_name: {_quoted(licence)}"]
+    size = next((name for limit, name in _SIZES if rows["runs"] < limit), "1M<n<10M")
+    lines += [f"pretty_name: {_quoted(info.title)}", "size_categories:", f"- {size}", "tags:"]
+    lines += [f"- {tag}" for tag in _TAGS]
+    lines.append("configs:")
+    for name in rows:
+        lines += [f"- config_name: {name}", *(["  default: true"] if name == "runs" else [])]
+        lines += ["  data_files:", f"  - split: {name}", f"    path: {name}.parquet"]
+    return "\n".join([*lines, "---"])
+
+
+def _opening(info: ReleaseInfo) -> str:
+    return (
+        f"# {_inline(info.title)}\n\n"
+        f"Release `{info.name}`, version {_inline(info.version)}. Licence: {_inline(info.licence)}. "
+        f"Source: {_inline(info.source)}.\n\n"
+        "Adversarially trained cells of NAS-Bench-201. Accuracies are fractions of the images of one split, in [0, 1]; "
+        "beside each stands the count of correctly classified images. Indices are those of the classes' "
+        "representatives among the 15,625 cells."
+    )
+
+
+def _datasets(info: ReleaseInfo, runs: pa.Table) -> str:
+    columns = ["dataset", "index", "seed", "seeds", "failure"]
+    found = list(zip(*(runs.column(name).to_pylist() for name in columns), strict=True))
+    lines = []
+    for name, facts in info.datasets.items():
+        mine = [row for row in found if row[0] == name]
+        net = facts.skeleton
+        lines.append(
+            (
+                f"`{name}`",
+                ", ".join(f"{split} ({images:,} images)" for split, images in facts.images.items()),
+                format_eps(facts.eps),
+                f"{net.channels} channels, {net.cells_per_stage} cell(s) per stage, {net.classes} classes, "
+                f"images {net.input_channels} x {net.image_size} x {net.image_size}",
+                _seeds(mine),
+                f"{len({row[1] for row in mine}):,}",
+                f"{len(mine):,}",
+                f"{sum(row[4] is not None for row in mine):,}",
+            )
+        )
+    heads = ("data set", "splits", "default eps", "network", "seeds", "cells", "rows of runs", "failed runs")
+    return f"## Data sets\n\n{_table(heads, lines)}"
+
+
+def _seeds(rows: Iterable[tuple[Any, ...]]) -> str:
+    named: set[int] = set()
+    unnamed: set[int] = set()
+    for _, _, seed, seeds, _ in rows:
+        (unnamed if seed is None else named).add(seeds if seed is None else seed)
+    texts = [", ".join(map(str, sorted(named)))] if named else []
+    texts += [f"mean over {number}, not named" if number > 1 else "one, not named" for number in sorted(unnamed)]
+    return "; ".join(texts) or "-"
+
+
+def _metrics(metrics: Sequence[Metric]) -> str:
+    lines = []
+    for metric in metrics:
+        attack = metric.attack
+        eps = "-" if attack is None else format_eps(attack.eps)
+        length = "-" if attack is None or attack.step_size is None else f"{attack.step_size:.6g}"
+        others = ("norm", "steps", "random_start", "restarts", "queries")
+        norm, steps, start, restarts, queries = (_shown(getattr(attack, name, None)) for name in others)
+        settings = (norm, eps, steps, length, start, restarts, queries)
+        lines.append((f"`{metric.column}`", f"`{metric.count_column}`", metric.split, metric.description, *settings))
+    heads = ("column", "count", "split", "attack", "norm", "eps", "steps", "step size", "random start", "restarts")
+    text = "eps and step size are in pixels of [0, 1]; - means none, or not given by the source."
+    return f"## Metrics\n\n{_table((*heads, 'queries'), lines)}\n\n{text}"
+
+
+def _missing(info: ReleaseInfo, runs: pa.Table) -> str:
+    names, indices, seeds = (runs.column(name).to_pylist() for name in ("dataset", "index", "seed"))
+    have: dict[tuple[str, int | None], set[int]] = {}
+    for name, index, seed in zip(names, indices, seeds, strict=True):
+        have.setdefault((name, seed), set()).add(index)
+    expected = set(np.unique(cells.representatives()).tolist())
+    lines = []
+    for (name, seed), there in sorted(have.items(), key=lambda item: (item[0][0], item[0][1] is None, item[0][1] or 0)):
+        lacking = sorted(expected - there)
+        which = ", ".join(map(str, lacking)) if len(lacking) <= _LISTED else "not listed"
+        lines.append((f"`{name}`", "not named" if seed is None else str(seed), f"{len(lacking):,}", which or "-"))
+    text = [
+        f"## Missing runs\n\nOf the {len(expected):,} classes of cells, these have no row.",
+        _table(("data set", "seed", "without a row", "cells"), lines),
+    ]
+    failed = [row for row in runs.select(["dataset", "failure"]).to_pylist() if row["failure"] is not None]
+    if failed:
+        count = Counter((row["dataset"], row["failure"]) for row in failed)
+        reasons = [(f"`{name}`", reason, str(number)) for (name, reason), number in sorted(count.items())]
+        text.append(f"Failed runs have a row without accuracies.\n\n{_table(('data set', 'reason', 'runs'), reasons)}")
+    missing = sorted(set(info.datasets) - {name for name, _ in have})
+    text += [f"There are no runs at all on {', '.join(missing)}."] if missing else []
+    return "\n\n".join(text)
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "## Validation\n\n`nasbench-robust validate` finds nothing."
+    listed = "\n".join(f"- {_inline(str(finding))}" for finding in findings)
+    return f"## Validation\n\n`nasbench-robust validate` says:\n\n{listed}"
+
+
+def _files(rows: Mapping[str, int]) -> str:
+    about = {
+        "runs": "one row per training run: accuracies, counts, settings, provenance",
+        "cells": "all 15,625 cells: string, representative, operations, parameters, FLOPs",
+        "curves": "one row per run and epoch",
+        "outcomes": "one row per run and metric: a bit for every image",
+    }
+    lines = [(f"`{name}.parquet`", f"{number:,}", about[name]) for name, number in rows.items()]
+    return f"## Files\n\n{_table(('file', 'rows', 'holds'), lines)}\n\n`manifest.json`: SHA-256 and size of every file."
+
+
+def _settings(info: ReleaseInfo) -> str:
+    if not info.settings:
+        return "## Training settings\n\nThe source does not give them in a form that rows could refer to."
+    parts = [
+        f"`{name}`:\n\n{_fenced(json.dumps(info.settings[name], indent=2, sort_keys=True), 'json')}"
+        for name in sorted(info.settings)
+    ]
+    return "\n\n".join(("## Training settings\n\nBy the hash in the column `settings`.", *parts))
+
+
+def _provenance(info: ReleaseInfo, runs: pa.Table) -> str:
+    lines = [("source", info.source)]
+    for column in ("engine", "device", "versions", "revision"):
+        count = Counter(value for value in runs.column(column).to_pylist() if value is not None)
+        lines += [(column, f"{value} ({count[value]:,} rows)") for value in sorted(count)]
+    dates = [date for date in runs.column("date").to_pylist() if date is not None]
+    if dates:
+        lines.append(("dates (UTC)", f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"))
+    for column, text in (("train_seconds", "training"), ("eval_seconds", "evaluation")):
+        seconds = [value for value in runs.column(column).to_pylist() if value is not None]
+        if seconds:
+            lines.append((f"{text}, all runs", f"{sum(seconds) / 3600:.3g} hours"))
+    return f"## Provenance\n\n{_table(('what', 'value'), lines)}"
+
+
+def _loading(repository: str) -> str:
+    code = "\n".join(
+        (
+            "import nasbench_robust",
+            "",
+            f'bench = nasbench_robust.load("hub:{repository}")  # or "hub:{repository}@COMMIT", which never changes',
+            "bench.metrics()",
+        )
+    )
+    text = "`load` checks `runs.parquet` against `manifest.json`. Without the package, the files are plain Parquet."
+    return f"## Load\n\n```sh\npip install 'nasbench-robust[hub]'\n```\n\n{_fenced(code, 'python')}\n\n{text}"
+
+
+def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join(_table_lines(heads, lines))
+
+
+def _table_lines(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for line in lines:
+        yield f"| {' | '.join(_inline(text).replace('|', chr(92) + '|') for text in line)} |"
+
+
+def _fenced(text: str, language: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def _inline(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(_inline(text), ensure_ascii=False)
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,250 @@
+"""From a release on this disk to one that others can load: `publish` writes card and manifest, `upload` sends it.
+
+Nothing here depends on the time or on the machine: the same release gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from . import cards, hub
+from .errors import InvalidValueError, MissingDataError, NasbenchRobustError
+from .manifests import MANIFEST, manifest_text, write_bytes
+from .releases import OFFLINE_VARIABLE, is_offline
+from .tables import (
+    CURVES_SCHEMA,
+    FORMAT,
+    OUTCOMES_SCHEMA,
+    Reader,
+    ReleaseInfo,
+    cells_table,
+    read_table,
+    runs_schema,
+    write_table,
+)
+from .validation import Finding, validate
+
+__all__ = ["Publication", "RefusedError", "publish", "upload"]
+
+CARD = "README.md"
+UNPUBLISHED = "unpublished"
+_OPTIONAL = {"curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}
+
+
+class RefusedError(NasbenchRobustError, ValueError):
+    """A release with errors is not published.
+
+    Attributes
+    ----------
+    folder : str
+        The release.
+    findings : tuple of Finding
+        What was found, errors and warnings.
+    """
+
+    def __init__(self, folder: object, findings: Sequence[Finding]) -> None:
+        self.folder, self.findings = str(folder), tuple(findings)
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{folder}: {len(errors)} error(s), not published; the first: {errors[0]}")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A release that was written for others.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    info : ReleaseInfo
+        Its description.
+    files : tuple of str
+        Names of its files, the manifest last.
+    findings : tuple of Finding
+        What validation noticed.
+    """
+
+    folder: Path
+    info: ReleaseInfo
+    files: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def publish(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    repository: str | None = None,
+    name: str | None = None,
+    version: str | None = None,
+    licence: str | None = None,
+    force: bool = False,
+) -> Publication:
+    """Check a release and write it with a dataset card (``README.md``) and ``manifest.json``.
+
+    Parameters
+    ----------
+    folder : path
+        A release as `collecting.collect` writes it: ``runs.parquet``, and ``cells.parquet``, ``curves.parquet`` and
+        ``outcomes.parquet`` where there are such tables. Cells are added if they are not there.
+    out : path, optional
+        Folder to write to; default: `folder` itself.
+    repository : str, optional
+        ``owner/name`` of the repository that the card says the release is loaded from. Nothing is sent: see `upload`.
+    name, version, licence : str, optional
+        Replace what the release says about itself.
+    force : bool
+        Publish in spite of errors, which the card then lists, and replace a README.md of another origin.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no ``runs.parquet``.
+    RefusedError
+        If validation finds errors.
+    TableError
+        If a table cannot be read.
+    InvalidValueError
+        If `repository` is malformed, a replacement is empty, or a README.md of another origin is in the way.
+    """
+    source, target = Path(folder), Path(folder if out is None else out)
+    if repository is not None:
+        hub.check_repository(repository)
+    if not (source / "runs.parquet").is_file():
+        raise MissingDataError(f"no runs.parquet in {source}", "collect the shards first: generation/collect.py")
+    if not force and (target / CARD).exists() and cards.MARK not in (target / CARD).read_text(errors="replace"):
+        expected = f"a folder without a {CARD} of another origin (or force it to be replaced)"
+        raise InvalidValueError("out", str(target), expected)
+    findings = _check(source)
+    if not force and any(finding.severity == "error" for finding in findings):
+        raise RefusedError(source, findings)
+    info = Reader(source / "runs.parquet").info()
+    described = _described(info, name=name, version=version, licence=licence)
+    (target / MANIFEST).unlink(missing_ok=True)  # it comes last: its presence says that the folder is complete
+    rows = _write_tables(source, target, info, described)
+    runs = read_table(target / "runs.parquet")
+    text = cards.card(described, runs, rows, findings, repository or "owner/name")
+    write_bytes(text.encode(), target / CARD)
+    files = (CARD, *(f"{table}.parquet" for table in rows))
+    facts = {"name": described.name, "version": described.version, "format": FORMAT}
+    write_bytes(manifest_text(facts, target, files).encode(), target / MANIFEST)
+    return Publication(target, described, (*files, MANIFEST), tuple(findings))
+
+
+def upload(publication: Publication, repository: str, *, force: bool = False) -> str:
+    """Send a publication to a data set repository of the Hugging Face Hub as one commit and return the commit's hash.
+
+    The repository is made if it is not there. The hub's client finds the token (``HF_TOKEN`` or ``hf auth login``).
+
+    Raises
+    ------
+    InvalidValueError
+        If `repository` is malformed, or the release has no licence and `force` is not set.
+    UploadError
+        If the hub does not take it, or the network is forbidden.
+    MissingPackageError
+        If huggingface_hub is not installed.
+    """
+    if publication.info.licence == UNPUBLISHED and not force:
+        raise InvalidValueError("licence", UNPUBLISHED, "the licence under which others may use the table", "CC BY 4.0")
+    message = f"{publication.info.name} {publication.info.version}"
+    forbidden_by = OFFLINE_VARIABLE if is_offline() else None
+    return hub.upload(publication.folder, publication.files, repository, message, forbidden_by=forbidden_by)
+
+
+def _described(info: ReleaseInfo, **given: str | None) -> ReleaseInfo:
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in changes.items():
+        if not value.strip():
+            raise InvalidValueError(name, value, "some text")
+    return replace(info, **changes)
+
+
+def _check(folder: Path) -> list[Finding]:
+    """Validate the runs, and that the other tables are tables of the same runs."""
+    findings = validate(folder / "runs.parquet")
+    if any(finding.kind in ("unreadable", "schema") for finding in findings):
+        return findings
+    runs = Reader(folder / "runs.parquet")
+    known = _keys(runs)
+    for name, schema in _OPTIONAL.items():
+        if (folder / f"{name}.parquet").exists():
+            findings.extend(_check_beside(folder / f"{name}.parquet", schema, known))
+    if (folder / "cells.parquet").exists():
+        findings.extend(_check_cells(folder / "cells.parquet", runs.info()))
+    return findings
+
+
+def _keys(reader: Reader) -> set[tuple[str, str, int, int | None]]:
+    table = reader.read(["release", "dataset", "index", "seed"])
+    return set(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _check_beside(path: Path, schema: pa.Schema, known: set[tuple[str, str, int, int | None]]) -> Iterator[Finding]:
+    try:
+        reader = Reader(path)
+        reader.read()
+        if not reader.schema.remove_metadata().equals(_like(reader.schema, schema)):
+            yield Finding("schema", "error", f"the columns of {path.name} are not those of the format")
+            return
+        strangers = _keys(reader) - known
+    except NasbenchRobustError as error:
+        yield Finding("unreadable", "error", str(error))
+        return
+    if strangers:
+        indices = tuple(sorted({key[2] for key in strangers}))
+        yield Finding("missing", "error", f"{path.name} has runs that runs.parquet has not", indices=indices)
+
+
+def _like(found: pa.Schema, expected: pa.Schema) -> pa.Schema:
+    """Return the expected schema with strings encoded as the reader encodes them."""
+    fields = [
+        field.with_type(found.field(field.name).type)
+        if field.name == "dataset" and found.get_field_index("dataset") >= 0
+        else field
+        for field in expected
+    ]
+    return pa.schema(fields)
+
+
+def _check_cells(path: Path, info: ReleaseInfo) -> Iterator[Finding]:
+    try:
+        found = read_table(path)
+    except NasbenchRobustError as error:
+        yield Finding("unreadable", "error", str(error))
+        return
+    if not found.replace_schema_metadata(None).equals(cells_table(info)):
+        yield Finding("cell", "error", f"{path.name} is not the table of cells of this release's networks")
+
+
+def _write_tables(source: Path, target: Path, info: ReleaseInfo, described: ReleaseInfo) -> dict[str, int]:
+    """Write or copy the tables, the runs last, and return their numbers of rows in the order of the card."""
+    rows = {}
+    for name in ("outcomes", "curves", "cells", "runs"):
+        path = source / f"{name}.parquet"
+        if name == "cells" and not path.exists():
+            write_table(cells_table(described), target / path.name)
+        elif not path.exists():
+            continue
+        elif described == info or name == "cells":
+            if not (target / path.name).exists() or not path.samefile(target / path.name):
+                write_bytes(path.read_bytes(), target / path.name)
+        else:
+            _write_renamed(name, path, target / path.name, described)
+        rows[name] = read_table(target / path.name).num_rows
+    return {name: rows[name] for name in ("runs", "cells", "curves", "outcomes") if name in rows}
+
+
+def _write_renamed(name: str, path: Path, target: Path, described: ReleaseInfo) -> None:
+    """Write a table under the release's new description."""
+    schema = runs_schema(described) if name == "runs" else _OPTIONAL[name]
+    table = read_table(path).select(schema.names)
+    names = pa.array([described.name] * table.num_rows, pa.string())
+    table = table.set_column(table.schema.get_field_index("release"), schema.field("release"), names)
+    write_table(table.cast(schema), target)
