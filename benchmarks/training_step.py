@@ -1,7 +1,8 @@
 """One step of adversarial training: ours against the same network with torchattacks' PGD, in images per second.
 
-Both attack a batch with PGD-7 with the network in eval mode and take one SGD step on the adversarial images with the
-network in train mode, as the published training does. They are timed in turns in one process. Run:
+Both augment a batch in the same way, attack it with PGD-7 with the network in eval mode and take one SGD step on the
+adversarial images with the network in train mode, as the published training does. They are timed in turns in one
+process. Run:
 ``python benchmarks/training_step.py`` (needs torchattacks; ``--dataset cifar10`` steps on random pixels of its shape).
 """
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 import torchattacks
 
 from nasbench_robust.cells import Cell
-from nasbench_robust.images import Images
+from nasbench_robust.images import Images, random_crop, random_flip
 from nasbench_robust.networks import network_for
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import Trainer, make_generator
@@ -48,13 +49,21 @@ def reference_step(cell: Cell, settings: TrainingSettings, images: Images) -> Ca
     )
     batch, labels = images.train_images[: settings.batch_size], images.train_labels[: settings.batch_size]
 
+    draws = make_generator(0, "training")
+
     def step() -> None:
+        augmented = random_crop(batch, settings.crop_padding, draws)
+        if settings.flip:
+            augmented = random_flip(augmented, draws)
         network.eval()
-        adversarial = attack(batch, labels)
+        adversarial = attack(augmented, labels)
         network.train()
         optimiser.zero_grad()
-        F.cross_entropy(network(adversarial), labels).backward()
+        logits = network(adversarial)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
         optimiser.step()
+        loss.item(), (logits.argmax(dim=1) == labels).sum().item()  # every training program watches these
 
     return step
 
