@@ -1,0 +1,38 @@
+"""Random draws that are the same everywhere: raw bits of a counted generator, and plain arithmetic on them.
+
+NumPy keeps the streams of its bit generators for ever, but not what `numpy.random.Generator` makes of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..epochs import STREAMS
+
+__all__ = ["Draws"]
+
+
+class Draws:
+    """The draws of a seed for one purpose, one of `STREAMS`."""
+
+    def __init__(self, seed: int, stream: str) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence([seed, STREAMS.index(stream)]))
+
+    def seed(self) -> int:
+        """Return a seed of 63 bits for draws elsewhere."""
+        return int(self._bits.random_raw() >> 1)
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Return floats in [low, high), multiples of 2^-24 of the range."""
+        raw = self._bits.random_raw(int(np.prod(shape)))
+        unit = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        return (np.float32(low) + np.float32(high - low) * unit).reshape(shape)
+
+    def integers(self, end: int, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """Return integers in 0..end - 1, for an `end` far below 2^24."""
+        return (self.uniform(0, 1, shape) * np.float32(end)).astype(np.int64)
+
+    def permutation(self, count: int) -> npt.NDArray[np.int64]:
+        """Return 0..count - 1 in random order."""
+        return np.argsort(self._bits.random_raw(count), kind="stable")

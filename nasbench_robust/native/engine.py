@@ -1,0 +1,170 @@
+"""A network in the native engine: parameters as NumPy arrays, passes, gradients, attacks, training steps. No torch."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cells import OPERATIONS, Cell
+from ..errors import InvalidValueError
+from ..skeletons import Skeleton
+from .library import library
+
+__all__ = ["NativeNetwork"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+
+class NativeNetwork:
+    """The skeleton around a cell, as `nasbench_robust.networks.Network`, in the C++ engine.
+
+    Parameters
+    ----------
+    cell : Cell
+        The cell, the same in all three stages.
+    skeleton : Skeleton
+        Width, depth, classes and image shape; made for small ones.
+    mean, std : sequence of float
+        Per-channel normalisation of pixels in [0, 1].
+
+    Attributes
+    ----------
+    parameters, gradient, momentum : ndarray of float32
+        All parameters in the order of ``Network.parameters()``, flattened, and what belongs to each. They are the
+        engine's own memory: assign to their elements, and call `fold` after a change of parameters.
+    statistics : ndarray of float32
+        Running mean and variance of every batch normalisation, in the order of ``Network.buffers()``. Those on edges
+        that cannot influence the output are never updated.
+    """
+
+    def __init__(self, cell: Cell, skeleton: Skeleton, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != skeleton.input_channels:
+                raise InvalidValueError(name, values, f"{skeleton.input_channels} value(s), one per input channel")
+        self.cell, self.skeleton = cell, skeleton
+        shape = np.array(
+            [
+                skeleton.channels,
+                skeleton.cells_per_stage,
+                skeleton.classes,
+                skeleton.input_channels,
+                skeleton.image_size,
+            ],
+            np.int32,
+        )
+        self._library = library()
+        self._handle = self._library.engine_new(
+            _ints(shape),
+            _ints(np.array([OPERATIONS.index(name) for name in cell.operations], np.int32)),
+            _floats(np.array(mean, np.float32)),
+            _floats(np.array(std, np.float32)),
+        )
+        sizes = [self._library.engine_parameters(self._handle)] * 3 + [self._library.engine_statistics(self._handle)]
+        self.parameters, self.gradient, self.momentum, self.statistics = (
+            np.ctypeslib.as_array(self._library.engine_array(self._handle, which), (size,))
+            for which, size in enumerate(sizes)
+        )
+
+    def __del__(self) -> None:
+        if handle := getattr(self, "_handle", None):
+            self._library.engine_free(handle)
+
+    def fold(self) -> None:
+        """Fold batch normalisation with its running statistics into the convolutions, for all passes in eval mode."""
+        self._library.engine_fold(self._handle)
+
+    def logits(self, images: Floats) -> Floats:
+        """Return logits, shape (n, classes), of images in [0, 1], shape (n, channels, size, size), in eval mode."""
+        return self.logits_and_gradient(images, None)[0]
+
+    def logits_and_gradient(self, images: Floats, logit_gradient: Floats | None) -> tuple[Floats, Floats | None]:
+        """Return logits and, given an objective's gradient with respect to them, that with respect to the images."""
+        images = self._checked(images)
+        logits = np.empty((len(images), self.skeleton.classes), np.float32)
+        gradient = None if logit_gradient is None else np.empty_like(images)
+        self._library.engine_pass(
+            self._handle, _floats(images), len(images), _floats(logits), _floats(logit_gradient), _floats(gradient)
+        )
+        return logits, gradient
+
+    def pgd(
+        self, images: Floats, labels: Ints, noise: Floats | None, *, eps: float, step_size: float, steps: int
+    ) -> Floats:
+        """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images."""
+        images, adversarial = self._checked(images), np.empty_like(images)
+        labels = self._checked_labels(labels, len(images))
+        noise = None if noise is None else self._checked(noise)
+        self._library.engine_pgd(
+            *(self._handle, _floats(images), _ints(labels), len(images)),
+            *(_floats(noise), eps, step_size, steps, _floats(adversarial)),
+        )
+        return adversarial
+
+    def autoattack(
+        self, images: Floats, labels: Ints, *, eps: float, steps: int, queries: int, restarts: int, seed: int
+    ) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """Attack images as `nasbench_robust.attacks.autoattack` does.
+
+        Returns
+        -------
+        ndarray of bool, shape (5, n)
+            Which images are classified correctly, as they are and after each part; cumulative.
+        ndarray of float32, of the shape of `images`
+            A misclassified point within eps where a part found one; the image itself where not.
+        """
+        images, adversarial = self._checked(images), np.empty_like(self._checked(images))
+        labels = self._checked_labels(labels, len(images))
+        survivors = np.empty((5, len(images)), np.uint8)
+        self._library.engine_autoattack(
+            *(self._handle, _floats(images), _ints(labels), len(images), eps, steps, queries, restarts, seed),
+            *(survivors.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), _floats(adversarial)),
+        )
+        return survivors.astype(bool), adversarial
+
+    def differentiate(self, images: Floats, labels: Ints) -> tuple[float, int]:
+        """Pass a batch through in train mode: fill `gradient`, update `statistics`.
+
+        Returns
+        -------
+        float, int
+            Mean cross entropy and number of right predictions.
+        """
+        images = self._checked(images)
+        labels = self._checked_labels(labels, len(images))
+        correct = ctypes.c_int()
+        loss = self._library.engine_differentiate(
+            self._handle, _floats(images), _ints(labels), len(images), ctypes.byref(correct)
+        )
+        return loss / len(images), correct.value
+
+    def update(self, learning_rate: float, momentum: float, weight_decay: float) -> None:
+        """Take one SGD step along `gradient`, as ``torch.optim.SGD`` does."""
+        self._library.engine_update(self._handle, learning_rate, momentum, weight_decay)
+
+    def _checked(self, images: Any) -> Floats:
+        images = np.ascontiguousarray(images, np.float32)
+        size = self.skeleton.image_size
+        if images.shape[1:] != (self.skeleton.input_channels, size, size):
+            expected = f"(n, {self.skeleton.input_channels}, {size}, {size})"
+            raise InvalidValueError("the shape of images", images.shape, expected)
+        return images
+
+    def _checked_labels(self, labels: Any, count: int) -> Ints:
+        labels = np.ascontiguousarray(labels, np.int32)
+        if labels.shape != (count,) or not ((labels >= 0) & (labels < self.skeleton.classes)).all():
+            raise InvalidValueError("labels", labels, f"{count} classes in 0..{self.skeleton.classes - 1}")
+        return labels
+
+
+def _floats(array: Floats | None) -> Any:
+    return None if array is None else array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+
+
+def _ints(array: Ints) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))

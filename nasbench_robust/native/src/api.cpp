@@ -1,0 +1,96 @@
+// The engine as C functions: plain arrays in, plain arrays out; nasbench_robust/native/library.py declares them again.
+
+#include <string>
+
+#include "blocks.h"
+
+using engine::Images;
+using engine::kLanes;
+using engine::Network;
+
+extern "C" {
+
+// Whether this processor runs the build of that name; the portable build is asked.
+int engine_supports(const char* build) {
+  const std::string name = build;
+#if defined(__x86_64__) || defined(__i386__)
+  if (name == "avx512")
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return name == "portable";
+}
+
+Network* engine_new(const int* shape, const int* cell, const float* mean, const float* deviation) {
+  engine::Cell operations;
+  std::copy(cell, cell + 6, operations.begin());
+  return new Network({shape[0], shape[1], shape[2], shape[3], shape[4]}, operations, mean, deviation);
+}
+
+void engine_free(Network* network) { delete network; }
+
+long engine_parameters(Network* network) { return long(network->parameters.size()); }
+long engine_statistics(Network* network) { return long(network->statistics.size()); }
+
+// Arrays of the network itself, to be read and written: 0 parameters, 1 gradient, 2 momentum, 3 running statistics.
+float* engine_array(Network* network, int which) {
+  switch (which) {
+    case 0: return network->parameters.data();
+    case 1: return network->gradient.data();
+    case 2: return network->momentum.data();
+    default: return network->statistics.data();
+  }
+}
+
+void engine_fold(Network* network) { network->fold(); }
+
+// Logits, [n][class]; with the gradient of an objective with respect to them also that with respect to the images.
+void engine_pass(Network* network, const float* pixels, int count, float* logits, const float* logit_gradient,
+                 float* image_gradient) {
+  const std::size_t length = network->pixels(), classes = std::size_t(network->classes());
+  engine::Buffer image(length), out(classes), slopes(classes), gradient(length);
+  for (int first = 0; first < count; first += kLanes) {
+    engine::load_block(pixels, first, count, length, image.get());
+    network->forward(image.get(), out.get());
+    engine::store_block(out.get(), first, count, classes, logits);
+    if (!logit_gradient) continue;
+    engine::load_block(logit_gradient, first, count, classes, slopes.get());
+    network->backward(slopes.get(), gradient.get());
+    engine::store_block(gradient.get(), first, count, length, image_gradient);
+  }
+}
+
+void engine_pgd(Network* network, const float* pixels, const std::int32_t* labels, int count, const float* noise,
+                float eps, float step_size, int steps, float* adversarial) {
+  engine::pgd(*network, {pixels, labels, count, network->pixels()}, noise, eps, step_size, steps, adversarial);
+}
+
+// survivors: [5][n], after the clean images and after each part of AutoAttack; of at least 4 classes.
+void engine_autoattack(Network* network, const float* pixels, const std::int32_t* labels, int count, float eps,
+                       int steps, int queries, int restarts, std::uint64_t seed, std::uint8_t* survivors,
+                       float* adversarial) {
+  engine::autoattack(*network, {pixels, labels, count, network->pixels()}, {eps, steps, queries, restarts, seed},
+                     survivors, adversarial);
+}
+
+// Gradient of the mean cross entropy in train mode; returns the sum of the losses.
+double engine_differentiate(Network* network, const float* pixels, const std::int32_t* labels, int count,
+                            int* correct) {
+  const std::size_t length = network->pixels();
+  const int blocks = (count + kLanes - 1) / kLanes;
+  engine::Buffer images(length * blocks);
+  std::vector<engine::Mask> block_labels(blocks);
+  for (int block = 0; block < blocks; ++block) {
+    engine::load_block(pixels, block * kLanes, count, length, images.get() + block * length);
+    block_labels[block] = engine::load_labels(labels, block * kLanes, count);
+  }
+  *correct = 0;
+  return network->differentiate(images.get(), block_labels.data(), count, correct);
+}
+
+void engine_update(Network* network, float learning_rate, float momentum, float weight_decay) {
+  network->update(learning_rate, momentum, weight_decay);
+}
+
+}  // extern "C"

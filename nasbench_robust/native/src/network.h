@@ -1,0 +1,77 @@
+// The network around one cell: parameters, the folded form that is attacked and measured, and the training step.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "plan.h"
+#include "vec.h"
+
+namespace engine {
+
+// Values of all tensors, and their gradients, for some blocks of images.
+struct Workspace {
+  Workspace(const Plan& plan, int blocks);
+  Vec* value(int tensor, int block = 0) const { return values[tensor].get() + block * lengths[tensor]; }
+  Vec* gradient(int tensor, int block = 0) const { return gradients[tensor].get() + block * lengths[tensor]; }
+
+  int blocks;
+  std::vector<std::size_t> lengths;
+  std::vector<Buffer> values, gradients;
+  Buffer scratch;  // as large as the largest plane of a tensor
+};
+
+// What the training step keeps between its passes forwards and backwards.
+struct Batch {
+  Batch(const Plan& plan, int blocks);
+
+  Workspace work;
+  std::vector<Buffer> convolved;            // by step: before batch normalisation
+  std::vector<std::vector<float>> mean, inverse;  // by step: of the batch, inverse of the standard deviation
+  Buffer slopes;                            // gradient before batch normalisation, of one convolution
+  std::vector<float> turned;
+  Buffer lanes;                             // by block: 1 where there is an image, 0 where not
+  int count = 0;
+};
+
+class Network {
+ public:
+  Network(const Shape& shape, const Cell& cell, const float* mean, const float* deviation);
+
+  const Plan plan;
+  std::vector<float> parameters, gradient, momentum, statistics;
+  std::size_t pixels() const { return plan.tensors[0].length(); }
+  int classes() const { return plan.shape.classes; }
+
+  // Batch normalisation in eval mode is affine: fold it into the convolutions, once after every change of a parameter.
+  void fold();
+  // Logits, [class], of one block of images, [channel][row][column] with pixels in [0, 1], by the folded weights.
+  void forward(const Vec* images, Vec* logits);
+  // The gradient with respect to the images of the last call of forward, given that with respect to its logits.
+  void backward(const Vec* logit_gradient, Vec* image_gradient);
+
+  // Forward and backward in train mode on `count` images in blocks; fills `gradient` with that of the mean cross entropy
+  // and updates the running statistics. Returns the sum of the losses; `correct` counts right predictions.
+  double differentiate(const Vec* images, const Mask* labels, int count, int* correct);
+  // One step of SGD with momentum and weight decay, as torch.optim.SGD takes it.
+  void update(float learning_rate, float momentum_factor, float weight_decay);
+
+ private:
+  struct Folded {
+    std::vector<float> weights, turned, bias;
+  };
+  void normalise(const Vec* images, Vec* out) const;
+  void step_forward(const Step& s, Workspace& w, int block) const;
+  void step_backward(const Step& s, Workspace& w, int block) const;
+  void normalise_batch(const Step& s, std::size_t position);
+  void normalise_batch_back(const Step& s, std::size_t position);
+  double head(const Mask* labels, int* correct);
+
+  std::vector<float> mean_, inverse_deviation_;
+  std::vector<Folded> folded_;
+  std::vector<float> head_scale_, head_shift_;
+  Workspace evaluated_;
+  std::unique_ptr<Batch> batch_;
+};
+
+}  // namespace engine

@@ -1,0 +1,254 @@
+// The training step: forwards and backwards with the batch's own statistics, then SGD.
+
+#include <cmath>
+
+#include "layers.h"
+#include "network.h"
+#include "objectives.h"
+
+namespace engine {
+
+constexpr float kBnEps = 1e-5f, kBnMomentum = 0.1f;
+
+Batch::Batch(const Plan& plan, int blocks)
+    : work(plan, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
+  std::size_t longest = plan.tensors[plan.last].length(), weights = 0;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    if (plan.steps[i].kind != kConvolve) continue;
+    const Convolution& c = plan.convolutions[plan.steps[i].convolution];
+    const std::size_t length = std::size_t(c.outs) * c.out_size() * c.out_size();
+    longest = std::max(longest, length);
+    weights = std::max(weights, c.weight_count());
+    if (c.normalised) convolved[i].resize(length * blocks);
+  }
+  slopes.resize(longest * blocks);
+  turned.resize(weights);
+  lanes.resize(blocks);
+}
+
+namespace {
+
+// One channel of all blocks of a batch, as batch normalisation sees it.
+struct Channel {
+  Vec* data;
+  std::size_t stride, area;  // from one block to the next; pixels
+  int blocks;
+  template <class F>
+  void each(F f) const {
+    for (int block = 0; block < blocks; ++block)
+      for (std::size_t p = 0; p < area; ++p) f(block, data[block * stride + p], block * stride + p);
+  }
+};
+
+struct Moments {
+  float mean, variance;
+};
+
+Moments moments_of(const Channel& channel, const Vec* lanes, float count) {
+  Vec total = {}, squares = {};
+  channel.each([&](int block, Vec x, std::size_t) { total += x * lanes[block]; });
+  const float mean = sum(total) / count;
+  channel.each([&](int block, Vec x, std::size_t) { squares += (x - mean) * (x - mean) * lanes[block]; });
+  return {mean, sum(squares) / count};
+}
+
+// Running statistics as torch keeps them: an exponential mean, of the unbiased variance.
+void remember(const Moments& now, float count, float* running_mean, float* running_variance) {
+  *running_mean += kBnMomentum * (now.mean - *running_mean);
+  *running_variance += kBnMomentum * (now.variance * count / (count - 1.f) - *running_variance);
+}
+
+}  // namespace
+
+// target (+)= batch normalisation of what the step convolved.
+void Network::normalise_batch(const Step& s, std::size_t position) {
+  const Convolution& c = plan.convolutions[s.convolution];
+  Batch& b = *batch_;
+  const std::size_t area = std::size_t(c.out_size()) * c.out_size(), length = area * c.outs;
+  const float count = float(b.count) * float(area);
+  for (int o = 0; o < c.outs; ++o) {
+    const Channel channel{b.convolved[position].get() + o * area, length, area, b.work.blocks};
+    const Moments now = moments_of(channel, b.lanes.get(), count);
+    remember(now, count, &statistics[c.statistics + o], &statistics[c.statistics + c.outs + o]);
+    const float inverse = 1.f / std::sqrt(now.variance + kBnEps);
+    b.mean[position][o] = now.mean;
+    b.inverse[position][o] = inverse;
+    const float scale = parameters[c.scale() + o] * inverse, shift = parameters[c.shift() + o] - now.mean * scale;
+    Vec* out = b.work.value(s.target) + o * area;
+    channel.each([&](int, Vec x, std::size_t i) { out[i] = (s.first ? Vec{} : out[i]) + (x * scale + shift); });
+  }
+}
+
+// slopes = gradient with respect to what the step convolved; also fills the gradients of scale and shift.
+void Network::normalise_batch_back(const Step& s, std::size_t position) {
+  const Convolution& c = plan.convolutions[s.convolution];
+  Batch& b = *batch_;
+  const std::size_t area = std::size_t(c.out_size()) * c.out_size(), length = area * c.outs;
+  const float count = float(b.count) * float(area);
+  for (int o = 0; o < c.outs; ++o) {
+    const Channel output{b.work.gradient(s.target) + o * area, length, area, b.work.blocks};
+    const Vec* convolved = b.convolved[position].get() + o * area;
+    const float mean = b.mean[position][o], inverse = b.inverse[position][o];
+    Vec total = {}, along = {};
+    output.each([&](int, Vec d, std::size_t i) {
+      total += d;
+      along += d * ((convolved[i] - mean) * inverse);
+    });
+    const float shift = sum(total), scale = sum(along);
+    gradient[c.shift() + o] = shift;
+    gradient[c.scale() + o] = scale;
+    const float factor = parameters[c.scale() + o] * inverse;
+    Vec* slopes = b.slopes.get() + o * area;
+    output.each([&](int block, Vec d, std::size_t i) {
+      const Vec standard = (convolved[i] - mean) * inverse;
+      slopes[i] = b.lanes[block] * (factor * (d - shift / count - standard * (scale / count)));
+    });
+  }
+}
+
+// Batch normalisation, ReLU, mean, linear layer and cross entropy, forwards and backwards at once.
+double Network::head(const Mask* labels, int* correct) {
+  Batch& b = *batch_;
+  const int channels = plan.last_channels, classes = this->classes();
+  const std::size_t area = plan.tensors[plan.last].area(), length = area * channels;
+  const float count = float(b.count) * float(area);
+  float *weights = &parameters[plan.linear], *weight_gradients = &gradient[plan.linear];
+  std::vector<Moments> moments(channels);
+  Buffer mean(std::size_t(channels) * b.work.blocks), logits(classes), slopes(std::size_t(classes) * b.work.blocks);
+  auto affine = [&](int c) {
+    const float scale = parameters[plan.head_scale + c] / std::sqrt(moments[c].variance + kBnEps);
+    return std::pair(scale, parameters[plan.head_scale + channels + c] - moments[c].mean * scale);
+  };
+
+  for (int c = 0; c < channels; ++c) {
+    const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
+    moments[c] = moments_of(channel, b.lanes.get(), count);
+    remember(moments[c], count, &statistics[plan.head_statistics + c], &statistics[plan.head_statistics + channels + c]);
+    const auto [scale, shift] = affine(c);
+    channel.each([&](int block, Vec x, std::size_t) {
+      mean[block * channels + c] += relu(x * scale + shift) * (1.f / float(area));
+    });
+  }
+
+  double loss = 0;
+  for (int block = 0; block < b.work.blocks; ++block) {
+    for (int k = 0; k < classes; ++k) {
+      logits[k] = all(weights[classes * channels + k]);
+      for (int c = 0; c < channels; ++c) logits[k] += weights[k * channels + c] * mean[block * channels + c];
+    }
+    Vec* slope = slopes.get() + block * classes;
+    const Mask label = labels[block];
+    const Vec losses = cross_entropy(logits.get(), label, classes);
+    const Mask fooled = is_fooled(logits.get(), label, classes);
+    cross_entropy_gradient(logits.get(), label, classes, slope);
+    for (int k = 0; k < classes; ++k) slope[k] *= b.lanes[block] / float(b.count);
+    for (int lane = 0; lane < kLanes && block * kLanes + lane < b.count; ++lane) {
+      loss += losses[lane];
+      *correct += !fooled[lane];
+    }
+  }
+
+  for (int k = 0; k < classes; ++k) {
+    Vec total = {};
+    for (int block = 0; block < b.work.blocks; ++block) total += slopes[block * classes + k];
+    weight_gradients[classes * channels + k] = sum(total);
+    for (int c = 0; c < channels; ++c) {
+      Vec products = {};
+      for (int block = 0; block < b.work.blocks; ++block)
+        products += slopes[block * classes + k] * mean[block * channels + c];
+      weight_gradients[k * channels + c] = sum(products);
+    }
+  }
+
+  for (int c = 0; c < channels; ++c) {
+    const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
+    const auto [scale, shift] = affine(c);
+    const float inverse = 1.f / std::sqrt(moments[c].variance + kBnEps), middle = moments[c].mean;
+    auto slope_at = [&](int block, Vec x) {
+      Vec slope = {};
+      for (int k = 0; k < classes; ++k) slope += weights[k * channels + c] * slopes[block * classes + k];
+      slope *= 1.f / float(area);
+      return x * scale + shift > Vec{} ? slope : Vec{};
+    };
+    Vec total = {}, along = {};
+    channel.each([&](int block, Vec x, std::size_t) {
+      const Vec d = slope_at(block, x);
+      total += d;
+      along += d * ((x - middle) * inverse);
+    });
+    const float shift_gradient = sum(total), scale_gradient = sum(along);
+    gradient[plan.head_scale + c] = scale_gradient;
+    gradient[plan.head_scale + channels + c] = shift_gradient;
+    Vec* out = b.work.gradient(plan.last) + c * area;
+    channel.each([&](int block, Vec x, std::size_t i) {
+      const Vec standard = (x - middle) * inverse;
+      out[i] = b.lanes[block] * (scale * (slope_at(block, x) - shift_gradient / count - standard * (scale_gradient / count)));
+    });
+  }
+  return loss;
+}
+
+double Network::differentiate(const Vec* images, const Mask* labels, int count, int* correct) {
+  const int blocks = (count + kLanes - 1) / kLanes;
+  if (!batch_ || batch_->work.blocks != blocks) {
+    batch_ = std::make_unique<Batch>(plan, blocks);
+    for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+      if (plan.steps[i].kind != kConvolve) continue;
+      const int outs = plan.convolutions[plan.steps[i].convolution].outs;
+      batch_->mean[i].resize(outs);
+      batch_->inverse[i].resize(outs);
+    }
+  }
+  Batch& b = *batch_;
+  b.count = count;
+  for (int i = 0; i < blocks * kLanes; ++i) b.lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
+  std::fill(gradient.begin(), gradient.end(), 0.f);
+
+  for (int block = 0; block < blocks; ++block) normalise(images + block * pixels(), b.work.value(0, block));
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& s = plan.steps[i];
+    for (int block = 0; block < blocks; ++block) {
+      if (s.kind != kConvolve) {
+        step_forward(s, b.work, block);
+        continue;
+      }
+      const Convolution& c = plan.convolutions[s.convolution];
+      const std::size_t length = plan.tensors[s.target].length();
+      Vec* out = c.normalised ? b.convolved[i].get() + block * length : b.work.value(s.target, block);
+      convolve(c, b.work.value(s.source, block), &parameters[c.weights], nullptr, out, !c.normalised && !s.first);
+    }
+    if (s.kind == kConvolve && plan.convolutions[s.convolution].normalised) normalise_batch(s, i);
+  }
+
+  const double loss = head(labels, correct);
+
+  for (std::size_t i = plan.steps.size(); i-- > 0;) {
+    const Step& s = plan.steps[i];
+    if (s.kind != kConvolve) {
+      for (int block = 0; s.wants_gradient && block < blocks; ++block) step_backward(s, b.work, block);
+      continue;
+    }
+    const Convolution& c = plan.convolutions[s.convolution];
+    const Vec* slopes = b.work.gradient(s.target);
+    if (c.normalised) {
+      normalise_batch_back(s, i);
+      slopes = b.slopes.get();
+    }
+    weight_gradient(c, b.work.value(s.source), slopes, &gradient[c.weights], blocks);
+    if (!s.wants_gradient || s.source == 0) continue;
+    turn(c, &parameters[c.weights], b.turned.data());
+    for (int block = 0; block < blocks; ++block)
+      convolve_back(c, slopes + block * plan.tensors[s.target].length(), b.turned.data(),
+                    b.work.gradient(s.source, block), !s.first_gradient);
+  }
+  return loss;
+}
+
+void Network::update(float learning_rate, float momentum_factor, float weight_decay) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    momentum[i] = momentum_factor * momentum[i] + gradient[i] + weight_decay * parameters[i];
+    parameters[i] -= learning_rate * momentum[i];
+  }
+}
+
+}  // namespace engine
