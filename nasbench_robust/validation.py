@@ -241,6 +241,11 @@ def _check_images(rows: _Rows) -> Iterator[Finding]:
     wrong = (rows.seed >= 0) & (rows.seeds != 1)
     if wrong.any():
         yield rows.finding("images", "error", "a row of one seed says that it stands for several", wrong)
+    for metric, value in rows.metrics():
+        measured = ~np.isnan(value)
+        if metric.split not in rows.info.datasets[rows.dataset].images and measured.any():
+            message = f"the release does not say how many images the {metric.split} split has"
+            yield rows.finding("images", "error", message, measured, metric.column)
 
 
 def _check_range(rows: _Rows) -> Iterator[Finding]:
@@ -255,7 +260,8 @@ def _check_range(rows: _Rows) -> Iterator[Finding]:
 
 def _check_grid(rows: _Rows) -> Iterator[Finding]:
     for metric, value in rows.metrics():
-        trials = rows.info.datasets[rows.dataset].images.get(metric.split, 0) * rows.seeds
+        # Where the size of the split is not stated, nothing is off its grid: that is a finding of its own.
+        trials = rows.info.datasets[rows.dataset].images.get(metric.split, np.nan) * rows.seeds
         correct = rows.counts[metric.column]
         with np.errstate(invalid="ignore", over="ignore"):
             wrong = np.abs(value * trials - correct) > GRID_TOLERANCE
