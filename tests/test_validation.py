@@ -312,6 +312,16 @@ def test_counts_of_a_split_are_over_its_own_images():
     assert (finding.kind, finding.metric, finding.indices) == ("grid", "clean_acc#validation", (CELL,))
 
 
+@pytest.mark.parametrize(("more", "severity"), [(1, "warning"), (2, "error")])
+def test_one_image_of_a_small_split_is_no_error_in_the_order_of_attacks(more, severity):
+    correct = {"clean_acc#validation": 150, "pgd_acc@0.1#validation": 150 + more}
+    counts = {name.replace("_acc", "_correct"): count for name, count in correct.items()}
+    row = tiny_row(CELL, 1, **counts, **{name: count / 256 for name, count in correct.items()})
+    finding = only([finding for finding in validate(runs_table(HELD_OUT, [row])) if finding.kind == "order"])
+    assert (finding.severity, finding.metric, finding.indices) == (severity, "pgd_acc@0.1#validation", (CELL,))
+    assert finding.message == f"pgd_acc@0.1#validation > clean_acc#validation, by up to {more / 256:.4f}"
+
+
 def test_a_split_without_a_stated_size():
     unstated = dataclasses.replace(HELD_OUT, datasets=TINY.datasets)
     table = runs_table(unstated, [validation_row(200, 256)])
