@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, MissingDataError, MissingPackageError
+from .errors import InvalidValueError, MissingDataError, MissingPackageError, UnknownNameError
 from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
+from .metrics import SPLITS
 from .releases import fetch_from_hub
 
 __all__ = ["Images", "load_images", "random_crop", "random_flip", "to_unit"]
@@ -34,6 +35,8 @@ class Images:
         exact sixteenths. `to_unit` makes pixels in [0, 1] of batches of either.
     train_labels, test_labels : Tensor of int64, shape (n,)
         Classes from 0.
+    validation_images, validation_labels : Tensor or None
+        The same of the validation split; None where the data set has none.
     """
 
     name: str
@@ -41,6 +44,27 @@ class Images:
     train_labels: torch.Tensor
     test_images: torch.Tensor
     test_labels: torch.Tensor
+    validation_images: torch.Tensor | None = None
+    validation_labels: torch.Tensor | None = None
+
+    def held_out(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images and labels of the split ``"test"`` or ``"validation"``.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no split of that name.
+        InvalidValueError
+            If these images have no validation split.
+        """
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
+        if split == "test":
+            return self.test_images, self.test_labels
+        if self.validation_images is None or self.validation_labels is None:
+            expected = f"'test': these images of {self.name} have no validation split"
+            raise InvalidValueError("split", split, expected, "test")
+        return self.validation_images, self.validation_labels
 
 
 def load_images(name: str, device: str | torch.device = "cpu", root: str | os.PathLike[str] | None = None) -> Images:
@@ -49,8 +73,9 @@ def load_images(name: str, device: str | torch.device = "cpu", root: str | os.Pa
     Parameters
     ----------
     name : str
-        ``"digits"``: 1,797 grey images of 8x8 pixels from scikit-learn. One fixed permutation splits them into 1,280
-        for training and 517 for testing. ``"cifar10"``, ``"cifar100"`` and ``"ImageNet16-120"`` are read from files.
+        ``"digits"``: 1,797 grey images of 8x8 pixels from scikit-learn. One fixed permutation splits them into 1,024
+        for training, 256 for validation and 517 for testing. ``"cifar10"``, ``"cifar100"`` and ``"ImageNet16-120"``
+        are read from files; they have no validation split.
     device : str or torch.device
         Where the tensors live.
     root : str or path, optional
@@ -105,8 +130,10 @@ def _digits(device: torch.device) -> Images:
     order = np.random.RandomState(0).permutation(len(labels))
     images = torch.tensor(pixels[order] / 16, dtype=torch.float32, device=device).view(-1, 1, 8, 8)
     classes = torch.tensor(labels[order], dtype=torch.int64, device=device)
-    cut = dataset("digits").train_images
-    return Images("digits", images[:cut], classes[:cut], images[cut:], classes[cut:])
+    facts = dataset("digits")
+    sizes = [facts.train_images, facts.validation_images, facts.test_images]
+    train, validation, test = zip(torch.split(images, sizes), torch.split(classes, sizes), strict=True)
+    return Images("digits", *train, *test, *validation)
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

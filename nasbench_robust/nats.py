@@ -147,7 +147,8 @@ class NATSAdapter:
         info = self.get_more_info(arch, dataset, iepoch, hp)
         if "valid-accuracy" not in info:
             raise MissingResultError(
-                f"{self._bench.name} has no validation split; to select on test images, pass valid_split='test'"
+                f"{self._bench.name} has no validation split for {self._metric}; "
+                "to select on test images, pass valid_split='test'"
             )
         if account_time:
             self._used_time += cost
@@ -181,7 +182,8 @@ class NATSAdapter:
             raise InvalidValueError("metric_on_set", metric_on_set, "test, ori-test, x-test, valid or x-valid")
         split = self._split(dataset) if "valid" in metric_on_set else "test"
         if split is None:
-            raise MissingResultError(f"{self._bench.name} has no validation split; pass valid_split='test'")
+            what = f"{self._bench.name} has no validation split for {self._metric}; pass valid_split='test'"
+            raise MissingResultError(what)
         frame = self._bench.frame(dataset, [self._column(split)])
         limits = [np.inf if limit is None else 1e6 * limit for limit in (flop_max, param_max)]
         allowed = (frame["flops"] <= limits[0]) & (frame["parameters"] <= limits[1])

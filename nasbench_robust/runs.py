@@ -74,7 +74,7 @@ class Run:
     curve : list of Epoch
         Empty if the run failed.
     outcomes : dict of Metric to ndarray of bool
-        Which test images were classified correctly; empty if the run failed.
+        Which images of the metric's split were classified correctly; empty if the run failed.
     parts : dict of str to ndarray of bool
         Which of them were so after each part of an AutoAttack, by the names of `part_name`.
     """
@@ -109,7 +109,7 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
         licence="unpublished",
         citation=_CITATION,
         source="nasbench-robust",
-        datasets={settings.dataset: DatasetInfo({"test": facts.test_images}, eps, settings.skeleton)},
+        datasets={settings.dataset: DatasetInfo(facts.held_out, eps, settings.skeleton)},
         metrics=settings.metrics,
         settings={settings.hash: settings.to_dict()},
     )
@@ -126,7 +126,7 @@ def run_cell(
     every: int = 1,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Train a cell, measure it on the test split and return everything that is worth keeping.
+    """Train a cell, measure it on the held-out splits and return everything that is worth keeping.
 
     A cell is trained as its class's representative, the only member that the tables hold. A run whose loss is not
     finite becomes a row with a `failure` and without accuracies. A run that is taken up from its checkpoint gives the
@@ -150,7 +150,8 @@ def run_cell(
     RunInterruptedError
         If `should_stop` said yes.
     InvalidValueError
-        If the checkpoint is one of another run.
+        If the checkpoint is one of another run, or if the settings measure on a validation split and the images have
+        none.
     """
     representative = Cell.from_index(cell.representative)
     if representative != cell:
@@ -221,9 +222,9 @@ class _Work:
             if metric in self.outcomes:
                 continue
             start = time.perf_counter()
-            test, labels = self._images.test_images, self._images.test_labels
-            generator = make_generator(self._seed, "evaluation", test.device)
-            found = evaluate(self.trainer.network, test, labels, [metric], generator, on_part=self._keep_part)
+            images, labels = self._images.held_out(metric.split)
+            generator = make_generator(self._seed, "evaluation", images.device)
+            found = evaluate(self.trainer.network, images, labels, [metric], generator, on_part=self._keep_part)
             self.outcomes[metric] = found[metric].cpu().numpy()
             self._eval_seconds += time.perf_counter() - start
             self._keep()
@@ -283,7 +284,7 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     if run.failed:
         log.warning("cell %d, seed %d: %s", run.row["index"], run.row["seed"], run.row["failure"])
     else:
-        curve = [{**key, **asdict(epoch), "split": "test"} for epoch in run.curve]
+        curve = [{**key, **asdict(epoch), "split": settings.curve_split} for epoch in run.curve]
         write_table(pa.Table.from_pylist(curve, CURVES_SCHEMA), folder / "curves" / shard)
         named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
         outcomes = [

@@ -42,7 +42,8 @@ class TrainingSettings:
     flip : bool
         Random horizontal flips.
     evaluation : tuple of Attack
-        Attacks of the final evaluation on the test split, beside clean accuracy.
+        Attacks of the final evaluation, beside clean accuracy: all of them on the test split, and all but AutoAttack on
+        the validation split where the data set has one.
     """
 
     dataset: str = "cifar10"
@@ -79,8 +80,18 @@ class TrainingSettings:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What the final evaluation measures."""
-        return (Metric("clean_acc"), *(Metric.of(attack) for attack in self.evaluation))
+        """What the final evaluation measures, split by split: test first, then validation where there is one."""
+        return tuple(metric for split in dataset(self.dataset).held_out for metric in self._metrics_on(split))
+
+    def _metrics_on(self, split: str) -> tuple[Metric, ...]:
+        # AutoAttack costs more than all else together; a search that selects on validation images does without it.
+        attacks = [attack for attack in self.evaluation if split == "test" or attack.name != "autoattack"]
+        return (Metric("clean_acc", split=split), *(Metric.of(attack, split) for attack in attacks))
+
+    @property
+    def curve_split(self) -> str:
+        """Split of the training curves: validation where the data set has one, else test."""
+        return "validation" if "validation" in dataset(self.dataset).held_out else "test"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
@@ -124,7 +135,7 @@ def settings_for(name: str) -> TrainingSettings:
             batch_size=64,
             crop_padding=1,
             flip=False,
-            evaluation=(fgsm(0.05), pgd(0.05), fgsm(0.1), pgd(0.1)),
+            evaluation=(fgsm(0.05), pgd(0.05), fgsm(0.1), pgd(0.1), autoattack(0.1)),
         )
     padding = 2 if dataset(name).image_size == 16 else 4
     return TrainingSettings(dataset=name, skeleton=Skeleton.for_dataset(name), crop_padding=padding)

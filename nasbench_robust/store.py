@@ -110,6 +110,14 @@ class Store:
         """Return the metrics that the data set has any result for."""
         return [metric for metric in self.info.metrics if len(self.rows(dataset, metric).index)]
 
+    def images(self, dataset: str, metric: Metric) -> int:
+        """Return the number of images that the metric was measured on."""
+        sizes = self.info.datasets[dataset].images
+        if metric.split not in sizes:
+            problem = f"does not say how many images the {metric.split} split of {dataset} has; run validate on it"
+            raise TableError(self._place, problem)
+        return sizes[metric.split]
+
     def _long_names(self, dataset: str) -> list[str]:
         return [metric.column for metric in self.measured(dataset)]
 

@@ -53,7 +53,8 @@ class Epoch:
     train_loss, train_acc : float
         Cross entropy and accuracy on the adversarial training images, means over the epoch as it went.
     clean_acc, pgd_acc : float
-        On the test split after the epoch: as it is, and under the PGD of the training settings.
+        After the epoch on the validation split, or on test where the data set has none (the settings' `curve_split`):
+        as it is, and under the PGD of the training settings.
     """
 
     epoch: int
@@ -96,10 +97,16 @@ class Trainer:
         One entry per finished epoch.
     seconds : float
         Time spent in `step` so far, also before an interruption.
+
+    Raises
+    ------
+    InvalidValueError
+        If the settings measure on a validation split and the images have none.
     """
 
     def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
         self.settings, self.images, self.seed = settings, images, seed
+        self._held_out = images.held_out(settings.curve_split)
         device = images.train_images.device
         weights = make_generator(seed, "weights")
         self.network: Network = network_for(cell, settings.skeleton, settings.dataset, weights).to(device)
@@ -162,10 +169,11 @@ class Trainer:
         return batch, self.images.train_labels[chosen]
 
     def _end_epoch(self, learning_rate: float) -> Epoch:
-        """Measure the network on the test split and start a new epoch."""
-        generator = make_generator(self.seed, "curve", self.images.test_images.device)
+        """Measure the network on the split of the curves and start a new epoch."""
+        images, labels = self._held_out
+        generator = make_generator(self.seed, "curve", images.device)
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
-        outcomes = evaluate(self.network, self.images.test_images, self.images.test_labels, metrics, generator)
+        outcomes = evaluate(self.network, images, labels, metrics, generator)
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
         epoch = Epoch(
             len(self.curve) + 1, learning_rate, self._loss / self._done, self._correct / self._done, clean, attacked

@@ -20,7 +20,7 @@ from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.attacks.fab import fab_t, nearest_on_hyperplane
 from nasbench_robust.attacks.square import share_of_pixels, square
 from nasbench_robust.cells import Cell
-from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Attack, Metric
@@ -341,7 +341,9 @@ def test_parts_become_outcome_rows(digits: Images, tmp_path: Path) -> None:
     assert bench.query(9930, "digits", "pgd_acc@L2:0.5") == done.row["pgd_acc@L2:0.5"]
     assert bench.query(9930, "digits", "pgd_acc", eps=0.5) == done.row["pgd_acc@0.5"]
     assert bench.query(9930, "digits", "autoattack_acc", eps=EPS) == counts[-1] / 517
-    listed = bench.metrics().set_index("long_name")
+    with pytest.raises(MissingResultError, match=r"no autoattack_acc at eps .* on the validation split"):
+        bench.query(9930, "digits", "autoattack_acc", eps=EPS, split="validation")
+    listed = bench.metrics().query("split == 'test'").set_index("long_name")
     assert not listed.loc["pgd_acc@L2:0.5", "default"]
     assert listed.loc["pgd_acc@0.5", "default"]
     assert not [finding for finding in nbr.validate(tmp_path / "runs") if finding.severity == "error"]

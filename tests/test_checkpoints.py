@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ QUICK = replace(
     attack=metrics.pgd(0.1, steps=1),
     evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=2)),
 )
-STEPS = 3 * 4 + 3  # four batches an epoch, three metrics
+STEPS = 3 * 4 + 6  # four batches an epoch, three metrics on two splits
 CIRCUMSTANCES = ("train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision")
 PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
 
@@ -46,6 +47,8 @@ def few() -> Images:
         train_labels=images.train_labels[:250],
         test_images=images.test_images[:60],
         test_labels=images.test_labels[:60],
+        validation_images=images.validation_images[:40],
+        validation_labels=images.validation_labels[:40],
     )
 
 
@@ -57,6 +60,7 @@ def undisturbed(few: Images) -> Run:
 def assert_same(one: Run, other: Run) -> None:
     assert {**one.row, **dict.fromkeys(CIRCUMSTANCES)} == {**other.row, **dict.fromkeys(CIRCUMSTANCES)}
     assert one.curve == other.curve
+    assert list(one.outcomes) == list(other.outcomes) == list(QUICK.metrics)
     assert all(np.array_equal(one.outcomes[metric], other.outcomes[metric]) for metric in other.outcomes)
 
 
@@ -143,7 +147,15 @@ def test_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [path]
 
 
-SETTINGS = '{"epochs": 12, "skeleton": {"channels": 2}, "attack": {"steps": 1}, "batch_size": 128}'
+SETTINGS = json.dumps(
+    {
+        "epochs": 12,
+        "skeleton": {"channels": 2},
+        "attack": {"steps": 1},
+        "batch_size": 128,
+        "evaluation": [asdict(attack) for attack in QUICK.evaluation],
+    }
+)
 
 
 def command(out: Path, settings: Path) -> list[str]:

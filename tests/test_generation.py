@@ -143,9 +143,11 @@ def test_collection_is_a_release_that_can_be_queried(folder: Path, runs: list[Ru
     assert (report.runs, report.repeated, report.failed, report.quarantined) == (4, 0, [], [])
     bench = nbr.load(tmp_path / "release")
     for run in runs:
-        assert bench.query(run.row["index"], metric="clean_acc", seed=run.row["seed"]) == run.row["clean_acc"]
+        for metric in QUICK.metrics:
+            asked = {"metric": metric.long_name, "seed": run.row["seed"], "split": metric.split}
+            assert bench.query(run.row["index"], **asked) == run.row[metric.column]
     assert bench.info == release_info(QUICK)
-    assert Reader(tmp_path / "release" / "outcomes.parquet").read().num_rows == 8
+    assert Reader(tmp_path / "release" / "outcomes.parquet").read().num_rows == len(runs) * len(QUICK.metrics)
     assert Reader(tmp_path / "release" / "cells.parquet").read().num_rows == cells.SIZE
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pictures import KINDS, TEST, made_up, write
+from sklearn.datasets import load_digits
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
@@ -19,6 +20,7 @@ from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
+from nasbench_robust.training import Trainer
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -28,6 +30,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_digits_have_the_stated_sizes_and_range() -> None:
     images, facts = load_images("Digits"), DATASETS["digits"]
     assert images.train_images.shape == (facts.train_images, 1, 8, 8)
+    assert images.validation_images.shape == (facts.validation_images, 1, 8, 8)
     assert images.test_images.shape == (facts.test_images, 1, 8, 8)
     assert images.train_images.min() == 0
     assert images.train_images.max() == 1
@@ -51,7 +54,42 @@ def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch: pytest.Monke
 def test_split_of_digits_never_changes() -> None:
     images = load_images("digits")
     assert images.train_labels[:12].tolist() == TRAIN_LABELS
+    assert images.validation_labels.bincount().tolist() == [31, 24, 23, 25, 23, 20, 26, 30, 30, 24]
     assert images.test_labels.bincount().tolist() == [47, 55, 55, 52, 60, 41, 53, 59, 44, 51]
+
+
+def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order() -> None:
+    images = load_images("digits")
+    pixels, labels = load_digits(return_X_y=True)
+    order = np.random.RandomState(0).permutation(1_797)
+    splits = (images.train_images, images.validation_images, images.test_images)
+    assert [len(split) for split in splits] == [1_024, 256, 517]
+    assert torch.equal(16 * torch.cat(splits).flatten(1), torch.tensor(pixels[order], dtype=torch.float32))
+    classes = torch.cat((images.train_labels, images.validation_labels, images.test_labels))
+    assert torch.equal(classes, torch.tensor(labels[order]))
+    assert torch.equal(classes[-517:], torch.tensor(labels[order[1_280:]]))  # test images are what they always were
+
+
+def test_held_out_images_are_found_by_the_name_of_their_split() -> None:
+    images = load_images("digits")
+    assert images.held_out("test") == (images.test_images, images.test_labels)
+    assert images.held_out("validation") == (images.validation_images, images.validation_labels)
+    with pytest.raises(UnknownNameError, match="unknown split 'valid'; did you mean 'validation'"):
+        images.held_out("valid")
+    without = replace(images, validation_images=None, validation_labels=None)
+    with pytest.raises(InvalidValueError, match="'test': these images of digits have no validation split"):
+        without.held_out("validation")
+    with pytest.raises(InvalidValueError, match="have no validation split"):  # before the training, not after it
+        Trainer(Cell.from_index(9930), settings_for("digits"), without, seed=0)
+
+
+def test_only_digits_have_a_validation_split() -> None:
+    assert {name: facts.held_out for name, facts in DATASETS.items()} == {
+        "cifar10": {"test": 10_000},
+        "cifar100": {"test": 10_000},
+        "ImageNet16-120": {"test": 6_000},
+        "digits": {"test": 517, "validation": 256},
+    }
 
 
 TRAIN_LABELS = [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
@@ -121,6 +159,9 @@ def test_one_epoch_on_every_kind_of_images(name: str, form: str, small: None, tm
     run = run_cell(Cell.from_index(9930), settings, images, seed=0)
     assert not run.failed
     assert run.row["test_images"] == TEST
+    assert images.validation_images is None
+    assert [metric.split for metric in run.outcomes] == ["test", "test"]
+    assert run.curve[0].clean_acc == run.row["clean_acc"]
     assert 0 < run.curve[0].train_loss < 10
     floats = replace(images, train_images=images.train_images / 255, test_images=images.test_images / 255)
     same = run_cell(Cell.from_index(9930), settings, floats, seed=0)

@@ -353,7 +353,7 @@ def test_a_metric_survives_json(metric):
         ("cifar10", "0b7e33e6ae578649"),
         ("cifar100", "a1dba4d1bfa0da6a"),
         ("ImageNet16-120", "b35cbc8fe1019222"),
-        ("digits", "6f47644a38ea8e0a"),
+        ("digits", "1531112cea42a1f0"),
     ],
 )
 def test_the_hash_of_the_benchmarks_settings_never_changes(name, expected):
@@ -463,8 +463,18 @@ def test_a_setting_of_the_wrong_type_or_range_is_refused(name, value):
 
 
 def test_settings_know_their_metrics():
-    names = [metric.long_name for metric in settings_for("digits").metrics]
-    assert names == ["clean_acc", "fgsm_acc@0.05", "pgd_acc@0.05", "fgsm_acc@0.1", "pgd_acc@0.1"]
+    columns = [metric.column for metric in settings_for("cifar10").metrics]
+    budgets = ("fgsm_acc@3/255", "pgd_acc@3/255", "fgsm_acc@8/255", "pgd_acc@8/255")
+    assert columns == ["clean_acc", *budgets, "autoattack_acc@8/255"]
+    assert settings_for("cifar10").curve_split == "test"
+
+
+def test_a_validation_split_is_measured_too_but_not_with_autoattack():
+    names = ["clean_acc", "fgsm_acc@0.05", "pgd_acc@0.05", "fgsm_acc@0.1", "pgd_acc@0.1"]
+    columns = [metric.column for metric in settings_for("digits").metrics]
+    assert columns == [*names, "autoattack_acc@0.1", *(f"{name}#validation" for name in names)]
+    assert settings_for("digits").curve_split == "validation"
+    assert settings_for("digits").evaluation[-1].steps == 100  # the authors'
 
 
 def test_settings_cannot_be_changed():

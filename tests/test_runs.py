@@ -16,13 +16,19 @@ from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import Images, load_images
+from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
-from nasbench_robust.settings import settings_for
+from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, read_table, runs_schema
+from nasbench_robust.training import train
 
-QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1))
+QUICK = replace(
+    settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]
+)
 CELL = Cell.from_index(9930)
-PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "generation" / "train_cell.py"
+SETTINGS = ROOT / "examples" / "without-autoattack.json"
 TIMES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
 
 
@@ -55,13 +61,56 @@ def test_curve_and_outcomes_agree_with_the_row(run: Run, tmp_path: Path) -> None
     curve = read_table(tmp_path / "curves")
     assert curve.schema.names == CURVES_SCHEMA.names
     assert curve.column("epoch").to_pylist() == [1]
-    assert curve.column("clean_acc").to_pylist() == [run.row["clean_acc"]]
+    assert curve.column("split").to_pylist() == ["validation"]
+    assert curve.column("clean_acc").to_pylist() == [run.row["clean_acc#validation"]]
     outcomes = read_table(tmp_path / "outcomes").to_pylist()
     assert list(outcomes[0]) == OUTCOMES_SCHEMA.names
     for outcome in outcomes:
         bits = np.unpackbits(np.frombuffer(outcome["correct"], np.uint8), bitorder="little", count=outcome["images"])
+        assert len(bits) == (256 if outcome["metric"].endswith("#validation") else 517)
         assert bits.sum() == run.row[outcome["metric"].replace("_acc", "_correct")]
+        assert bits.mean() == run.row[outcome["metric"]]
     assert [outcome["metric"] for outcome in outcomes] == [metric.column for metric in QUICK.metrics]
+
+
+def test_both_splits_are_measured_on_their_own_images(run: Run, images: Images, tmp_path: Path) -> None:
+    network, curve = train(CELL, QUICK, images, seed=2)
+    assert curve == run.curve
+    for split, count in (("test", 517), ("validation", 256)):
+        pixels, labels = images.held_out(split)
+        right = (network(pixels).argmax(1) == labels).numpy()
+        assert np.array_equal(run.outcomes[Metric("clean_acc", split=split)], right)
+        assert all(len(outcome) == count for metric, outcome in run.outcomes.items() if metric.split == split)
+    assert run.row["test_images"] == 517
+
+
+def test_both_splits_are_queried_by_name(run: Run, tmp_path: Path) -> None:
+    write_run(run, QUICK, tmp_path)
+    bench = nbr.load(tmp_path)
+    assert bench.info.datasets["digits"].images == {"test": 517, "validation": 256}
+    for split, count in bench.info.datasets["digits"].images.items():
+        mark = "" if split == "test" else f"#{split}"
+        found = bench.lookup(CELL, "digits", "pgd_acc", split=split)
+        assert found.value == bench.query(CELL, "digits", "pgd_acc", split=split) == run.row[f"pgd_acc@0.1{mark}"]
+        assert found.value == found.correct / found.test_images == run.row[f"pgd_correct@0.1{mark}"] / count
+        assert (found.split, found.test_images) == (split, count)
+    listed = bench.metrics()
+    assert listed["split"].tolist() == ["test"] * 5 + ["validation"] * 5
+    assert listed["test_images"].tolist() == [517] * 5 + [256] * 5
+    held_out = ["clean_acc#validation", "pgd_acc@0.1#validation"]
+    assert bench.best("digits", "pgd_acc#validation", 1)[held_out[1]].tolist() == [run.row[held_out[1]]]
+    front = bench.pareto("digits", ["clean_acc#validation", "pgd_acc#validation"])
+    assert front[held_out].to_numpy().tolist() == [[run.row[name] for name in held_out]]
+    api = nbr.NATSAdapter(bench, "pgd_acc")
+    assert api.simulate_train_eval(9930, "digits")[0] == 100 * run.row["pgd_acc@0.1#validation"]
+    assert api.get_more_info(9930, "digits")["test-accuracy"] == 100 * run.row["pgd_acc@0.1"]
+
+
+def test_validation_counts_are_checked_against_the_validation_images(run: Run, tmp_path: Path) -> None:
+    row = {**run.row, "clean_acc#validation": run.row["clean_correct#validation"] / 517}
+    write_run(replace(run, row=row), QUICK, tmp_path)
+    (finding,) = (finding for finding in nbr.validate(tmp_path / "runs") if finding.kind == "grid")
+    assert (finding.severity, finding.metric, finding.indices) == ("error", "clean_acc#validation", (9930,))
 
 
 def test_same_seed_gives_the_same_row(run: Run, images: Images) -> None:
@@ -110,18 +159,24 @@ def test_seeds_of_a_folder_are_averaged(run: Run, images: Images, tmp_path: Path
     assert result.seeds == {2: values[0], 5: values[1]}
 
 
+def test_settings_of_the_examples_leave_out_autoattack_alone() -> None:
+    full = settings_for("digits")
+    assert read_settings(SETTINGS, full) == replace(full, evaluation=full.evaluation[:-1])
+
+
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
 
 
 def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
-    first = call("--index", "1234", "--dataset", "digits", "--out", str(tmp_path))
+    arguments = ("--index", "1234", "--dataset", "digits", "--settings", str(SETTINGS), "--out", str(tmp_path))
+    first = call(*arguments)
     assert first.returncode == 0, first.stderr
     assert "cell 1234 is the same graph as cell 172" in first.stderr
     bench = nbr.load(tmp_path)
     assert 0.07 < bench.query(1234, "digits", "clean_acc") < 0.13  # disconnected: chance
     assert len(read_table(tmp_path / "curves")) == 20
-    again = call("--index", "1234", "--dataset", "digits", "--out", str(tmp_path))
+    again = call(*arguments)
     assert again.returncode == 0
     assert "already in" in again.stdout
 

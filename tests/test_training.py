@@ -21,7 +21,7 @@ CELL = Cell.from_index(9930)
 
 @pytest.fixture(scope="module")
 def few() -> Images:
-    """The first 320 training and 100 test images: 5 steps an epoch."""
+    """The first 320 training, 50 validation and 100 test images: 5 steps an epoch."""
     images = load_images("digits")
     return replace(
         images,
@@ -29,6 +29,8 @@ def few() -> Images:
         train_labels=images.train_labels[:320],
         test_images=images.test_images[:100],
         test_labels=images.test_labels[:100],
+        validation_images=images.validation_images[:50],
+        validation_labels=images.validation_labels[:50],
     )
 
 
@@ -100,7 +102,7 @@ def test_training_learns_to_resist_the_attack() -> None:
     assert curve[-1].train_loss < 0.7 * curve[0].train_loss
     assert curve[-1].clean_acc > 0.8
     assert curve[-1].pgd_acc > 0.5
-    measured = evaluate(network, images.test_images, images.test_labels, [Metric("clean_acc")], torch.Generator())
+    measured = evaluate(network, *images.held_out("validation"), [Metric("clean_acc")], torch.Generator())
     assert curve[-1].clean_acc == pytest.approx(measured[Metric("clean_acc")].double().mean().item())
 
 

@@ -306,6 +306,35 @@ def test_numbers_of_images_and_seeds(table, values, message):
     assert (finding.message, finding.dataset, finding.indices) == (message, "cifar10", (CELL,))
 
 
+def test_counts_of_a_split_are_over_its_own_images():
+    assert errors(runs_table(HELD_OUT, [validation_row(200, 256)])) == []
+    finding = only(errors(runs_table(HELD_OUT, [validation_row(200, 517)])))
+    assert (finding.kind, finding.metric, finding.indices) == ("grid", "clean_acc#validation", (CELL,))
+
+
+@pytest.mark.parametrize(("more", "severity"), [(1, "warning"), (2, "error")])
+def test_one_image_of_a_small_split_is_no_error_in_the_order_of_attacks(more, severity):
+    correct = {"clean_acc#validation": 150, "pgd_acc@0.1#validation": 150 + more}
+    counts = {name.replace("_acc", "_correct"): count for name, count in correct.items()}
+    row = tiny_row(CELL, 1, **counts, **{name: count / 256 for name, count in correct.items()})
+    finding = only([finding for finding in validate(runs_table(HELD_OUT, [row])) if finding.kind == "order"])
+    assert (finding.severity, finding.metric, finding.indices) == (severity, "pgd_acc@0.1#validation", (CELL,))
+    assert finding.message == f"pgd_acc@0.1#validation > clean_acc#validation, by up to {more / 256:.4f}"
+
+
+def test_a_split_without_a_stated_size():
+    unstated = dataclasses.replace(HELD_OUT, datasets=TINY.datasets)
+    table = runs_table(unstated, [validation_row(200, 256)])
+    finding = only(errors(table))
+    assert (finding.kind, finding.metric, finding.indices) == ("images", "clean_acc#validation", (CELL,))
+    assert finding.message == "the release does not say how many images the validation split has"
+    bench = Benchmark(table)
+    for question in (lambda: bench.lookup(CELL, metric="clean_acc", split="validation"), bench.metrics):
+        with pytest.raises(TableError, match="how many images the validation split of digits has; run validate"):
+            question()
+    assert errors(runs_table(unstated, [tiny_row(CELL, 1)])) == []  # named, and not measured
+
+
 def test_a_disconnected_cell_that_is_not_at_chance(table):
     finding = only(errors(changed(table, row_of(table, DISCONNECTED, 3), **measured("clean_acc", 6_000, 3))))
     assert (finding.kind, finding.metric, finding.indices) == ("chance", "clean_acc", (DISCONNECTED,))
@@ -476,6 +505,17 @@ def tiny_row(index: int, seed: int | None, **more: object) -> dict:
     if facts["clean_correct"] is not None:
         facts.setdefault("clean_acc", facts["clean_correct"] / (517 * facts["seeds"]))
     return facts
+
+
+HELD_OUT = dataclasses.replace(
+    TINY,
+    datasets={"digits": DatasetInfo({"test": 517, "validation": 256}, 0.1, Skeleton.for_dataset("digits"))},
+    metrics=(*TINY.metrics, Metric("clean_acc", split="validation"), Metric.of(pgd(0.1), "validation")),
+)
+
+
+def validation_row(correct: int, images: int) -> dict:
+    return tiny_row(CELL, 1, **{"clean_acc#validation": correct / images, "clean_correct#validation": correct})
 
 
 SOUND = runs_table(TINY, [tiny_row(index, seed) for index in (0, 1, 9, CELL, 9930) for seed in (1, 2)])
