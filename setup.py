@@ -1,7 +1,7 @@
 """The optional native engine; everything else about the package is in pyproject.toml.
 
-One library per instruction set, from the same sources: nasbench_robust/native/library.py chooses among them. Where there
-is no compiler, or it does not know a flag, that library is left out and the installation succeeds.
+One library per instruction set, from the same sources: nasbench_robust/native/library.py chooses among them. Where
+there is no compiler, or it does not know a flag, that library is left out and the installation succeeds.
 """
 
 import platform

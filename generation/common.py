@@ -35,6 +35,7 @@ def train_command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
     """Return the command that makes a line of a work list, but for the number of the line."""
     command = [sys.executable, str(TRAIN_CELL), "--work", str(worklist.resolve()), "--dataset", args.dataset]
     command += ["--out", str(Path(args.out).resolve()), "--device", args.device, "--threads", str(args.threads)]
+    command += ["--engine", args.engine]
     if args.data_root:
         command += ["--data-root", args.data_root]
     if args.settings:
@@ -45,6 +46,7 @@ def train_command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that are handed on to train_cell.py."""
     parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
+    parser.add_argument("--engine", default="auto", help="auto (default), native or torch")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
 

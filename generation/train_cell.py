@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--every", type=_positive, default=1, help="epochs between checkpoints (default: 1)")
+    parser.add_argument(
+        "--engine", default="auto", help="auto (default: native for digits where it was built), native or torch"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1); results depend on it")
     return parser
@@ -94,24 +97,36 @@ def _positive(text: str) -> int:
 
 
 def _train(args: argparse.Namespace, signals: Signals) -> int:
+    from nasbench_robust.runs import choose_engine
+    from nasbench_robust.settings import read_settings, settings_for
+
+    units = _units(args)
+    _check_folder(Path(args.out))
+    settings = settings_for(args.dataset)
+    if args.settings:
+        settings = read_settings(args.settings, settings)
+    engine = choose_engine(args.engine, settings, args.device)
+    images = _load(engine, args)
+    for unit in units:
+        if not _make(unit, settings, images, engine, args, signals):
+            return _stopped(signals)
+    return 0
+
+
+def _load(engine: str, args: argparse.Namespace) -> Any:
+    """Return the images as the engine wants them."""
+    if engine == "native":
+        from nasbench_robust.image_arrays import load_arrays
+
+        return load_arrays(args.dataset, args.data_root)
     try:
         import torch
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "train") from None
     from nasbench_robust.images import load_images
-    from nasbench_robust.settings import read_settings, settings_for
 
-    units = _units(args)
-    _check_folder(Path(args.out))
     torch.set_num_threads(args.threads)
-    settings = settings_for(args.dataset)
-    if args.settings:
-        settings = read_settings(args.settings, settings)
-    images = load_images(args.dataset, args.device, args.data_root)
-    for unit in units:
-        if not _make(unit, settings, images, args, signals):
-            return _stopped(signals)
-    return 0
+    return load_images(args.dataset, args.device, args.data_root)
 
 
 def _units(args: argparse.Namespace) -> list[Any]:
@@ -136,7 +151,7 @@ def _check_folder(folder: Path) -> None:
         pass
 
 
-def _make(unit: Any, settings: Any, images: Any, args: argparse.Namespace, signals: Signals) -> bool:
+def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Namespace, signals: Signals) -> bool:
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
     from tqdm import tqdm
 
@@ -166,6 +181,7 @@ def _make(unit: Any, settings: Any, images: Any, args: argparse.Namespace, signa
                     settings,
                     images,
                     unit.seed,
+                    engine=engine,
                     progress=show,
                     checkpoint=checkpoint,
                     every=args.every,

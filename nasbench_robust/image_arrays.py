@@ -103,9 +103,7 @@ def to_unit(pixels: Pixels) -> npt.NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
-def crop(
-    images: npt.NDArray[np.float32], padding: int, corners: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
+def crop(images: npt.NDArray[np.float32], padding: int, corners: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Shift every image by up to `padding` pixels in both directions, filling with zeros.
 
     Parameters

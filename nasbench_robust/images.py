@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, MissingDataError, MissingPackageError, UnknownNameError
-from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
+from .errors import InvalidValueError, UnknownNameError
+from .image_arrays import load_arrays
 from .metrics import SPLITS
-from .releases import fetch_from_hub
 
 __all__ = ["Images", "load_images", "random_crop", "random_flip", "to_unit"]
 
@@ -101,39 +97,10 @@ def load_images(name: str, device: str | torch.device = "cpu", root: str | os.Pa
     MissingPackageError
         If scikit-learn, pillow or huggingface_hub is needed and not installed.
     """
-    name = canonical_name(name)
     device = _checked_device(device)
-    if name == "digits":
-        return _digits(device)
-    train, test = read_images(name, _folder(name, root))
-    tensors = (torch.from_numpy(array).to(device) for split in (train, test) for array in split)
-    return Images(name, *tensors)
-
-
-def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
-    """Return the folder to search for a data set's files."""
-    given = root if root is not None else os.environ.get(IMAGES_VARIABLE)
-    if not given:
-        raise MissingDataError(f"no folder of {name} was named", expected_files(name))
-    if isinstance(given, str) and given.startswith("hub:"):
-        return fetch_from_hub(given, *(f"*{pattern}" for pattern in PARQUET.train + PARQUET.test))
-    return Path(given).expanduser()
-
-
-def _digits(device: torch.device) -> Images:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingPackageError("scikit-learn", "train") from None
-    pixels, labels = load_digits(return_X_y=True)
-    # The legacy generator: its stream is frozen by numpy, so this split is the same with every version.
-    order = np.random.RandomState(0).permutation(len(labels))
-    images = torch.tensor(pixels[order] / 16, dtype=torch.float32, device=device).view(-1, 1, 8, 8)
-    classes = torch.tensor(labels[order], dtype=torch.int64, device=device)
-    facts = dataset("digits")
-    sizes = [facts.train_images, facts.validation_images, facts.test_images]
-    train, validation, test = zip(torch.split(images, sizes), torch.split(classes, sizes), strict=True)
-    return Images("digits", *train, *test, *validation)
+    arrays = load_arrays(name, root)
+    splits = [split for split in (arrays.train, arrays.test, arrays.validation) if split is not None]
+    return Images(arrays.name, *(torch.from_numpy(array).to(device) for split in splits for array in split))
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

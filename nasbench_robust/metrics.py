@@ -19,6 +19,7 @@ __all__ = [
     "ATTACKS",
     "METRIC_NAMES",
     "NORMS",
+    "PARTS",
     "Attack",
     "Metric",
     "autoattack",
@@ -40,6 +41,7 @@ ATTACKS = {
     "square": "Square attack (Andriushchenko et al., ECCV 2020)",
 }
 NORMS = ("Linf", "L2")
+PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")  # of AutoAttack, in order
 UNATTACKED = {
     "clean_acc": "images as they are",
     "corruption_acc": "mean over common corruptions (Hendrycks and Dietterich, ICLR 2019)",

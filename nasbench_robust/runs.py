@@ -10,27 +10,20 @@ from __future__ import annotations
 import datetime
 import logging
 import os
-import platform
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import torch
 
-from . import __version__
+from . import provenance
 from .cells import Cell
-from .checkpoints import load_checkpoint, save_checkpoint
 from .datasets import dataset
-from .errors import InvalidValueError, NasbenchRobustError
-from .evaluation import evaluate
-from .images import Images
+from .epochs import Epoch, TrainingDivergedError
+from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, UnknownNameError
 from .metrics import Metric
 from .settings import TrainingSettings
 from .tables import (
@@ -42,11 +35,14 @@ from .tables import (
     runs_table,
     write_table,
 )
-from .training import Epoch, Trainer, TrainingDivergedError, make_generator
 
 __all__ = [
+    "ENGINES",
+    "Outcome",
     "Run",
     "RunInterruptedError",
+    "Work",
+    "choose_engine",
     "is_done",
     "part_name",
     "release_info",
@@ -56,6 +52,11 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "native", "torch")
+NATIVE_SIZE = 8  # pixels along a side of the images that "auto" gives to the native engine
+
+Outcome = npt.NDArray[np.bool_]
 
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
@@ -81,8 +82,8 @@ class Run:
 
     row: dict[str, Any]
     curve: list[Epoch]
-    outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]]
-    parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = field(default_factory=dict)
+    outcomes: dict[Metric, Outcome]
+    parts: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -115,12 +116,84 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
     )
 
 
+class Work(Protocol):
+    """A run under way in one of the engines: `work.TorchWork` or `native.work.NativeWork`.
+
+    Attributes
+    ----------
+    curve, outcomes, parts
+        As in `Run`, as far as it went.
+    train_seconds, eval_seconds : float
+        Time spent, also before an interruption.
+    test_images : int
+        Size of the test split.
+    """
+
+    outcomes: dict[Metric, Outcome]
+    parts: dict[str, Outcome]
+    eval_seconds: float
+    test_images: int
+
+    @property
+    def curve(self) -> list[Epoch]:
+        """The curve so far."""
+
+    @property
+    def train_seconds(self) -> float:
+        """Time spent in training."""
+
+    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
+        """Train for all epochs that are left."""
+
+    def measure(self, should_stop: Callable[[], bool]) -> None:
+        """Measure what is left."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the columns of the runs table that say where and with what the run is made."""
+
+
+def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") -> str:
+    """Return the engine for a run: ``"native"`` or ``"torch"``.
+
+    Parameters
+    ----------
+    name : str
+        One of `ENGINES`. ``"auto"`` is native for the small images that it was made for, on a CPU, where the package
+        was built with it; else torch.
+    settings : TrainingSettings
+        How cells are to be trained.
+    device : str
+        Where.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError, MissingDataError
+        If there is no engine of that name, or the native one cannot do this or is not there.
+    """
+    from .native import is_available, runs_attack
+
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, ENGINES)
+    attacks = (settings.attack, *settings.evaluation)
+    foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
+    if name == "auto":
+        small = settings.skeleton.image_size <= NATIVE_SIZE
+        return "native" if small and device == "cpu" and not foreign and is_available() else "torch"
+    if name == "native" and (foreign or device != "cpu"):
+        raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
+    if name == "native" and not is_available():
+        remedy = "install a C++ compiler and nasbench-robust again, or use torch"
+        raise MissingDataError("this installation has no native engine", remedy)
+    return name
+
+
 def run_cell(
     cell: Cell,
     settings: TrainingSettings,
-    images: Images,
+    images: Any,
     seed: int,
     *,
+    engine: str = "torch",
     progress: Callable[[Epoch], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
@@ -134,16 +207,26 @@ def run_cell(
 
     Parameters
     ----------
-    cell, settings, images, seed
-        As for `nasbench_robust.training.Trainer`.
+    cell : Cell
+        What to train.
+    settings : TrainingSettings
+        How.
+    images : Images or ImageArrays
+        Of the settings' data set: tensors on the device that is to be used for torch, arrays for the native engine.
+    seed : int
+        Decides all draws; an engine repeats itself, but two engines draw differently.
+    engine : str
+        ``"torch"``, any network anywhere, or ``"native"``, small ones on a CPU and many times faster.
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
-        Where the state is kept; a run that has a state there goes on from it.
+        Where torch keeps the state; a run that has a state there goes on from it. A native run takes seconds and starts
+        again.
     every : int
         Epochs between two checkpoints; after training there is one for every metric.
     should_stop : callable, optional
-        Asked after every step and every metric; when it says yes, the state is kept and the run is interrupted.
+        Asked after every step of torch, every epoch of the native engine and every metric; when it says yes, the state
+        is kept and the run is interrupted.
 
     Raises
     ------
@@ -156,102 +239,56 @@ def run_cell(
     representative = Cell.from_index(cell.representative)
     if representative != cell:
         log.info("cell %d is the same graph as cell %d, which is trained", cell.index, representative.index)
-    work = _Work(representative, settings, images, seed, None if checkpoint is None else Path(checkpoint))
+    work = _begin(engine, representative, settings, images, seed, checkpoint)
     try:
         work.train(progress, every, should_stop)
     except TrainingDivergedError as error:
-        return Run({**work.row(), "failure": str(error)}, [], {})
+        return Run({**_row(work, representative, settings, seed), "failure": str(error)}, [], {})
     work.measure(should_stop)
-    return Run(work.row(), work.trainer.curve, work.outcomes, work.parts)
+    return Run(_row(work, representative, settings, seed), work.curve, work.outcomes, work.parts)
+
+
+def _begin(
+    engine: str,
+    cell: Cell,
+    settings: TrainingSettings,
+    images: Any,
+    seed: int,
+    checkpoint: str | os.PathLike[str] | None,
+) -> Work:
+    if engine == "native":
+        from .native.work import NativeWork
+
+        return NativeWork(cell, settings, images, seed)
+    from .work import TorchWork
+
+    return TorchWork(cell, settings, images, seed, None if checkpoint is None else Path(checkpoint))
+
+
+def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    """Return the row of the runs table."""
+    row = {
+        "dataset": settings.dataset,
+        "index": cell.index,
+        "seed": seed,
+        "seeds": 1,
+        "test_images": work.test_images,
+        "settings": settings.hash,
+        "train_seconds": work.train_seconds,
+        **work.provenance(),
+        "revision": provenance.revision(),
+        "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
+    }
+    if work.outcomes:
+        row["eval_seconds"] = work.eval_seconds
+    for metric, outcome in work.outcomes.items():
+        row[metric.count_column] = int(outcome.sum())
+        row[metric.column] = int(outcome.sum()) / len(outcome)
+    return row
 
 
 class RunInterruptedError(NasbenchRobustError):
     """A run that was asked to stop; its state is in its checkpoint."""
-
-
-class _Work:
-    """A run under way: the trainer, what was measured so far, and the checkpoint of both."""
-
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None) -> None:
-        self.trainer = Trainer(cell, settings, images, seed)
-        self.outcomes: dict[Metric, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-        self.parts: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-        self._eval_seconds = 0.0
-        self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
-        self._key = [settings.hash, cell.index, seed]
-        state = None if path is None else load_checkpoint(path, images.train_images.device)
-        if state is not None:
-            self._resume(state)
-
-    def _resume(self, state: dict[str, Any]) -> None:
-        if state.get("key") != self._key:
-            raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
-        self.trainer.load_state_dict(state["training"])
-        self._eval_seconds = state["eval_seconds"]
-        for metric in self._settings.metrics:
-            if metric.column in state["outcomes"]:
-                self.outcomes[metric] = state["outcomes"][metric.column].cpu().numpy()
-        self.parts = {name: survivors.cpu().numpy() for name, survivors in state["parts"].items()}
-
-    def _keep(self) -> None:
-        if self._path is not None:
-            outcomes = {metric.column: torch.from_numpy(outcome) for metric, outcome in self.outcomes.items()}
-            parts = {name: torch.from_numpy(survivors) for name, survivors in self.parts.items()}
-            state = {"key": self._key, "training": self.trainer.state_dict(), "outcomes": outcomes, "parts": parts}
-            save_checkpoint({**state, "eval_seconds": self._eval_seconds}, self._path)
-
-    def _stop(self) -> None:
-        self._keep()
-        raise RunInterruptedError(f"cell {self._cell.index}, seed {self._seed}: stopped on request")
-
-    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
-        """Take all steps that are left."""
-        while not self.trainer.finished:
-            epoch = self.trainer.step()
-            if epoch is not None:
-                if progress is not None:
-                    progress(epoch)
-                if epoch.epoch % every == 0 or self.trainer.finished:
-                    self._keep()
-            if should_stop():
-                self._stop()
-
-    def measure(self, should_stop: Callable[[], bool]) -> None:
-        """Measure what is left; every metric has a generator of its own, so that an interruption changes nothing."""
-        for metric in self._settings.metrics:
-            if metric in self.outcomes:
-                continue
-            start = time.perf_counter()
-            images, labels = self._images.held_out(metric.split)
-            generator = make_generator(self._seed, "evaluation", images.device)
-            found = evaluate(self.trainer.network, images, labels, [metric], generator, on_part=self._keep_part)
-            self.outcomes[metric] = found[metric].cpu().numpy()
-            self._eval_seconds += time.perf_counter() - start
-            self._keep()
-            if should_stop():
-                self._stop()
-
-    def _keep_part(self, metric: Metric, part: str, survivors: torch.Tensor) -> None:
-        self.parts[part_name(metric, part)] = survivors.cpu().numpy()
-
-    def row(self) -> dict[str, Any]:
-        """Return the row of the runs table."""
-        row = {
-            "dataset": self._settings.dataset,
-            "index": self._cell.index,
-            "seed": self._seed,
-            "seeds": 1,
-            "test_images": len(self._images.test_labels),
-            "settings": self._settings.hash,
-            "train_seconds": self.trainer.seconds,
-            **_provenance(self._images.test_images.device),
-        }
-        if self.outcomes:
-            row["eval_seconds"] = self._eval_seconds
-        for metric, outcome in self.outcomes.items():
-            row[metric.count_column] = int(outcome.sum())
-            row[metric.column] = int(outcome.sum()) / len(outcome)
-        return row
 
 
 def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:
@@ -302,54 +339,6 @@ def shard_name(settings: TrainingSettings, index: int, seed: int) -> str:
     return f"{settings.dataset}-{index:05d}-{seed}.parquet"
 
 
-def _pack(outcome: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:
+def _pack(outcome: Outcome) -> bytes:
     """Return one bit per image, image 0 in the lowest bit of the first byte."""
     return np.packbits(outcome, bitorder="little").tobytes()
-
-
-def _provenance(device: torch.device) -> dict[str, Any]:
-    """Return where and with what a run is made."""
-    return {
-        "engine": "torch",
-        "peak_memory_mib": _peak_memory_mib(device),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "versions": ", ".join(
-            (
-                f"nasbench-robust {__version__}",
-                f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)",
-                f"python {platform.python_version()}",
-            )
-        ),
-        "revision": _revision(),
-        "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
-    }
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    """Return the peak so far: of the device's memory on a GPU, of the whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
-
-
-def _processor() -> str:
-    """Return the processor's model where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
-
-
-def _revision() -> str | None:
-    """Return the commit of a source checkout, with ``-dirty`` behind it if files were changed; None if installed."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None

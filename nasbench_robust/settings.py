@@ -132,7 +132,7 @@ def settings_for(name: str) -> TrainingSettings:
             skeleton=Skeleton.for_dataset(name, channels=4, cells_per_stage=1),
             attack=pgd(0.1, steps=7, step_size=0.1 / 4),
             epochs=20,
-            batch_size=64,
+            batch_size=32,
             crop_padding=1,
             flip=False,
             evaluation=(fgsm(0.05), pgd(0.05), fgsm(0.1), pgd(0.1), autoattack(0.1)),

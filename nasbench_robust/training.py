@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from .attacks import pgd
 from .cells import Cell
-from .errors import NasbenchRobustError
+from .epochs import STREAMS, Epoch, TrainingDivergedError
 from .evaluation import evaluate
 from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
@@ -21,48 +21,6 @@ from .networks import Network, network_for
 from .settings import TrainingSettings
 
 __all__ = ["Epoch", "Trainer", "TrainingDivergedError", "make_generator", "train"]
-
-# What a generator is for: streams of one seed must not overlap, and a change of one must not move the others.
-STREAMS = ("weights", "training", "curve", "evaluation")
-
-
-class TrainingDivergedError(NasbenchRobustError, ArithmeticError):
-    """The loss of a training run is no longer finite.
-
-    Attributes
-    ----------
-    epoch : int
-        Epoch in which it happened, from 1.
-    """
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-        super().__init__(f"the training loss is not finite in epoch {epoch}")
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One point of the training curve.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    learning_rate : float
-        Of the last step.
-    train_loss, train_acc : float
-        Cross entropy and accuracy on the adversarial training images, means over the epoch as it went.
-    clean_acc, pgd_acc : float
-        After the epoch on the validation split, or on test where the data set has none (the settings' `curve_split`):
-        as it is, and under the PGD of the training settings.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_acc: float
-    clean_acc: float
-    pgd_acc: float
 
 
 def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -> torch.Generator:

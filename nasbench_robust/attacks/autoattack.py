@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..metrics import PARTS
 from .apgd import apgd_ce, apgd_t
 from .fab import fab_t
 from .passes import logits_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from ..metrics import Attack
 
 __all__ = ["PARTS", "AutoAttackResult", "autoattack"]
-
-PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ __all__ = ["NativeNetwork"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 class NativeNetwork:
@@ -94,20 +94,20 @@ class NativeNetwork:
         return logits, gradient
 
     def pgd(
-        self, images: Floats, labels: Ints, noise: Floats | None, *, eps: float, step_size: float, steps: int
+        self, images: Floats, labels: Labels, noise: Floats | None, *, eps: float, step_size: float, steps: int
     ) -> Floats:
         """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images."""
         images, adversarial = self._checked(images), np.empty_like(images)
-        labels = self._checked_labels(labels, len(images))
+        classes = self._checked_labels(labels, len(images))
         noise = None if noise is None else self._checked(noise)
         self._library.engine_pgd(
-            *(self._handle, _floats(images), _ints(labels), len(images)),
+            *(self._handle, _floats(images), _ints(classes), len(images)),
             *(_floats(noise), eps, step_size, steps, _floats(adversarial)),
         )
         return adversarial
 
     def autoattack(
-        self, images: Floats, labels: Ints, *, eps: float, steps: int, queries: int, restarts: int, seed: int
+        self, images: Floats, labels: Labels, *, eps: float, steps: int, queries: int, restarts: int, seed: int
     ) -> tuple[npt.NDArray[np.bool_], Floats]:
         """Attack images as `nasbench_robust.attacks.autoattack` does.
 
@@ -119,15 +119,15 @@ class NativeNetwork:
             A misclassified point within eps where a part found one; the image itself where not.
         """
         images, adversarial = self._checked(images), np.empty_like(self._checked(images))
-        labels = self._checked_labels(labels, len(images))
+        classes = self._checked_labels(labels, len(images))
         survivors = np.empty((5, len(images)), np.uint8)
         self._library.engine_autoattack(
-            *(self._handle, _floats(images), _ints(labels), len(images), eps, steps, queries, restarts, seed),
+            *(self._handle, _floats(images), _ints(classes), len(images), eps, steps, queries, restarts, seed),
             *(survivors.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), _floats(adversarial)),
         )
         return survivors.astype(bool), adversarial
 
-    def differentiate(self, images: Floats, labels: Ints) -> tuple[float, int]:
+    def differentiate(self, images: Floats, labels: Labels) -> tuple[float, int]:
         """Pass a batch through in train mode: fill `gradient`, update `statistics`.
 
         Returns
@@ -136,10 +136,10 @@ class NativeNetwork:
             Mean cross entropy and number of right predictions.
         """
         images = self._checked(images)
-        labels = self._checked_labels(labels, len(images))
+        classes = self._checked_labels(labels, len(images))
         correct = ctypes.c_int()
         loss = self._library.engine_differentiate(
-            self._handle, _floats(images), _ints(labels), len(images), ctypes.byref(correct)
+            self._handle, _floats(images), _ints(classes), len(images), ctypes.byref(correct)
         )
         return loss / len(images), correct.value
 
@@ -148,18 +148,18 @@ class NativeNetwork:
         self._library.engine_update(self._handle, learning_rate, momentum, weight_decay)
 
     def _checked(self, images: Any) -> Floats:
-        images = np.ascontiguousarray(images, np.float32)
+        checked: Floats = np.ascontiguousarray(images, np.float32)
         size = self.skeleton.image_size
-        if images.shape[1:] != (self.skeleton.input_channels, size, size):
+        if checked.shape[1:] != (self.skeleton.input_channels, size, size):
             expected = f"(n, {self.skeleton.input_channels}, {size}, {size})"
-            raise InvalidValueError("the shape of images", images.shape, expected)
-        return images
+            raise InvalidValueError("the shape of images", checked.shape, expected)
+        return checked
 
     def _checked_labels(self, labels: Any, count: int) -> Ints:
-        labels = np.ascontiguousarray(labels, np.int32)
-        if labels.shape != (count,) or not ((labels >= 0) & (labels < self.skeleton.classes)).all():
+        checked: Ints = np.ascontiguousarray(labels, np.int32)
+        if checked.shape != (count,) or not ((checked >= 0) & (checked < self.skeleton.classes)).all():
             raise InvalidValueError("labels", labels, f"{count} classes in 0..{self.skeleton.classes - 1}")
-        return labels
+        return checked
 
 
 def _floats(array: Floats | None) -> Any:

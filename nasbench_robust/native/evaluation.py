@@ -16,12 +16,13 @@ from .engine import NativeNetwork
 __all__ = ["evaluate", "runs_attack"]
 
 Correct = npt.NDArray[np.bool_]
+ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
 STEPS, QUERIES = 100, 5000  # of an AutoAttack that does not say
 
 
 def runs_attack(attack: Attack) -> bool:
     """Return whether the engine has the attack."""
-    return attack.norm == "Linf" and attack.name in ("fgsm", "pgd", "autoattack")
+    return f"{attack.name} {attack.norm}" in ATTACKS
 
 
 def evaluate(
@@ -53,9 +54,9 @@ def evaluate(
     pixels, labels = images.held_out(metric.split)
     seen, attack = to_unit(pixels), metric.attack
     if attack is None:
-        return network.logits(seen).argmax(axis=1) == labels
+        return _is_right(network, seen, labels)
     if not runs_attack(attack):
-        raise UnknownNameError("attack of the native engine", f"{attack.name} {attack.norm}", ("fgsm", "pgd", "autoattack"))
+        raise UnknownNameError("attack of the native engine", f"{attack.name} {attack.norm}", ATTACKS)
     if attack.name == "autoattack":
         survivors, _ = network.autoattack(
             seen,
@@ -69,8 +70,13 @@ def evaluate(
         for part, alive in zip(PARTS, survivors[1:], strict=True):
             if on_part is not None:
                 on_part(metric, part, alive)
-        return survivors[-1]
+        found: Correct = survivors[-1]
+        return found
     noise = draws.uniform(-attack.eps, attack.eps, seen.shape) if attack.random_start else None
     step_size, steps = (attack.eps, 1) if attack.name == "fgsm" else (attack.step_size or 0.0, attack.steps or 0)
     adversarial = network.pgd(seen, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
-    return network.logits(adversarial).argmax(axis=1) == labels
+    return _is_right(network, adversarial, labels)
+
+
+def _is_right(network: NativeNetwork, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Correct:
+    return np.equal(network.logits(images).argmax(axis=1), labels)

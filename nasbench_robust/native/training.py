@@ -128,8 +128,8 @@ class NativeTrainer:
 def initial_weights(cell: Cell, skeleton: Skeleton, draws: Draws) -> tuple[Floats, Floats]:
     """Return all parameters and running statistics of a new network, in the order of `NativeNetwork`.
 
-    Weights and the linear layer's bias are uniform in +-1 / sqrt(inputs), PyTorch's default; scales and variances are 1,
-    shifts and means 0.
+    Weights and the linear layer's bias are uniform in +-1 / sqrt(inputs), PyTorch's default; scales and variances are
+    1, shifts and means 0.
     """
     parameters: list[Floats] = []
     statistics: list[Floats] = []
@@ -176,6 +176,7 @@ def one_cycle(max_lr: float, steps: int) -> tuple[npt.NDArray[np.float64], npt.N
 
     def between(start: float, peak: float, end: float) -> npt.NDArray[np.float64]:
         begin, finish = np.where(rising, start, peak), np.where(rising, peak, end)
-        return finish + (begin - finish) / 2 * (1 + np.cos(np.pi * share))
+        values: npt.NDArray[np.float64] = finish + (begin - finish) / 2 * (1 + np.cos(np.pi * share))
+        return values
 
     return between(first_lr, max_lr, first_lr / LAST_DIVISOR), between(MOMENTA[1], MOMENTA[0], MOMENTA[1])
