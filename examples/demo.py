@@ -1,6 +1,6 @@
 """Train one cell adversarially, write it to Parquet, load it, query it back: about half a minute on one core.
 
-The full evaluation of the data set has AutoAttack too, which takes minutes: without-autoattack.json leaves it out.
+The full evaluation of digits has AutoAttack too, which takes another minute: without-autoattack.json leaves it out.
 
 Run: ``make demo``, or ``python examples/demo.py`` where nasbench-robust is installed with its ``train`` extra.
 """
