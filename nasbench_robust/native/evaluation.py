@@ -79,4 +79,5 @@ def evaluate(
 
 
 def _is_right(network: NativeNetwork, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Correct:
-    return np.equal(network.logits(images).argmax(axis=1), labels)
+    right: Correct = np.equal(network.logits(images).argmax(axis=1), labels)
+    return right
