@@ -1,6 +1,7 @@
 """Make what is missing of a table on this machine: ``python generation/run_local.py --out DIR --workers 2``.
 
-The same work list as on a cluster, shared by N processes; every process claims runs one after the other. Stop it with
+The same work list as on a cluster, shared by N processes; every process claims runs one after the other, first those of
+its own share. Stop it with
 Ctrl-C and start it again: it goes on where it was.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
 
-from nasbench_robust.worklists import find_missing, write_worklist
+from nasbench_robust.worklists import Unit, find_missing, write_worklist
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +36,10 @@ def _run(args: argparse.Namespace) -> int:
     if not missing:
         return 0
     worklist = Path(args.out) / "jobs" / "local.jsonl"
-    write_worklist([missing], worklist)  # one task: every process walks through all of it and makes what is free
-    command = [*train_command(args, worklist), "--task", "0"]
-    processes = [subprocess.Popen(command) for _ in range(max(1, args.workers))]
+    workers = max(1, args.workers)
+    write_worklist(_share(missing, workers), worklist)
+    command = train_command(args, worklist)
+    processes = [subprocess.Popen([*command, "--task", str(worker)]) for worker in range(workers)]
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:
@@ -47,6 +49,12 @@ def _run(args: argparse.Namespace) -> int:
     left = find_missing(args.out, settings, units)
     print(f"{len(left)} missing", file=sys.stderr)
     return max(codes) if left else 0
+
+
+def _share(units: list[Unit], workers: int) -> list[list[Unit]]:
+    """Return a task for every worker: a share of its own, and behind it what the others may have left to do."""
+    shares = [units[worker::workers] for worker in range(workers)]
+    return [[unit for share in shares[worker:] + shares[:worker] for unit in share] for worker in range(workers)]
 
 
 if __name__ == "__main__":
