@@ -1,8 +1,7 @@
 """Make what is missing of a table on this machine: ``python generation/run_local.py --out DIR --workers 2``.
 
 The same work list as on a cluster, shared by N processes; every process claims runs one after the other, first those of
-its own share. Stop it with
-Ctrl-C and start it again: it goes on where it was.
+its own share. Stop it with Ctrl-C and start it again: it goes on where it was.
 """
 
 from __future__ import annotations
