@@ -1,8 +1,8 @@
 """Cold start: a new process that imports the package, loads a table and asks one question, against the bare imports.
 
 The peer is a process that only imports numpy and pyarrow.parquet, the two libraries under the table. Both are timed as
-whole processes, in turns. Run: ``python benchmarks/cold_start.py TABLE`` with a runs table (a file or a folder), for
-example what ``nasbench-robust download`` made.
+whole processes, in turns. Run: ``python benchmarks/cold_start.py`` for the digits table of the package, or with another
+runs table (a file, a folder, the name of a release).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def measure(table: str, dataset: str | None = None, repeats: int = 15) -> dict[s
 def main() -> None:
     """Print both times and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("table", help="a runs table: a Parquet file or a folder")
+    parser.add_argument("table", nargs="?", default="digits", help="a runs table or a release (default: digits)")
     parser.add_argument("--dataset", help="data set to ask for, where the table has several")
     parser.add_argument("--repeats", type=int, default=15)
     args = parser.parse_args()

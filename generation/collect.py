@@ -1,7 +1,7 @@
 """Merge the shards of one or several folders into a release: ``python generation/collect.py DIR --out RELEASE``.
 
-Files that say the same are merged, files that disagree are refused by name, damaged files are moved to ``quarantine/``
-beside their folder (submit again to make them anew). Calling it twice gives the same release.
+Files that say the same are merged, files that disagree are refused by name, and the files of a run of which one is
+damaged are moved to ``quarantine/`` (submit again to make the run anew). Calling it twice gives the same release.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _collect(args: argparse.Namespace) -> int:
     report = collect(args.folders, args.out)
     table = Path(args.out) / "runs.parquet"
-    print(
-        f"{report.runs} runs, {report.repeated} repeated, {len(report.quarantined)} damaged files set aside -> {table}"
-    )
+    aside = len(report.quarantined)
+    print(f"{report.runs} runs, {report.repeated} repeated, {aside} files of damaged runs set aside -> {table}")
     for dataset, index, seed, reason in report.failed:
         print(f"failed: {dataset} cell {index}, seed {seed}: {reason}")
     findings = validate(table)

@@ -1,9 +1,8 @@
 """Adversarially trained NAS-Bench-201 cells, measured, and one call away.
 
 >>> import nasbench_robust as nbr
->>> bench = nbr.load("nas-robbench-201")  # doctest: +SKIP
->>> bench.query(9930, dataset="cifar10", metric="pgd_acc")  # doctest: +SKIP
-0.47793333729108173
+>>> bench = nbr.load()  # the digits table, which is part of the package
+>>> bench.query(9930, metric="pgd_acc")  # doctest: +SKIP
 
 Importing this package imports nothing but the standard library: names are resolved when they are first used.
 """

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import InvalidValueError, NasbenchRobustError
+from .releases import BUNDLED
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .benchmark import Benchmark
 
-DEFAULT_RELEASE = "nas-robbench-201"
+DEFAULT_RELEASE = BUNDLED
+DEFAULT_DOWNLOAD = "nas-robbench-201"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nasbench-robust",
         description="Query, inspect and convert tables of adversarially trained NAS-Bench-201 cells.",
-        epilog="example: nasbench-robust query 9930 --dataset cifar10 --metric pgd_acc",
+        epilog="example: nasbench-robust query 9930 --metric pgd_acc",
     )
     parser.add_argument("--version", action="version", version=f"nasbench-robust {__version__}")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing about downloads and conversions")
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(best)
 
     download = _add(commands, "download", _download, "fetch and convert a published release, for use offline")
-    download.add_argument("release", nargs="?", default=DEFAULT_RELEASE, help=f"default: {DEFAULT_RELEASE}")
+    download.add_argument("release", nargs="?", default=DEFAULT_DOWNLOAD, help=f"default: {DEFAULT_DOWNLOAD}")
     download.add_argument("--url", help="another address of the same file; the hash is checked all the same")
     download.add_argument("--path", help="a local copy of the file, instead of the network")
 
@@ -127,7 +129,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_metric(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--dataset", help="cifar10, cifar100, ImageNet16-120, digits")
+    parser.add_argument("-d", "--dataset", help="not needed where the release has one")
     parser.add_argument(
         "-m", "--metric", required=True, help="clean_acc, fgsm_acc, pgd_acc, autoattack_acc, pgd_acc@3/255"
     )
@@ -181,11 +183,11 @@ def _best(args: argparse.Namespace) -> int:
 
 def _download(args: argparse.Namespace) -> int:
     from .errors import UnknownNameError
-    from .releases import RELEASES, fetch
+    from .releases import locate, release_names
 
-    if args.release not in RELEASES:
-        raise UnknownNameError("release", args.release, tuple(RELEASES))
-    print(fetch(RELEASES[args.release], path=args.path, url=args.url))
+    if args.release not in release_names():
+        raise UnknownNameError("release", args.release, release_names())
+    print(locate(args.release, path=args.path, url=args.url))
     return 0
 
 

@@ -1,4 +1,8 @@
-"""From shards to a release: merge, refuse conflicts, set damaged files aside. Safe to run twice."""
+"""From shards to a release: merge, refuse conflicts, set damaged runs aside. Safe to run twice.
+
+A run is whole or it is not there: where one of its shards is damaged, all of them are set aside, so that the run counts
+as missing and is made again.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,13 @@ __all__ = ["Collected", "ConflictError", "collect"]
 log = logging.getLogger(__name__)
 
 TABLES = ("runs", "curves", "outcomes")
+KEY = ("dataset", "index", "seed")
 # What may differ between two makings of the same run.
 _CIRCUMSTANCES = frozenset(
     {"train_seconds", "eval_seconds", "peak_memory_mib", "device", "versions", "revision", "date"}
 )
 Key = tuple[Any, ...]
+Kept = dict[Key, tuple[Path, pa.Table]]  # by run: a shard, and where it was found
 
 
 class ConflictError(NasbenchRobustError, ValueError):
@@ -61,7 +67,7 @@ class Collected:
     repeated : int
         Files that said the same as another.
     quarantined : list of Path
-        Damaged files, where they are now.
+        Files of damaged runs, where they are now.
     """
 
     runs: int = 0
@@ -90,80 +96,104 @@ def collect(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
         If two files disagree about a run. Nothing is written then.
     """
     report = Collected()
-    merged = {name: _merge([Path(folder) for folder in folders], name, report) for name in TABLES}
-    runs = merged["runs"]
-    if runs is None:
+    kept = _read_all([Path(folder) for folder in folders], report)
+    if not kept["runs"]:
         raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
-    info = Reader(runs).info()
-    report.runs = runs.num_rows
-    columns = ["dataset", "index", "seed", "failure"]
-    rows = runs.select(columns).to_pylist()
+    merged = {name: _merge(shards) for name, shards in kept.items() if shards}
+    info = Reader(merged["runs"]).info()
+    report.runs = merged["runs"].num_rows
+    columns = [*KEY, "failure"]
+    rows = merged["runs"].select(columns).to_pylist()
     report.failed = [tuple(row[column] for column in columns) for row in rows if row["failure"] is not None]
     _write(merged, info, Path(out))
     return report
 
 
-def _write(merged: dict[str, pa.Table | None], info: ReleaseInfo, out: Path) -> None:
+def _write(merged: dict[str, pa.Table], info: ReleaseInfo, out: Path) -> None:
     for name in ("outcomes", "curves"):
-        if merged[name] is not None:
+        if name in merged:
             write_table(merged[name], out / f"{name}.parquet")
+        else:  # that of an earlier collection is not about these runs
+            (out / f"{name}.parquet").unlink(missing_ok=True)
     write_table(cells_table(info), out / "cells.parquet")
     write_table(merged["runs"], out / "runs.parquet")
 
 
-def _merge(folders: Sequence[Path], name: str, report: Collected) -> pa.Table | None:
-    """Read all shards of one table and return them sorted, every key once."""
-    kept: dict[Key, tuple[Path, pa.Table]] = {}
-    schema = None
+def _merge(shards: Kept) -> pa.Table:
+    """Return the shards of one table as one, sorted by run."""
+    return pa.concat_tables([shards[key][1] for key in sorted(shards)]).combine_chunks()
+
+
+def _read_all(folders: Sequence[Path], report: Collected) -> dict[str, Kept]:
+    """Read the shards of all runs, every run once; what stands in ``curves`` or ``outcomes`` alone is no run."""
+    kept: dict[str, Kept] = {name: {} for name in TABLES}
+    schemas: dict[str, pa.Schema] = {}
     for folder in folders:
-        for path in sorted((folder / name).glob("*.parquet")):
-            table = _read_or_quarantine(path, folder, report)
-            if table is None:
-                continue
-            if schema is None:
-                schema = table.schema
-            elif not table.schema.equals(schema, check_metadata=True):
-                raise TableError(path, "its columns or its release description differ from those of the other shards")
-            _keep(kept, path, table, report if name == "runs" else None)
-    if not kept:
-        return None
-    return pa.concat_tables([kept[key][1] for key in sorted(kept)]).combine_chunks()
+        for path in sorted((folder / "runs").glob("*.parquet")):
+            tables = _read_or_quarantine(folder, path.name, report)
+            for name, table in tables.items():
+                place = folder / name / path.name
+                if not table.schema.equals(schemas.setdefault(name, table.schema), check_metadata=True):
+                    raise TableError(place, "its columns or its release description differ from those of other shards")
+                repeated = _keep(kept[name], place, table)
+                report.repeated += repeated and name == "runs"
+    return kept
 
 
-def _keep(kept: dict[Key, tuple[Path, pa.Table]], path: Path, table: pa.Table, report: Collected | None) -> None:
-    """Add a shard, unless another one says the same."""
-    rows = table.to_pylist()
-    key = tuple(rows[0][column] for column in ("dataset", "index", "seed"))
-    if key not in kept:
-        kept[key] = path, table
-        return
-    first, other = kept[key]
-    different = sorted(
-        {
-            column
-            for mine, theirs in zip(rows, other.to_pylist(), strict=False)
-            for column in mine
-            if column not in _CIRCUMSTANCES and mine[column] != theirs[column]
-        }
-    )
-    if different or table.num_rows != other.num_rows:
-        raise ConflictError(first, path, key, different or ["number of rows"])
-    if report is not None:
-        report.repeated += 1
+def _keep(kept: Kept, path: Path, table: pa.Table) -> bool:
+    """Add a shard, unless another one says the same; return whether one does."""
+    key = _keys(table)[0]
+    first, other = kept.setdefault(key, (path, table))
+    if first == path:
+        return False
+    rows, others = table.to_pylist(), other.to_pylist()
+    if len(rows) != len(others):
+        raise ConflictError(first, path, key, ["number of rows"])
+    compared = [column for column in table.column_names if column not in _CIRCUMSTANCES]
+    different = [name for name in compared if any(a[name] != b[name] for a, b in zip(rows, others, strict=True))]
+    if different:
+        raise ConflictError(first, path, key, sorted(different))
+    return True
 
 
-def _read_or_quarantine(path: Path, folder: Path, report: Collected) -> pa.Table | None:
-    """Return a shard's rows; move a file that cannot be read to ``quarantine/``, where nothing looks for rows."""
-    try:
-        table = Reader(path).read()
-        if table.num_rows:
-            return table
-        problem = "holds no rows"
-    except TableError as error:
-        problem = error.problem
-    aside = folder / "quarantine" / path.parent.name / path.name
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, aside)
-    report.quarantined.append(aside)
-    log.warning("%s: %s; moved to %s", path, problem, aside)
-    return None
+def _keys(table: pa.Table) -> list[Key]:
+    """Return the runs that a shard holds, which is one if it is sound."""
+    rows = zip(*(table.column(name).to_pylist() for name in KEY), strict=True)
+    return list(dict.fromkeys(rows))
+
+
+def _read_or_quarantine(folder: Path, name: str, report: Collected) -> dict[str, pa.Table]:
+    """Return the tables of the run in the files called `name`; if one is damaged, set all aside and return none."""
+    tables: dict[str, pa.Table] = {}
+    for table in TABLES:
+        path = folder / table / name
+        try:
+            if path.exists():
+                tables[table] = _read_shard(path, tables.get("runs"))
+        except TableError as error:
+            log.warning("%s; its run is set aside and counts as missing", error)
+            _quarantine(folder, name, report)
+            return {}
+    return tables
+
+
+def _read_shard(path: Path, run: pa.Table | None) -> pa.Table:
+    """Read a shard that holds the rows of one run, that of `run` if it is given."""
+    table = Reader(path).read()
+    if not table.num_rows or not set(KEY) <= set(table.column_names):
+        raise TableError(path, "holds no rows of a run")
+    keys = _keys(table)
+    if len(keys) > 1 or (run is not None and keys != _keys(run)):
+        raise TableError(path, "holds rows of another run")
+    return table
+
+
+def _quarantine(folder: Path, name: str, report: Collected) -> None:
+    """Move the files of a run to ``quarantine/``, where nothing looks for rows."""
+    for table in TABLES:  # runs first: without that file the run is missing, wherever this is interrupted
+        path, aside = folder / table / name, folder / "quarantine" / table / name
+        if path.exists():
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, aside)
+            report.quarantined.append(aside)
+            log.warning("moved to %s", aside)

@@ -126,12 +126,20 @@ class MissingResultError(NasbenchRobustError, LookupError):
         What is missing.
     available : tuple
         What there is instead, for example the seeds that were run.
+    hint : str or None
+        Where the answer may be found.
     """
 
-    def __init__(self, what: str, available: Sequence[object] = (), available_name: str = "available") -> None:
-        self.what, self.available = what, tuple(available)
+    def __init__(
+        self,
+        what: str,
+        available: Sequence[object] = (),
+        available_name: str = "available",
+        hint: str | None = None,
+    ) -> None:
+        self.what, self.available, self.hint = what, tuple(available), hint
         listed = f" ({available_name}: {', '.join(map(str, self.available))})" if self.available else ""
-        super().__init__(f"{what}{listed}")
+        super().__init__(f"{what}{listed}" + (f"; {hint}" if hint else ""))
 
 
 class MissingDataError(NasbenchRobustError, FileNotFoundError):

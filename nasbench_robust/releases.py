@@ -1,6 +1,7 @@
 """From the name of a release to a verified table on this disk: `load`.
 
-Published files are downloaded once, checked against a SHA-256 that stands here, converted to Parquet and kept under
+``digits`` is part of the package: it is opened where it lies, nothing is written and nothing is asked for. Published
+files are downloaded once, checked against a SHA-256 that stands here, converted to Parquet and kept under
 ``NASBENCH_ROBUST_HOME`` (by default the platform's cache folder). Everything works offline afterwards;
 ``NASBENCH_ROBUST_OFFLINE=1`` forbids the network altogether. A download appears whole or not at all.
 """
@@ -28,10 +29,24 @@ if TYPE_CHECKING:
 
     from .benchmark import Benchmark
 
-__all__ = ["RELEASES", "Release", "fetch", "fetch_from_hub", "home", "is_offline", "load", "locate"]
+__all__ = [
+    "BUNDLED",
+    "RELEASES",
+    "Release",
+    "fetch",
+    "fetch_from_hub",
+    "home",
+    "is_offline",
+    "load",
+    "locate",
+    "release_names",
+    "release_with",
+]
 
 log = logging.getLogger(__name__)
 
+BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
+_BUNDLED_RUNS = Path(__file__).parent / "data" / BUNDLED / "runs.parquet"
 HOME_VARIABLE = "NASBENCH_ROBUST_HOME"
 OFFLINE_VARIABLE = "NASBENCH_ROBUST_OFFLINE"
 _CONVERSION = 1  # to be raised whenever an importer makes another table of the same file
@@ -51,12 +66,15 @@ class Release:
         Address of the file, and the hash of its content.
     importer : str
         Key of `importers.IMPORTERS`.
+    datasets : tuple of str
+        Canonical names of the data sets in it.
     """
 
     name: str
     url: str
     sha256: str
     importer: str
+    datasets: tuple[str, ...] = ()
 
     @property
     def filename(self) -> str:
@@ -64,6 +82,7 @@ class Release:
         return self.url.rpartition("/")[2]
 
 
+_NATURAL = ("cifar10", "cifar100", "ImageNet16-120")
 _PAGE = "https://tt2408.github.io/nasrobbench201hp/files/"
 RELEASES = {
     release.name: release
@@ -73,12 +92,14 @@ RELEASES = {
             _PAGE + "NAS-RobBench-201_html.json",
             "b3dc99b96324de07b1dd9f3c39830fe0f82aae7fbd1b20eb0a6885cabd4f2388",
             "page",
+            _NATURAL,
         ),
         Release(
             "standard-training",
             _PAGE + "standard-training_acc.json",
             "1c8b7dfe4ed375843db5cdad99aa24df99f5aa377780ccdcb259007ab6317ed2",
             "standard",
+            _NATURAL,
         ),
     )
 }
@@ -95,14 +116,15 @@ def load(
     Parameters
     ----------
     source : str or path
-        The name of a release (``"nas-robbench-201"``, ``"standard-training"``), a repository of the Hugging Face Hub
-        (``"hub:owner/name"`` or ``"hub:owner/name@revision"``), or a runs table: a Parquet file or a folder that holds
-        ``runs.parquet`` or a folder ``runs`` of shards.
+        The name of a release (``"digits"``, ``"nas-robbench-201"``, ``"standard-training"``), a repository of the
+        Hugging Face Hub (``"hub:owner/name"`` or ``"hub:owner/name@revision"``), or a runs table: a Parquet file or a
+        folder that holds ``runs.parquet`` or a folder ``runs`` of shards. Default: ``"digits"``, which is part of the
+        package.
     path : path, optional
-        With the name of a release: a copy of its published file, used in place of the download and checked just the
+        With the name of a published release: a copy of its file, used in place of the download and checked just the
         same. Alone: a runs table, as `source`.
     url : str, optional
-        With the name of a release: another address of the same file. The hash is checked all the same.
+        With the name of a published release: another address of the same file. The hash is checked all the same.
 
     Returns
     -------
@@ -134,15 +156,14 @@ def locate(
     url: str | None = None,
 ) -> Path:
     """Return the runs table that `load` opens; parameters and errors are the same."""
-    if source is None:
-        if path is None:
-            example = repr(next(iter(RELEASES)))
-            raise InvalidValueError("source", None, "the name of a release or the path of a table", example)
+    if source is None and path is not None:
         return _runs_in(Path(path))
+    if source is None or source == BUNDLED:
+        return _bundled(path, url)
     if isinstance(source, str) and source in RELEASES:
         return fetch(RELEASES[source], path=path, url=url)
     if path is not None or url is not None:
-        raise UnknownNameError("release", source, tuple(RELEASES))
+        raise UnknownNameError("release", source, release_names())
     if isinstance(source, str) and source.startswith("hub:"):
         from . import hub
 
@@ -153,7 +174,30 @@ def locate(
         return _runs_in(Path(source))
     if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
         raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
-    raise UnknownNameError("release", source, tuple(RELEASES))
+    raise UnknownNameError("release", source, release_names())
+
+
+def release_names() -> tuple[str, ...]:
+    """Return the names of all releases that `load` knows."""
+    return (BUNDLED, *RELEASES)
+
+
+def release_with(dataset: str) -> str | None:
+    """Return the name of the first release that has a data set, or None."""
+    if dataset == BUNDLED:  # the release is called after its only data set
+        return BUNDLED
+    return next((release.name for release in RELEASES.values() if dataset in release.datasets), None)
+
+
+def _bundled(path: object, url: object) -> Path:
+    """Return the runs table in the package; ``curves.parquet`` and ``outcomes.parquet`` are beside it."""
+    for name, given in (("path", path), ("url", url)):
+        if given is not None:
+            raise InvalidValueError(name, given, f"None: {BUNDLED} is part of the package")
+    if not _BUNDLED_RUNS.is_file():
+        remedy = "in a clone of the repository, python generation/make_digits.py makes it"
+        raise MissingDataError(f"this copy of the package has no table {_BUNDLED_RUNS}", remedy)
+    return _BUNDLED_RUNS
 
 
 def home() -> Path:

@@ -17,7 +17,7 @@ from . import cells
 from .cells import Cell
 from .datasets import canonical_name
 from .errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
-from .metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
+from .metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
 from .tables import Reader, ReleaseInfo, numpy_column
 from .validation import mean_by_index
 
@@ -75,10 +75,22 @@ class Store:
             raise InvalidValueError("dataset", None, f"one of {', '.join(self.info.datasets)}")
         if isinstance(dataset, str) and dataset in self.info.datasets:
             return dataset
+        if isinstance(dataset, str) and dataset.partition("@")[0] in METRIC_NAMES:
+            raise InvalidValueError(
+                "dataset", dataset, f"one of {', '.join(self.info.datasets)}", f"metric={dataset!r}"
+            )
         name = canonical_name(dataset)
         if name not in self.info.datasets:
-            raise MissingResultError(f"{self.info.name} has no data set {name!r}", tuple(self.info.datasets))
+            self._raise_missing_dataset(name)
         return name
+
+    def _raise_missing_dataset(self, name: str) -> NoReturn:
+        from .releases import release_with
+
+        other = release_with(name)
+        hint = f"nasbench_robust.load({other!r}) has it" if other not in (None, self.info.name) else None
+        what = f"{self.info.name} has no data set {name!r}"
+        raise MissingResultError(what, tuple(self.info.datasets), hint=hint)
 
     def metric(self, dataset: str, metric: object, eps: object = None, split: object = None) -> Metric:
         """Find the measured metric that a name, long name or column, a budget and a split mean."""

@@ -42,6 +42,7 @@ __all__ = [
 
 FORMAT = 1
 _METADATA_KEY = b"nasbench_robust"
+_ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,9 @@ def write_table(table: pa.Table, path: str | os.PathLike[str], *, replace: bool 
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with pq.ParquetWriter(beside, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        with pq.ParquetWriter(
+            beside, table.schema, compression="zstd", compression_level=_ZSTD_LEVEL, write_page_checksum=True
+        ) as writer:
             for part in _by_dataset(table):
                 writer.write_table(part, row_group_size=max(1, part.num_rows))
         with open(beside, "rb") as file:

@@ -18,7 +18,7 @@ import pytest
 import nasbench_robust
 from nasbench_robust.cells import Cell
 from nasbench_robust.cli import main
-from nasbench_robust.releases import HOME_VARIABLE, OFFLINE_VARIABLE, RELEASES, Release
+from nasbench_robust.releases import HOME_VARIABLE, OFFLINE_VARIABLE, RELEASES, Release, locate
 from nasbench_robust.tables import write_table
 
 PROGRAM = [sys.executable, "-m", "nasbench_robust.cli"]
@@ -167,6 +167,20 @@ def test_a_wrong_query_gets_one_line_that_says_what_would_be_right(run, table, a
     assert text in error_of(run("query", *table, *arguments))
 
 
+def test_without_a_release_the_bundled_one_answers(run, tmp_path):
+    expected = nasbench_robust.load().query(9930, metric="pgd_acc")
+    assert run("query", "9930", "--metric", "pgd_acc") == (0, f"{expected!r}\n", "")
+    assert run("query", "9930", "-d", "digits", "-m", "pgd_acc") == (0, f"{expected!r}\n", "")
+    for command in (["info"], ["best", "-m", "pgd_acc"], ["export", "-m", "pgd_acc"], ["validate", "digits"]):
+        code, output, errors = run(*command)
+        assert output
+        assert (code == 0 or command[0] == "validate", errors) == (True, "")
+    assert "nasbench_robust.load('nas-robbench-201') has it" in error_of(
+        run("query", "3", "-d", "cifar10", "-m", "pgd_acc")
+    )
+    assert not (tmp_path / "home").exists()
+
+
 def test_best_lists_the_best_cells(run, table, bench):
     code, output, _ = run("best", *table, "-d", "cifar10", "-m", "pgd_acc", "-k", "4", "--eps", "3/255")
     expected = bench.best("cifar10", "pgd_acc@3/255", 4)
@@ -307,6 +321,13 @@ def test_download_converts_a_local_copy_and_the_release_can_be_asked_by_its_name
     assert run("validate", "made-up")[0] == 0
 
 
+def test_download_of_the_bundled_release_names_its_table(run):
+    assert run("download", "digits") == (0, f"{locate('digits')}\n", "")
+    assert "path is 'x', expected None: digits is part of the package" in error_of(
+        run("download", "digits", "--path", "x")
+    )
+
+
 def test_download_says_what_is_wrong(run, registered, tmp_path, monkeypatch):
     assert "unknown release 'made'; did you mean 'made-up'?" in error_of(run("download", "made"))
     assert f"made-up is not on this machine and {OFFLINE_VARIABLE} is set" in error_of(run("download", "made-up"))
@@ -321,7 +342,7 @@ def test_download_says_what_is_wrong(run, registered, tmp_path, monkeypatch):
 
 def test_a_release_that_is_not_there_is_one_line_for_every_command(run):
     for command in (["info"], ["best", "-m", "pgd_acc"], ["query", "3", "-m", "pgd_acc"], ["export"]):
-        assert "nas-robbench-201 is not on this machine" in error_of(run(*command))
+        assert "nas-robbench-201 is not on this machine" in error_of(run(*command, "-r", "nas-robbench-201"))
         assert "did you mean 'nas-robbench-201'?" in error_of(run(*command, "-r", "nas-robbench"))
         assert "no file or folder absent.parquet" in error_of(run(*command, "-r", "absent.parquet"))
 

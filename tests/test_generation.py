@@ -6,22 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
 from nasbench_robust.cells import Cell
-from nasbench_robust.collecting import ConflictError, collect
+from nasbench_robust.collecting import TABLES, ConflictError, collect
 from nasbench_robust.errors import InvalidValueError, MissingDataError, SourceFormatError, TableError, UnknownNameError
 from nasbench_robust.images import load_images
 from nasbench_robust.runs import Run, release_info, run_cell, shard_name, write_run
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.slurm import ArrayJob, array_jobs, render
-from nasbench_robust.tables import Reader
+from nasbench_robust.tables import Reader, write_table
 from nasbench_robust.worklists import (
     Unit,
     claim,
@@ -179,13 +180,75 @@ def test_files_that_disagree_are_both_named_and_nothing_is_written(
     assert "Traceback" not in done.stderr
 
 
-def test_damaged_shard_is_set_aside_and_is_missing_then(folder: Path, tmp_path: Path) -> None:
-    shard = folder / "runs" / shard_name(QUICK, 3, 1)
-    shard.write_bytes(shard.read_bytes()[:-40])
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def empty(path: Path) -> None:
+    write_table(Reader(path).read().slice(0, 0), path)
+
+
+def misplace(path: Path) -> None:
+    path.write_bytes(path.with_name(shard_name(QUICK, 9930, 0)).read_bytes())
+
+
+def replace_by_another_table(path: Path) -> None:
+    write_table(pa.table({"index": [1]}), path)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("damage", [cut, empty, misplace, replace_by_another_table])
+def test_run_with_a_damaged_shard_is_set_aside_whole_and_made_again(
+    folder: Path, runs: list[Run], tmp_path: Path, table: str, damage: Callable[[Path], None]
+) -> None:
+    collect([folder], tmp_path / "undisturbed")
+    name = shard_name(QUICK, 3, 1)
+    damage(folder / table / name)
     report = collect([folder], tmp_path / "release")
     assert report.runs == 3
-    assert report.quarantined == [folder / "quarantine" / "runs" / shard.name]
+    assert report.quarantined == [folder / "quarantine" / each / name for each in TABLES]
+    assert all(path.exists() for path in report.quarantined)
     assert find_missing(folder, QUICK, [Unit(3, 0), Unit(3, 1)]) == [Unit(3, 1)]
+    for each in TABLES:
+        assert (3, 1) not in runs_in(tmp_path / "release" / f"{each}.parquet")
+        assert (3, 0) in runs_in(tmp_path / "release" / f"{each}.parquet")
+    write_run(runs[3], QUICK, folder)
+    assert collect([folder], tmp_path / "release").quarantined == []
+    for each in TABLES:
+        first, second = (Reader(tmp_path / there / f"{each}.parquet").read() for there in ("undisturbed", "release"))
+        assert first.equals(second)
+
+
+def runs_in(path: Path) -> set[tuple[int, int]]:
+    columns = Reader(path).read(["index", "seed"])
+    return set(zip(*(column.to_pylist() for column in columns.columns), strict=True))
+
+
+def test_damaged_run_is_taken_from_another_folder_that_has_it(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+    collect([folder], tmp_path / "one")
+    write_run(runs[3], QUICK, tmp_path / "other")
+    cut(folder / "outcomes" / shard_name(QUICK, 3, 1))
+    report = collect([folder, tmp_path / "other"], tmp_path / "two")
+    assert (report.runs, report.repeated, len(report.quarantined)) == (4, 0, 3)
+    for name in TABLES:
+        first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
+        assert first == second
+
+
+def test_curves_and_outcomes_without_a_run_are_left_out(folder: Path, tmp_path: Path) -> None:
+    (folder / "runs" / shard_name(QUICK, 3, 1)).unlink()
+    assert collect([folder], tmp_path / "release").quarantined == []
+    expected = {(3, 0), (9930, 0), (9930, 1)}
+    assert all(runs_in(tmp_path / "release" / f"{name}.parquet") == expected for name in TABLES)
+    assert (folder / "curves" / shard_name(QUICK, 3, 1)).exists()
+
+
+def test_collection_leaves_no_table_of_an_earlier_one(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+    collect([folder], tmp_path / "release")
+    failed = Run({name: runs[0].row[name] for name in ("dataset", "index", "seed", "seeds", "test_images")}, [], {})
+    write_run(replace(failed, row={**failed.row, "failure": "diverged"}), QUICK, tmp_path / "failed")
+    assert collect([tmp_path / "failed"], tmp_path / "release").failed == [("digits", 9930, 0, "diverged")]
+    assert {path.name for path in (tmp_path / "release").iterdir()} == {"runs.parquet", "cells.parquet"}
 
 
 def test_shards_of_other_settings_are_refused(folder: Path, runs: list[Run], tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def test_a_question_imports_numpy_and_pyarrow_and_no_heavier_library(made_up_tab
     assert imported.isdisjoint(HEAVY)
 
 
+def test_the_bundled_release_is_asked_without_heavy_libraries():
+    imported = imported_by("import nasbench_robust as nbr\nnbr.load().query(9930, metric='pgd_acc')\n")
+    assert {"numpy", "pyarrow"} <= imported
+    assert imported.isdisjoint(HEAVY)
+
+
 def test_shards_are_read_without_heavy_libraries_too(made_up_table, tmp_path):
     folder = tmp_path / "runs"
     folder.mkdir()

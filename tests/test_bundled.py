@@ -1,0 +1,146 @@
+"""The release that is part of the package: it is there, it is whole, and opening it touches nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import nasbench_robust as nbr
+from nasbench_robust import releases
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
+from nasbench_robust.manifests import MANIFEST, mismatch
+from nasbench_robust.releases import BUNDLED, HOME_VARIABLE, OFFLINE_VARIABLE, locate, release_with
+from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, Reader, runs_schema
+
+FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
+TABLES = ("runs", "curves", "outcomes")
+ARCH = 9930
+KEY = ["dataset", "index", "seed"]
+LARGEST = 15_000_000  # bytes of all tables: every installation carries them
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def digits() -> nbr.Benchmark:
+    return nbr.load()
+
+
+def keys(table: str, columns: list[str] = KEY) -> set[tuple]:
+    rows = Reader(FOLDER / f"{table}.parquet").read(columns)
+    return set(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+# ---------------------------------------------------------------------- the door
+
+
+def test_load_without_a_name_opens_the_table_in_the_package(digits):
+    assert locate() == locate(BUNDLED) == FOLDER / "runs.parquet"
+    assert (digits.name, digits.datasets) == ("digits", ("digits",))
+    assert nbr.load("digits").info == digits.info
+
+
+def test_nothing_is_written_and_no_hash_is_taken(private_home, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("hashlib.sha256", fail)
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+    assert 0 <= nbr.load().query(ARCH, metric="pgd_acc") <= 1
+    assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+    assert not private_home.exists()
+
+
+def test_the_data_set_may_be_left_out(digits):
+    value = digits.query(ARCH, metric="pgd_acc")
+    assert (
+        value
+        == digits.query(ARCH, "digits", "pgd_acc@0.1")
+        == digits.query(str(nbr.Cell.from_index(ARCH)), metric="pgd_acc")
+    )
+    assert digits.query_many([ARCH], metric="pgd_acc").tolist() == [value]
+    assert digits.best(metric="clean_acc", k=1)["dataset"].tolist() == ["digits"]
+
+
+def test_what_cannot_be_answered_says_what_would_be(digits):
+    with pytest.raises(InvalidValueError, match=r"metric is '', expected one of clean_acc, fgsm_acc@0\.05, "):
+        digits.query(ARCH)
+    with pytest.raises(InvalidValueError, match="expected one of digits; did you mean metric='pgd_acc'"):
+        digits.query(ARCH, "pgd_acc")
+    with pytest.raises(MissingResultError, match=r"digits has no data set 'cifar10' \(available: digits\); ") as caught:
+        digits.query(ARCH, "CIFAR-10", "pgd_acc")
+    assert caught.value.hint == "nasbench_robust.load('nas-robbench-201') has it"
+
+
+def test_a_release_of_natural_images_says_who_has_digits(bench):
+    with pytest.raises(MissingResultError, match=r"no data set 'digits'.*; nasbench_robust\.load\('digits'\) has it"):
+        bench.query(ARCH, "digits", "pgd_acc")
+    with pytest.raises(InvalidValueError, match="dataset is None, expected one of cifar10, cifar100, ImageNet16-120"):
+        bench.query(ARCH, metric="pgd_acc")
+
+
+def test_every_data_set_has_a_release():
+    assert {name: release_with(name) for name in ("digits", "ImageNet16-120", "mnist")} == {
+        "digits": "digits",
+        "ImageNet16-120": "nas-robbench-201",
+        "mnist": None,
+    }
+
+
+def test_a_package_without_the_table_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(releases, "_BUNDLED_RUNS", tmp_path / "runs.parquet")
+    for source in (None, "digits"):
+        with pytest.raises(MissingDataError, match=r"no table .*runs\.parquet; .*python generation/make_digits\.py"):
+            nbr.load(source)
+
+
+# ---------------------------------------------------------------------- the tables
+
+
+def test_the_tables_are_those_of_the_format_and_small(digits):
+    schemas = {"runs": runs_schema(digits.info), "curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}
+    for name in TABLES:
+        found = pq.read_schema(FOLDER / f"{name}.parquet")
+        encoded = found.get_field_index("dataset")  # strings, for any reader
+        found = found.set(encoded, found.field(encoded).with_type(schemas[name].field("dataset").type))
+        assert found.equals(schemas[name], check_metadata=name == "runs"), name
+    assert sum((FOLDER / f"{name}.parquet").stat().st_size for name in TABLES) <= LARGEST
+
+
+def test_the_files_are_those_of_the_manifest():
+    assert {path.name for path in FOLDER.iterdir()} == {MANIFEST, *(f"{name}.parquet" for name in TABLES)}
+    assert [mismatch(FOLDER / MANIFEST, FOLDER / f"{name}.parquet") for name in TABLES] == [None] * 3
+
+
+def test_every_run_has_its_curve_and_its_outcomes():
+    failed = {key[:3] for key in keys("runs", [*KEY, "failure"]) if key[3] is not None}
+    expected = keys("runs") - failed
+    assert keys("curves") == keys("outcomes") == expected
+
+
+def test_accuracies_are_the_counts_and_counts_the_outcomes(digits):
+    runs = {tuple(row[name] for name in KEY): row for row in Reader(FOLDER / "runs.parquet").read().to_pylist()}
+    named = {metric.column: metric for metric in digits.info.metrics}
+    seen = set()
+    for row in Reader(FOLDER / "outcomes.parquet").read().to_pylist():
+        if row["metric"] not in named:
+            continue  # after a part of an AutoAttack
+        metric, run = named[row["metric"]], runs[tuple(row[name] for name in KEY)]
+        assert row["images"] == digits.info.datasets["digits"].images[metric.split]
+        correct = int.from_bytes(row["correct"], "little").bit_count()
+        assert (correct, correct / row["images"]) == (run[metric.count_column], run[metric.column])
+        seen.add(metric)
+    assert seen == set(named.values())
+
+
+def test_validation_finds_no_error_but_in_the_order_of_attacks():
+    """On 517 images an attack may win by a few images over a stronger one; everything else must be in order."""
+    errors = [finding for finding in nbr.validate(locate()) if finding.severity == "error"]
+    assert [str(error) for error in errors if error.kind != "order"] == []
