@@ -1,0 +1,200 @@
+"""The programs of the folder analysis: made-up tables with a known answer go in, and it is found."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasbench_robust import cells
+from nasbench_robust.metrics import Metric, fgsm, pgd
+from nasbench_robust.skeletons import Skeleton
+from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table, write_table
+
+pytest.importorskip("scipy")
+pytest.importorskip("matplotlib")
+PROGRAM = Path(__file__).parents[1] / "analysis" / "digits_vs_published.py"
+METRICS = (Metric("clean_acc"), Metric.of(fgsm(0.1)), Metric.of(pgd(0.1)), Metric.of(pgd(0.1), "validation"))
+REPRESENTATIVES = np.unique(cells.representatives())
+CORRELATION = 0.7
+OPTIONS = ("--resamples", "200", "--kendall-resamples", "20")
+
+
+def made_up(name: str, dataset: str, values: dict, metrics: tuple, path: Path, eps: float) -> Path:
+    """Write a table; `values` are accuracies of shape (cells, seeds) by column, for the cells under ``index``."""
+    facts = DatasetInfo({"test": 10**6, "validation": 10**6}, eps, Skeleton.for_dataset(dataset))
+    info = ReleaseInfo(name, "0", "made up", "none", "@misc{none}", "a test", {dataset: facts}, metrics)
+    rows = []
+    for row, index in enumerate(values["index"].tolist()):
+        for seed in range(values["clean_acc"].shape[1]):
+            measured = {metric.column: float(values[metric.column][row, seed]) for metric in metrics}
+            if not np.isnan(measured["clean_acc"]):
+                rows.append(
+                    {"dataset": dataset, "index": index, "seed": seed, "seeds": 1, "test_images": 10**6, **measured}
+                )
+    write_table(runs_table(info, rows), path / "runs.parquet")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A digits table of 900 cells, normally distributed, and a published one of 800 of them that it predicts."""
+    rng = np.random.default_rng(0)
+    index = np.sort(rng.choice(REPRESENTATIVES[cells.connected()[REPRESENTATIVES]], 900, replace=False))
+    quality, other = rng.normal(size=(2, 900, 1))
+    digits = {"index": index}
+    for metric in METRICS:
+        digits[metric.column] = 0.5 + 0.05 * (quality + rng.normal(0, 0.2, size=(900, 2)))
+    digits["pgd_acc@0.1#validation"] = rng.uniform(size=(900, 2))  # not to be looked at
+    digits["clean_acc"][:5, 1] = np.nan  # some cells have one seed
+    target = 0.4 + 0.02 * (CORRELATION * quality + math.sqrt(1 - CORRELATION**2) * other)
+    kept = np.arange(900) >= 100
+    published = {"index": index[kept], "clean_acc": target[kept] + 0.1, "pgd_acc@8/255": target[kept]}
+    folder = tmp_path_factory.mktemp("tables")
+    aims = (Metric("clean_acc"), Metric.of(pgd(8 / 255)))
+    return (
+        made_up("digits", "digits", digits, METRICS, folder / "digits", 0.1),
+        made_up("published", "cifar10", published, aims, folder / "published", 8 / 255),
+    )
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def read(folder: Path) -> dict[tuple[str, ...], dict[str, float]]:
+    """Return the rows of the CSV by data set, metric, subset, predictor and statistic."""
+    with open(folder / "digits_vs_published.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    keys = ("dataset", "metric", "subset", "predictor", "statistic")
+    found = {tuple(row[key] for key in keys): row for row in rows}
+    assert len(found) == len(rows)
+    return {
+        key: {name: float(row[name] or "nan") for name in ("cells", "value", "low", "high")}
+        for key, row in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def outcome(
+    tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    folder = tmp_path_factory.mktemp("results")
+    digits, published = tables
+    return run("--digits", digits, "--published", published, "--out", folder / "new", *OPTIONS), folder / "new"
+
+
+def test_the_correlation_that_was_put_in_is_found(outcome):
+    done, folder = outcome
+    assert done.returncode == 0, done.stderr
+    found = read(folder)
+    place = ("cifar10", "pgd_acc@8/255", "all")
+    # Two seeds with noise .2 each take a little off the correlation of the qualities.
+    attenuated = CORRELATION / math.sqrt(1 + 0.2**2 / 2)
+    digits = found[(*place, "pgd_acc@0.1", "spearman")]
+    assert digits["cells"] == 800
+    assert digits["value"] == pytest.approx(6 / math.pi * math.asin(attenuated / 2), abs=0.05)
+    assert digits["low"] < digits["value"] < digits["high"]
+    assert 0.02 < digits["high"] - digits["low"] < 0.12
+    assert found[(*place, "pgd_acc@0.1", "kendall")]["value"] == pytest.approx(
+        2 / math.pi * math.asin(attenuated), abs=0.05
+    )
+    assert found[(*place, "pgd_acc@0.1", "spearman given parameters")]["value"] == pytest.approx(
+        digits["value"], abs=0.03
+    )
+    for baseline in ("parameters", "flops"):
+        assert found[(*place, baseline, "spearman")]["low"] < 0 < found[(*place, baseline, "spearman")]["high"]
+    gain = found[(*place, "pgd_acc@0.1", "spearman - parameters")]
+    assert gain["low"] > 0.4
+    assert gain["value"] == pytest.approx(
+        digits["value"] - found[(*place, "parameters", "spearman")]["value"], abs=1e-4
+    )
+
+
+def test_a_narrow_range_lowers_the_correlation(outcome):
+    found = read(outcome[1])
+    values = [
+        found["cifar10", "pgd_acc@8/255", subset, "pgd_acc@0.1", "spearman"]
+        for subset in ("all", "top half", "top tenth")
+    ]
+    assert [value["cells"] for value in values] == [800, 400, 80]
+    assert values[0]["value"] > values[1]["value"] > values[2]["value"]
+
+
+def test_the_noise_that_was_put_in_is_found(outcome):
+    found = read(outcome[1])
+    place = ("cifar10", "pgd_acc@8/255", "all", "pgd_acc@0.1")
+    assert found[(*place, "seed sd")]["value"] == pytest.approx(0.05 * 0.2 / math.sqrt(2), rel=0.05)
+    for statistic in ("reliability", "split-half reliability"):
+        assert found[(*place, statistic)]["value"] == pytest.approx(1 / (1 + 0.2**2 / 2), abs=0.01)
+    single = found[(*place[:3], "pgd_acc@0.1, seed 0", "spearman")]
+    assert single["value"] < found[(*place, "spearman")]["value"] + 0.01
+
+
+def test_every_test_column_is_compared_and_no_validation_column(outcome):
+    found = read(outcome[1])
+    predictors = {key[3] for key in found}
+    assert {"clean_acc", "fgsm_acc@0.1", "pgd_acc@0.1", "parameters", "flops", "pgd_acc@0.1 + parameters"} <= predictors
+    assert not any("validation" in predictor for predictor in predictors)
+    assert {key[:2] for key in found} == {("cifar10", "clean_acc"), ("cifar10", "pgd_acc@8/255")}
+    chance = found["cifar10", "pgd_acc@8/255", "all", "chance", "regret of the best of 1"]["value"]
+    assert 0 <= found["cifar10", "pgd_acc@8/255", "all", "pgd_acc@0.1", "regret of the best of 1"]["value"] < chance
+
+
+def test_the_conclusion_follows_from_the_numbers(outcome):
+    done, folder = outcome
+    assert "800 cells that both have; test split; seeds 0, 1" in done.stdout
+    assert "Over all cells, digits ranks better than the parameter count" in done.stdout
+    assert "FLOPs rank these cells exactly as parameters do" in done.stdout
+    assert (folder / "digits_vs_published.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (folder / "digits_vs_published.svg").read_text()
+
+
+def test_the_same_call_gives_the_same_files(tables, outcome, tmp_path):
+    again = run("--digits", tables[0], "--published", tables[1], "--out", tmp_path, *OPTIONS)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[:-1] == outcome[0].stdout.splitlines()[:-1]
+    written = [sorted(folder.iterdir()) for folder in (outcome[1], tmp_path)]
+    assert len(written[0]) == 3
+    assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
+
+
+def test_too_few_cells_and_wrong_arguments_are_one_sentence(tables, tmp_path):
+    metrics = METRICS[:1]
+    few = {"index": REPRESENTATIVES[:20], "clean_acc": np.full((20, 1), 0.5)}
+    made_up("few", "digits", few, metrics, tmp_path / "few", 0.1)
+    for arguments, message in (
+        (("--digits", tmp_path / "few"), "cells with all test columns; 30 are needed"),
+        (("--digits", tmp_path / "nothing"), "no file or folder"),
+        (("--digits", tables[0], "--resamples", 0), "resamples is 0, expected a positive integer"),
+    ):
+        done = run("--published", tables[1], "--out", tmp_path / "out", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("digits_vs_published.py: ")
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_against_the_published_table(published, published_table, tmp_path):
+    """Digits that are the published column with noise, on some of the cells."""
+    rng = np.random.default_rng(0)
+    index = np.sort(rng.choice(REPRESENTATIVES, 500, replace=False))
+    column = published.query_many(index, "cifar10", "pgd_acc")
+    values = {"index": index, **{metric.column: column[:, None] + rng.normal(0, 0.01, (500, 3)) for metric in METRICS}}
+    digits = made_up("digits", "digits", values, METRICS, tmp_path / "digits", 0.1)
+    options = ("--resamples", 100, "--kendall-resamples", 10, "--out", tmp_path / "out")
+    done = run("--digits", digits, "--published", published_table, *options)
+    assert done.returncode == 0, done.stderr
+    found = read(tmp_path / "out")
+    assert len({key[:2] for key in found}) == 18
+    headline = found["cifar10", "pgd_acc@8/255", "all", "pgd_acc@0.1", "spearman"]
+    assert headline["cells"] == 500
+    assert headline["value"] > 0.97
+    assert "over all 18 published columns" in done.stdout
