@@ -1,53 +1,94 @@
-"""Train one cell adversarially, write it to Parquet, load it, query it back: about half a minute on one core.
+"""Query the table that is part of the package, train the same cell again, and see that it agrees: some seconds.
 
-The full evaluation of digits has AutoAttack too, which takes another minute: without-autoattack.json leaves it out.
-
-Run: ``make demo``, or ``python examples/demo.py`` where nasbench-robust is installed with its ``train`` extra.
+Run: ``make demo``, or ``python examples/demo.py`` where nasbench-robust is installed with its ``train`` extra. Without
+the native engine torch trains, which takes a minute, and equal seeds do not give equal counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-from pathlib import Path
+
+import numpy as np
 
 import nasbench_robust as nbr
+from nasbench_robust.releases import locate
+from nasbench_robust.runs import choose_engine, run_cell, write_run
+from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.tables import read_table
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
-PROGRAM = Path(__file__).resolve().parents[1] / "generation" / "train_cell.py"
-SETTINGS = Path(__file__).resolve().with_name("without-autoattack.json")
+METRICS = ("clean_acc", "fgsm_acc@0.1", "pgd_acc@0.1")
+NEW_SEED = 100
+LIMIT = 4.0  # standard deviations
 
 
 def main() -> int:
-    """Run the demonstration."""
+    """Run the demonstration; the exit code is 1 if the new run does not agree with the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="demo-results", help="folder for the rows (default: demo-results)")
     out = parser.parse_args().out
 
+    bench = nbr.load()
+    print("1. Query the table of the package:\n\n   >>> bench = nasbench_robust.load()")
+    print(f"   >>> bench.query({ARCH!r},\n   ...             metric='pgd_acc')")
+    print(f"   {bench.query(ARCH, metric='pgd_acc')}\n")
+
     cell = nbr.Cell.from_str(ARCH)
-    options = ["--index", str(cell.index), "--dataset", "digits", "--out", out, "--settings"]
-    shown = " ".join(["generation/train_cell.py", *options, f"examples/{SETTINGS.name}"])
-    print(f"1. Train cell {cell.index} on 8x8 digits, against PGD:\n\n   $ python {shown}\n", flush=True)
-    code = subprocess.run([sys.executable, str(PROGRAM), *options, str(SETTINGS)], check=False).returncode
-    if code:
-        return code
+    settings = settings_of(cell, bench)
+    engine = choose_engine("auto", settings)
+    print(f"2. Train cell {cell.index} against PGD by the {engine} engine, with seed 0 again and with a new one:\n")
+    for seed in (0, NEW_SEED):
+        run = run_cell(cell, settings, images_for(engine), seed, engine=engine)
+        path = write_run(run, settings, out)
+        print(f"   seed {seed:3}: {run.row['train_seconds']:.1f} s of training -> {path}", flush=True)
 
-    print(f"\n2. Load the Parquet it wrote and ask:\n\n   >>> bench = nasbench_robust.load({out!r})")
-    bench = nbr.load(out)
-    print(f"   >>> bench.query({cell.index}, dataset='digits', metric='pgd_acc')")
-    print(f"   {bench.query(cell.index, dataset='digits', metric='pgd_acc')}\n")
+    print(
+        f"\n3. Load what that wrote and compare, on {bench.lookup(cell, metric='clean_acc').test_images} test images:\n"
+    )
+    return compare(cell, bench, nbr.load(out))
 
-    print("3. All that was measured:\n")
-    print(f"   {'metric':14} {'split':10} {'accuracy':>8} {'correct':>8} {'images':>7}   attack")
-    for name, split in bench.metrics()[["long_name", "split"]].itertuples(index=False):
-        result = bench.lookup(cell, "digits", name, split=split)
-        attack = (
-            f"{result.attack.norm} {result.attack.name}, {result.attack.steps} step(s)" if result.attack else "none"
+
+def settings_of(cell: nbr.Cell, bench: nbr.Benchmark) -> TrainingSettings:
+    """Return the settings that the cell's first run in the package's table was made with."""
+    rows = read_table(locate(), ["index", "seed", "settings"]).to_pylist()
+    key = next(row["settings"] for row in rows if row["index"] == cell.representative)
+    return TrainingSettings.from_dict(bench.info.settings[key])
+
+
+def images_for(engine: str) -> object:
+    """Return digits as the engine wants them."""
+    if engine == "native":
+        from nasbench_robust.image_arrays import load_arrays
+
+        return load_arrays("digits")
+    from nasbench_robust.images import load_images
+
+    return load_images("digits")
+
+
+def compare(cell: nbr.Cell, table: nbr.Benchmark, again: nbr.Benchmark) -> int:
+    """Print table and new runs side by side; return 1 where the new seed lies outside the noise between seeds."""
+    apart = False
+    print(f"   {'metric':14} {'table':>7} {'noise':>7} {'seed 0':>8} {'again':>7} {f'seed {NEW_SEED}':>9}")
+    for metric in METRICS:
+        found = table.lookup(cell, metric=metric)
+        noise = seed_noise(metric)
+        first, new = (again.query(cell, metric=metric, seed=seed) for seed in (0, NEW_SEED))
+        within = abs(new - found.value) <= LIMIT * noise * np.sqrt(1 + 1 / len(found.per_seed))
+        apart |= not within
+        print(
+            f"   {metric:14} {found.value:7.4f} {noise:7.4f} {found.per_seed[0]:8.4f} {first:7.4f} {new:9.4f}"
+            f"   {'within' if within else 'OUTSIDE'} {LIMIT:g} sd"
         )
-        print(f"   {name:14} {split:10} {result.value:8.4f} {result.correct:8d} {result.test_images:7d}   {attack}")
-    print(f"\n   trained in {bench.train_seconds(cell):.0f} s; rows, curve and outcomes are in {out}/")
-    return 0
+    print("\n   table: mean over its seeds; noise: standard deviation between seeds, pooled over all cells")
+    return int(apart)
+
+
+def seed_noise(metric: str) -> float:
+    """Return the standard deviation of a metric between seeds of one cell, pooled over all cells of the table."""
+    runs = read_table(locate(), ["index", metric]).to_pandas().dropna()
+    return float(np.sqrt(runs.groupby("index")[metric].var().mean()))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
 
+from nasbench_robust.settings import TrainingSettings
 from nasbench_robust.worklists import Unit, find_missing, write_worklist
 
 
@@ -29,7 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    settings, units = read_table_arguments(args)
+    return make(args, *read_table_arguments(args))
+
+
+def make(args: argparse.Namespace, settings: TrainingSettings, units: Sequence[Unit]) -> int:
+    """Make the units that ``args.out`` lacks by ``args.workers`` processes, and return the exit code.
+
+    `args` has what `common.train_command` takes, too.
+    """
     missing = find_missing(args.out, settings, units)
     print(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing", file=sys.stderr)
     if not missing:

@@ -1,0 +1,78 @@
+"""Make some runs of the package's table again and compare: what ``make_digits.py --sample`` does."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from typing import Any
+
+import numpy as np
+
+from nasbench_robust.cells import Cell
+from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.releases import BUNDLED, locate
+from nasbench_robust.runs import choose_engine, run_cell
+from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.tables import Reader
+
+LIMIT = 4.0  # standard errors
+
+Row = dict[str, Any]
+
+
+def compare_sample(share: float, workers: int) -> int:
+    """Make a random share of the bundled runs again, print how they compare, and return 1 if they do not agree.
+
+    With the processor and compiler that the table was made with, counts are equal. With others, runs take other paths,
+    as with another seed: then the mean difference of every metric is to lie within `LIMIT` standard errors of 0, which
+    follow from the noise between the table's seeds.
+    """
+    reader = Reader(locate(BUNDLED))
+    rows = [row for row in reader.read().to_pylist() if row["failure"] is None]
+    settings = {key: TrainingSettings.from_dict(facts) for key, facts in reader.info().settings.items()}
+    for each in settings.values():
+        choose_engine("native", each)
+    seed = np.random.SeedSequence().entropy
+    chosen = np.random.default_rng(seed).choice(len(rows), max(1, round(share * len(rows))), replace=False)
+    print(f"{len(chosen)} of {len(rows)} runs again, chosen by seed {seed}")
+    jobs = [(rows[i]["index"], rows[i]["seed"], settings[rows[i]["settings"]]) for i in chosen]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        again = pool.starmap(_make, jobs, chunksize=1)
+    return _compare([rows[i] for i in chosen], again, rows)
+
+
+def _make(index: int, seed: int, settings: TrainingSettings) -> Row:
+    return run_cell(Cell.from_index(index), settings, _images(settings.dataset), seed, engine="native").row
+
+
+@functools.cache
+def _images(name: str) -> ImageArrays:
+    return load_arrays(name)
+
+
+def _compare(before: list[Row], again: list[Row], table: list[Row]) -> int:
+    columns = [name for name in again[0] if "_acc" in name]
+    counts = [name.replace("_acc", "_correct", 1) for name in columns]
+    equal = sum(all(one[name] == other.get(name) for name in counts) for one, other in zip(before, again, strict=True))
+    print(f"{equal} of {len(before)} runs are equal in all counts ({before[0]['device']}, {before[0]['versions']})")
+    if equal == len(before):
+        return 0
+    wrong = 0
+    for name in columns:
+        difference = np.array([other[name] - one[name] for one, other in zip(before, again, strict=True)])
+        error = np.sqrt(2 / len(difference)) * _noise(table, name)
+        apart = abs(difference.mean()) > LIMIT * error
+        wrong += apart
+        print(f"{name:26} mean difference {difference.mean():+.4f}, standard error {error:.4f}{' !' if apart else ''}")
+    print("the table is not what this machine makes" if wrong else "within the noise between seeds")
+    return int(wrong > 0)
+
+
+def _noise(rows: list[Row], name: str) -> float:
+    """Return the standard deviation between seeds, pooled over cells."""
+    seeds: dict[int, list[float]] = {}
+    for row in rows:
+        if row[name] is not None:
+            seeds.setdefault(row["index"], []).append(row[name])
+    several = [values for values in seeds.values() if len(values) > 1]
+    return float(np.sqrt(np.mean([np.var(values, ddof=1) for values in several])))

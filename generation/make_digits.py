@@ -1,0 +1,113 @@
+"""Make the table that is part of the package, or check it: ``python generation/make_digits.py --workers 2``.
+
+By default all 6,466 cells and three seeds are trained and measured again, into the folder --out; stop it with Ctrl-C
+and start it again, it goes on where it was. With --resume the runs that the package's table has completely are taken
+from there. With --sample 1% that share of its runs is made again and compared with it, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import run_local
+from common import run
+from digits_sample import compare_sample
+
+from nasbench_robust.assembling import assemble
+from nasbench_robust.collecting import collect
+from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.releases import BUNDLED, locate
+from nasbench_robust.runs import release_info
+from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.tables import Reader, ReleaseInfo, read_table
+from nasbench_robust.validation import validate
+from nasbench_robust.worklists import Unit, find_missing, parse_cells
+
+SEEDS = (0, 1, 2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make or check the table and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--out", default="digits-table", help="folder of shards and of the table (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
+    parser.add_argument("--resume", action="store_true", help="keep the complete runs of the package's table")
+    parser.add_argument("--sample", metavar="SHARE", help="check only: make this share, 1%% for example, again")
+    parser.set_defaults(dataset="digits", engine="native", device="cpu", threads=1, data_root=None, settings=None)
+    args = parser.parse_args(arguments)
+    return run("make_digits.py", lambda: _check(args) if args.sample else _make(args))
+
+
+def _check(args: argparse.Namespace) -> int:
+    try:
+        share = float(args.sample.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1 or not args.sample.endswith("%"):
+        raise InvalidValueError("--sample", args.sample, "a share above 0% and up to 100%", "1%")
+    return compare_sample(share, max(1, args.workers))
+
+
+def _make(args: argparse.Namespace) -> int:
+    start = time.time()
+    settings = settings_for("digits")
+    units = [Unit(index, seed) for seed in args.seeds for index in parse_cells(args.cells)]
+    bundled = _complete(settings) if args.resume else set()
+    code = run_local.make(args, settings, [unit for unit in units if unit not in bundled])
+    made = find_missing(args.out, settings, units) != units
+    if not made and not args.resume:
+        return code
+    folders = []
+    if made:
+        collect([args.out], Path(args.out) / "collected")
+        folders.append(Path(args.out) / "collected")
+    if args.resume:
+        folders.append(locate(BUNDLED).parent)
+    table = Path(args.out) / "table"
+    count = assemble(folders, digits_info(settings, folders), table)
+    print(f"{count} runs -> {table}/, {_cost(table)}; this call took {(time.time() - start) / 3600:.2f} h")
+    errors = [finding for finding in validate(table / "runs.parquet") if finding.severity == "error"]
+    for finding in errors:
+        print(finding)
+    return code or int(bool(errors))
+
+
+def _complete(settings: TrainingSettings) -> set[Unit]:
+    """Return the runs of the package's table that were measured with all of the settings' metrics."""
+    rows = read_table(locate(BUNDLED), ["index", "seed", "settings"]).to_pylist()
+    return {Unit(row["index"], row["seed"]) for row in rows if row["settings"] == settings.hash}
+
+
+def digits_info(settings: TrainingSettings, folders: Sequence[Path]) -> ReleaseInfo:
+    """Return the description of the release: that of a table of such runs, with the settings that occur in it."""
+    known = {}
+    for folder in folders:
+        known.update(Reader(folder / "runs.parquet").info().settings)
+    known[settings.hash] = settings.to_dict()
+    return replace(
+        release_info(settings),
+        version=f"1+{settings.hash[:8]}",
+        title="Digits: every NAS-Bench-201 cell adversarially trained on 8x8 images, three seeds",
+        licence="Apache-2.0",
+        source="made by nasbench-robust: python generation/make_digits.py",
+        settings=known,
+    )
+
+
+def _cost(table: Path) -> str:
+    """Return what the runs of a table cost, as its rows say."""
+    runs = read_table(table / "runs.parquet", ["train_seconds", "eval_seconds"]).to_pandas().sum() / 3600
+    return f"{runs['train_seconds']:.2f} core hours of training, {runs['eval_seconds']:.2f} of evaluation"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
