@@ -75,10 +75,10 @@ def compare(cell: nbr.Cell, table: nbr.Benchmark, again: nbr.Benchmark) -> int:
         found = table.lookup(cell, metric=metric)
         noise = seed_noise(metric)
         first, new = (again.query(cell, metric=metric, seed=seed) for seed in (0, NEW_SEED))
-        within = abs(new - found.value) <= LIMIT * noise * np.sqrt(1 + 1 / len(found.per_seed))
+        within = abs(new - found.value) <= LIMIT * noise * np.sqrt(1 + 1 / len(found.seeds))
         apart |= not within
         print(
-            f"   {metric:14} {found.value:7.4f} {noise:7.4f} {found.per_seed[0]:8.4f} {first:7.4f} {new:9.4f}"
+            f"   {metric:14} {found.value:7.4f} {noise:7.4f} {found.seeds[0]:8.4f} {first:7.4f} {new:9.4f}"
             f"   {'within' if within else 'OUTSIDE'} {LIMIT:g} sd"
         )
     print("\n   table: mean over its seeds; noise: standard deviation between seeds, pooled over all cells")

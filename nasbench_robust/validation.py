@@ -19,8 +19,10 @@ from .tables import Reader, ReleaseInfo, numpy_column, runs_schema
 __all__ = ["Finding", "mean_by_index", "validate"]
 
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
-# published table). Differences up to this, or up to one image of a small split, are warnings, larger ones errors.
+# published table). Differences up to this, or up to so many images of a small split, are warnings, larger ones errors.
+# One digits network withstands PGD-20 on 7 of 256 images more than FGSM at eps .05, in double precision too.
 ORDER_TOLERANCE = 0.003
+ORDER_IMAGES = 10
 # Published means carry float32 rounding; on a grid of 1/(images x seeds) they are this close, in images.
 GRID_TOLERANCE = 0.01
 _ROUNDING = 1e-6
@@ -89,7 +91,7 @@ def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
     """Check a runs table and return what is wrong with it; an empty list means that nothing was found.
 
     Checked are: schema, cells and aliases, doubled and missing rows, range, the grid k/N of counts over images, the
-    order between attacks (tolerance .003 or one image), chance accuracy of disconnected cells, and placeholder values.
+    order between attacks (tolerance .003 or 10 images), chance accuracy of disconnected cells, and placeholder values.
 
     Parameters
     ----------
@@ -300,7 +302,7 @@ def _check_order(rows: _Rows) -> Iterator[Finding]:
         means[metric] = mean_by_index(rows.index[given], value[given])[0]
     images = rows.info.datasets[rows.dataset].images
     for upper, lower in _ordered_pairs(rows.info.metrics):
-        tolerance = max(ORDER_TOLERANCE, 1 / images.get(lower.split, np.inf) + _ROUNDING)
+        tolerance = max(ORDER_TOLERANCE, ORDER_IMAGES / images.get(lower.split, np.inf) + _ROUNDING)
         excess = means[lower] - means[upper]
         pair = f"{lower.column} > {upper.column}"
         half = means[lower] == 0.5
