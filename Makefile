@@ -4,16 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test sample lint format clean
 
 help:
-	@echo "make demo    train one cell, write it to Parquet, query it back (about half a minute after the installation)"
+	@echo "make demo    query the table of the package, train one of its cells again, compare (seconds after the installation)"
 	@echo "make test    run the tests"
+	@echo "make sample  make 1 % of the table of the package again and compare"
 	@echo "make lint    check style and types"
 	@echo "make format  apply the style"
 	@echo "make clean   remove the environment and everything that can be made again"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard nasbench_robust/native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	# torchattacks, an oracle of the tests, asks for torchvision and does not need it.
@@ -25,6 +26,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+sample: $(READY)
+	$(BIN)/python generation/make_digits.py --sample 1% --workers 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -21,6 +21,11 @@ struct Workspace {
   Buffer scratch;  // as large as the largest plane of a tensor
 };
 
+// Batch normalisation of one channel by the batch: scale * x + shift, where scale holds the inverse deviation, too.
+struct Affine {
+  float mean, inverse, scale, shift;
+};
+
 // What the training step keeps between its passes forwards and backwards.
 struct Batch {
   Batch(const Plan& plan, int blocks);
@@ -31,6 +36,8 @@ struct Batch {
   Buffer slopes;                            // gradient before batch normalisation, of one convolution
   std::vector<float> turned;
   Buffer lanes;                             // by block: 1 where there is an image, 0 where not
+  std::vector<Affine> head;                 // by channel of the last tensor
+  Buffer pooled, logits, logit_slopes;      // of the head, by block
   int count = 0;
 };
 
@@ -65,7 +72,12 @@ class Network {
   void step_backward(const Step& s, Workspace& w, int block) const;
   void normalise_batch(const Step& s, std::size_t position);
   void normalise_batch_back(const Step& s, std::size_t position);
-  double head(const Mask* labels, int* correct);
+  void begin_batch(int count);
+  void train_forward(const Vec* images);
+  void train_backward();
+  void head_forward();
+  double head_loss(const Mask* labels, int* correct);
+  void head_backward();
 
   std::vector<float> mean_, inverse_deviation_;
   std::vector<Folded> folded_;

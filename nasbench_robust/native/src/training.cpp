@@ -19,11 +19,18 @@ Batch::Batch(const Plan& plan, int blocks)
     const std::size_t length = std::size_t(c.outs) * c.out_size() * c.out_size();
     longest = std::max(longest, length);
     weights = std::max(weights, c.weight_count());
-    if (c.normalised) convolved[i].resize(length * blocks);
+    if (!c.normalised) continue;
+    convolved[i].resize(length * blocks);
+    mean[i].resize(c.outs);
+    inverse[i].resize(c.outs);
   }
   slopes.resize(longest * blocks);
   turned.resize(weights);
   lanes.resize(blocks);
+  head.resize(plan.last_channels);
+  pooled.resize(std::size_t(plan.last_channels) * blocks);
+  logits.resize(plan.shape.classes);
+  logit_slopes.resize(std::size_t(plan.shape.classes) * blocks);
 }
 
 namespace {
@@ -106,108 +113,112 @@ void Network::normalise_batch_back(const Step& s, std::size_t position) {
   }
 }
 
-// Batch normalisation, ReLU, mean, linear layer and cross entropy, forwards and backwards at once.
-double Network::head(const Mask* labels, int* correct) {
+// The head, in three parts: batch normalisation, ReLU and mean over pixels; linear layer and cross entropy, forwards and
+// backwards; and the first part backwards.
+void Network::head_forward() {
   Batch& b = *batch_;
-  const int channels = plan.last_channels, classes = this->classes();
+  const int channels = plan.last_channels;
   const std::size_t area = plan.tensors[plan.last].area(), length = area * channels;
   const float count = float(b.count) * float(area);
-  float *weights = &parameters[plan.linear], *weight_gradients = &gradient[plan.linear];
-  std::vector<Moments> moments(channels);
-  Buffer mean(std::size_t(channels) * b.work.blocks), logits(classes), slopes(std::size_t(classes) * b.work.blocks);
-  auto affine = [&](int c) {
-    const float scale = parameters[plan.head_scale + c] / std::sqrt(moments[c].variance + kBnEps);
-    return std::pair(scale, parameters[plan.head_scale + channels + c] - moments[c].mean * scale);
-  };
-
+  std::fill_n(b.pooled.get(), std::size_t(channels) * b.work.blocks, Vec{});
   for (int c = 0; c < channels; ++c) {
     const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
-    moments[c] = moments_of(channel, b.lanes.get(), count);
-    remember(moments[c], count, &statistics[plan.head_statistics + c], &statistics[plan.head_statistics + channels + c]);
-    const auto [scale, shift] = affine(c);
+    const Moments now = moments_of(channel, b.lanes.get(), count);
+    remember(now, count, &statistics[plan.head_statistics + c], &statistics[plan.head_statistics + channels + c]);
+    Affine& affine = b.head[c];
+    affine.mean = now.mean;
+    affine.inverse = 1.f / std::sqrt(now.variance + kBnEps);
+    affine.scale = parameters[plan.head_scale + c] / std::sqrt(now.variance + kBnEps);
+    affine.shift = parameters[plan.head_scale + channels + c] - now.mean * affine.scale;
     channel.each([&](int block, Vec x, std::size_t) {
-      mean[block * channels + c] += relu(x * scale + shift) * (1.f / float(area));
+      b.pooled[block * channels + c] += relu(x * affine.scale + affine.shift) * (1.f / float(area));
     });
   }
+}
 
+// Returns the sum of the losses; fills the gradients of the linear layer and those of the logits.
+double Network::head_loss(const Mask* labels, int* correct) {
+  Batch& b = *batch_;
+  const int channels = plan.last_channels, classes = this->classes();
+  const float* weights = &parameters[plan.linear];
+  float* weight_gradients = &gradient[plan.linear];
   double loss = 0;
   for (int block = 0; block < b.work.blocks; ++block) {
     for (int k = 0; k < classes; ++k) {
-      logits[k] = all(weights[classes * channels + k]);
-      for (int c = 0; c < channels; ++c) logits[k] += weights[k * channels + c] * mean[block * channels + c];
+      b.logits[k] = all(weights[classes * channels + k]);
+      for (int c = 0; c < channels; ++c) b.logits[k] += weights[k * channels + c] * b.pooled[block * channels + c];
     }
-    Vec* slope = slopes.get() + block * classes;
-    const Mask label = labels[block];
-    const Vec losses = cross_entropy(logits.get(), label, classes);
-    const Mask fooled = is_fooled(logits.get(), label, classes);
-    cross_entropy_gradient(logits.get(), label, classes, slope);
+    Vec* slope = b.logit_slopes.get() + block * classes;
+    const Vec losses = cross_entropy(b.logits.get(), labels[block], classes);
+    const Mask fooled = is_fooled(b.logits.get(), labels[block], classes);
+    cross_entropy_gradient(b.logits.get(), labels[block], classes, slope);
     for (int k = 0; k < classes; ++k) slope[k] *= b.lanes[block] / float(b.count);
     for (int lane = 0; lane < kLanes && block * kLanes + lane < b.count; ++lane) {
       loss += losses[lane];
       *correct += !fooled[lane];
     }
   }
-
   for (int k = 0; k < classes; ++k) {
     Vec total = {};
-    for (int block = 0; block < b.work.blocks; ++block) total += slopes[block * classes + k];
+    for (int block = 0; block < b.work.blocks; ++block) total += b.logit_slopes[block * classes + k];
     weight_gradients[classes * channels + k] = sum(total);
     for (int c = 0; c < channels; ++c) {
       Vec products = {};
       for (int block = 0; block < b.work.blocks; ++block)
-        products += slopes[block * classes + k] * mean[block * channels + c];
+        products += b.logit_slopes[block * classes + k] * b.pooled[block * channels + c];
       weight_gradients[k * channels + c] = sum(products);
     }
   }
+  return loss;
+}
 
+void Network::head_backward() {
+  Batch& b = *batch_;
+  const int channels = plan.last_channels, classes = this->classes();
+  const std::size_t area = plan.tensors[plan.last].area(), length = area * channels;
+  const float count = float(b.count) * float(area);
+  const float* weights = &parameters[plan.linear];
   for (int c = 0; c < channels; ++c) {
     const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
-    const auto [scale, shift] = affine(c);
-    const float inverse = 1.f / std::sqrt(moments[c].variance + kBnEps), middle = moments[c].mean;
+    const Affine& affine = b.head[c];
     auto slope_at = [&](int block, Vec x) {
       Vec slope = {};
-      for (int k = 0; k < classes; ++k) slope += weights[k * channels + c] * slopes[block * classes + k];
+      for (int k = 0; k < classes; ++k) slope += weights[k * channels + c] * b.logit_slopes[block * classes + k];
       slope *= 1.f / float(area);
-      return x * scale + shift > Vec{} ? slope : Vec{};
+      return x * affine.scale + affine.shift > Vec{} ? slope : Vec{};
     };
     Vec total = {}, along = {};
     channel.each([&](int block, Vec x, std::size_t) {
       const Vec d = slope_at(block, x);
       total += d;
-      along += d * ((x - middle) * inverse);
+      along += d * ((x - affine.mean) * affine.inverse);
     });
-    const float shift_gradient = sum(total), scale_gradient = sum(along);
-    gradient[plan.head_scale + c] = scale_gradient;
-    gradient[plan.head_scale + channels + c] = shift_gradient;
+    const float shift = sum(total), scale = sum(along);
+    gradient[plan.head_scale + c] = scale;
+    gradient[plan.head_scale + channels + c] = shift;
     Vec* out = b.work.gradient(plan.last) + c * area;
     channel.each([&](int block, Vec x, std::size_t i) {
-      const Vec standard = (x - middle) * inverse;
-      out[i] = b.lanes[block] * (scale * (slope_at(block, x) - shift_gradient / count - standard * (scale_gradient / count)));
+      const Vec standard = (x - affine.mean) * affine.inverse;
+      out[i] = b.lanes[block] * (affine.scale * (slope_at(block, x) - shift / count - standard * (scale / count)));
     });
   }
-  return loss;
 }
 
-double Network::differentiate(const Vec* images, const Mask* labels, int count, int* correct) {
+// Get ready for `count` images: buffers for so many blocks, and which lanes hold an image.
+void Network::begin_batch(int count) {
   const int blocks = (count + kLanes - 1) / kLanes;
-  if (!batch_ || batch_->work.blocks != blocks) {
-    batch_ = std::make_unique<Batch>(plan, blocks);
-    for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-      if (plan.steps[i].kind != kConvolve) continue;
-      const int outs = plan.convolutions[plan.steps[i].convolution].outs;
-      batch_->mean[i].resize(outs);
-      batch_->inverse[i].resize(outs);
-    }
-  }
-  Batch& b = *batch_;
-  b.count = count;
-  for (int i = 0; i < blocks * kLanes; ++i) b.lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
+  if (!batch_ || batch_->work.blocks != blocks) batch_ = std::make_unique<Batch>(plan, blocks);
+  batch_->count = count;
+  for (int i = 0; i < blocks * kLanes; ++i) batch_->lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
   std::fill(gradient.begin(), gradient.end(), 0.f);
+}
 
-  for (int block = 0; block < blocks; ++block) normalise(images + block * pixels(), b.work.value(0, block));
+void Network::train_forward(const Vec* images) {
+  Batch& b = *batch_;
+  for (int block = 0; block < b.work.blocks; ++block) normalise(images + block * pixels(), b.work.value(0, block));
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& s = plan.steps[i];
-    for (int block = 0; block < blocks; ++block) {
+    for (int block = 0; block < b.work.blocks; ++block) {
       if (s.kind != kConvolve) {
         step_forward(s, b.work, block);
         continue;
@@ -219,13 +230,14 @@ double Network::differentiate(const Vec* images, const Mask* labels, int count, 
     }
     if (s.kind == kConvolve && plan.convolutions[s.convolution].normalised) normalise_batch(s, i);
   }
+}
 
-  const double loss = head(labels, correct);
-
+void Network::train_backward() {
+  Batch& b = *batch_;
   for (std::size_t i = plan.steps.size(); i-- > 0;) {
     const Step& s = plan.steps[i];
     if (s.kind != kConvolve) {
-      for (int block = 0; s.wants_gradient && block < blocks; ++block) step_backward(s, b.work, block);
+      for (int block = 0; s.wants_gradient && block < b.work.blocks; ++block) step_backward(s, b.work, block);
       continue;
     }
     const Convolution& c = plan.convolutions[s.convolution];
@@ -234,13 +246,22 @@ double Network::differentiate(const Vec* images, const Mask* labels, int count, 
       normalise_batch_back(s, i);
       slopes = b.slopes.get();
     }
-    weight_gradient(c, b.work.value(s.source), slopes, &gradient[c.weights], blocks);
+    weight_gradient(c, b.work.value(s.source), slopes, &gradient[c.weights], b.work.blocks);
     if (!s.wants_gradient || s.source == 0) continue;
     turn(c, &parameters[c.weights], b.turned.data());
-    for (int block = 0; block < blocks; ++block)
+    for (int block = 0; block < b.work.blocks; ++block)
       convolve_back(c, slopes + block * plan.tensors[s.target].length(), b.turned.data(),
                     b.work.gradient(s.source, block), !s.first_gradient);
   }
+}
+
+double Network::differentiate(const Vec* images, const Mask* labels, int count, int* correct) {
+  begin_batch(count);
+  train_forward(images);
+  head_forward();
+  const double loss = head_loss(labels, correct);
+  head_backward();
+  train_backward();
   return loss;
 }
 
