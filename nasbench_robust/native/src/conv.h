@@ -1,8 +1,8 @@
 // Convolutions of one block of images, forwards and backwards.
 //
 // Arrays are [channel][row][column] of Vec. A tile of kTile columns of a few output channels stays in registers while
-// all weights that reach it pass by; a weight is one float that the multiplication spreads over the lanes. Padding costs
-// nothing: multiplications with it are left out.
+// all weights that reach it pass by; a weight is one float that the multiplication spreads over the lanes. Padding
+// costs nothing: multiplications with it are left out.
 #pragma once
 
 #include <type_traits>
@@ -152,8 +152,8 @@ inline void conv3x3_halving(const Vec* x, const float* weights, const float* bia
   });
 }
 
-// gradient (+)= that of conv3x3_halving with respect to its input, of channels `outs` and side `size`, given that of its
-// output, `ins` channels. weights: [outs][ins][3][3], transposed and turned around as for conv3x3.
+// gradient (+)= that of conv3x3_halving with respect to its input, of channels `outs` and side `size`, given that of
+// its output, `ins` channels. weights: [outs][ins][3][3], transposed and turned around as for conv3x3.
 inline void conv3x3_halving_back(const Vec* output, const float* weights, Vec* gradient, int ins, int outs, int size,
                                  bool add) {
   const int half = size / 2;
@@ -167,8 +167,8 @@ inline void conv3x3_halving_back(const Vec* output, const float* weights, Vec* g
           Vec* target = gradient + start * area + row * size + 2 * column;
           Vec sums[C][2 * T];
           start_sums(sums, target, area, nullptr, add);
-          // An even row 2h met the middle row of the kernel at output row h; an odd one, 2h + 1, met the last row of the
-          // kernel at h and its first one at h + 1. In the turned weights, row k of the kernel is row 2 - k.
+          // An even row 2h met the middle row of the kernel at output row h; an odd one, 2h + 1, met the last row of
+          // the kernel at h and its first one at h + 1. In the turned weights, row k of the kernel is row 2 - k.
           const int odd = row & 1;
           for (int step = 0; step < 1 + odd; ++step) {
             const int source_row = row / 2 + step, k = odd ? 2 * step : 1;

@@ -31,13 +31,13 @@ struct Batch {
   Batch(const Plan& plan, int blocks);
 
   Workspace work;
-  std::vector<Buffer> convolved;            // by step: before batch normalisation
+  std::vector<Buffer> convolved;                  // by step: before batch normalisation
   std::vector<std::vector<float>> mean, inverse;  // by step: of the batch, inverse of the standard deviation
-  Buffer slopes;                            // gradient before batch normalisation, of one convolution
+  Buffer slopes;                                  // gradient before batch normalisation, of one convolution
   std::vector<float> turned;
-  Buffer lanes;                             // by block: 1 where there is an image, 0 where not
-  std::vector<Affine> head;                 // by channel of the last tensor
-  Buffer pooled, logits, logit_slopes;      // of the head, by block
+  Buffer lanes;                         // by block: 1 where there is an image, 0 where not
+  std::vector<Affine> head;             // by channel of the last tensor
+  Buffer pooled, logits, logit_slopes;  // of the head, by block
   int count = 0;
 };
 
@@ -57,8 +57,8 @@ class Network {
   // The gradient with respect to the images of the last call of forward, given that with respect to its logits.
   void backward(const Vec* logit_gradient, Vec* image_gradient);
 
-  // Forward and backward in train mode on `count` images in blocks; fills `gradient` with that of the mean cross entropy
-  // and updates the running statistics. Returns the sum of the losses; `correct` counts right predictions.
+  // Forward and backward in train mode on `count` images in blocks; fills `gradient` with that of the mean cross
+  // entropy and updates the running statistics. Returns the sum of the losses; `correct` counts right predictions.
   double differentiate(const Vec* images, const Mask* labels, int count, int* correct);
   // One step of SGD with momentum and weight decay, as torch.optim.SGD takes it.
   void update(float learning_rate, float momentum_factor, float weight_decay);

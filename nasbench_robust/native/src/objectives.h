@@ -42,7 +42,8 @@ inline Vec cross_entropy(const Vec* logits, Mask label, int classes) {
   return logarithm(total) + most - logit_of(logits, label, classes);
 }
 
-// The targeted difference-of-logits ratio (z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2) of Auto-PGD, of at least 4 classes.
+// The targeted difference-of-logits ratio (z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2) of Auto-PGD, of at least 4
+// classes.
 inline Vec targeted_dlr(const Vec* logits, Mask label, Mask target, int classes, Vec* gradient) {
   Vec best[4];
   Mask which[4];

@@ -1,7 +1,8 @@
 // What a network computes, as a list of steps on tensors, and where its parameters lie in one flat array.
 //
 // Everything that does not depend on numbers is decided here, once per network: which edges of the cell matter, which
-// node is another one's alias, who writes a tensor first. Forward passes walk the steps, backward passes walk them back.
+// node is another one's alias, who writes a tensor first. Forward passes walk the steps, backward passes walk them
+// back.
 #pragma once
 
 #include <array>

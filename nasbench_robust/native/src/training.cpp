@@ -113,8 +113,8 @@ void Network::normalise_batch_back(const Step& s, std::size_t position) {
   }
 }
 
-// The head, in three parts: batch normalisation, ReLU and mean over pixels; linear layer and cross entropy, forwards and
-// backwards; and the first part backwards.
+// The head, in three parts: batch normalisation, ReLU and mean over pixels; linear layer and cross entropy, forwards
+// and backwards; and the first part backwards.
 void Network::head_forward() {
   Batch& b = *batch_;
   const int channels = plan.last_channels;

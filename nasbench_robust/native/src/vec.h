@@ -1,7 +1,7 @@
 // A few images side by side: the one vector type of the engine.
 //
-// A Vec holds the same pixel of as many images as a register has lanes, 16 with AVX-512, so every operation of a network
-// is plain element-wise arithmetic and no lane ever looks at another one. The compiler's vector extension makes
+// A Vec holds the same pixel of as many images as a register has lanes, 16 with AVX-512, so every operation of a
+// network is plain element-wise arithmetic and no lane ever looks at another one. The compiler's vector extension makes
 // registers of it on every processor; the source is the same for all. A "block" is as many images as there are lanes.
 #pragma once
 
