@@ -301,12 +301,22 @@ def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Ce
     """
     runs = Path(folder) / "runs"
     mine = runs / shard_name(settings, cell.representative, seed)
-    some = mine if mine.exists() else next(runs.glob("[!.]*.parquet"), None)
+    some = mine if mine.exists() else _any_shard(runs)
     if some is None:
         return False
     if Reader(some).info() != release_info(settings):
         raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
     return some == mine
+
+
+def _any_shard(runs: Path) -> Path | None:
+    """Return one shard of a folder that may hold many thousands: the first that the system lists."""
+    if not runs.is_dir():
+        return None
+    with os.scandir(runs) as entries:
+        names = (entry.name for entry in entries)
+        found = next((name for name in names if name.endswith(".parquet") and not name.startswith(".")), None)
+    return None if found is None else runs / found
 
 
 def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[str]) -> Path:
