@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def _scatter(axes: Any, tables: Tables, answers: Answers, figure: Any) -> None:
         axes.annotate(label, (0, cut), (2, 2.5), fontsize=7, color=style.GREY, bbox=ground, **place)
     if not shown.all():
         note = f"{(~shown).sum()} cells without a path\nfrom input to output\nlie at chance, not shown"
-        axes.annotate(note, (1, 0), (-2, 3), "axes fraction", "offset points", ha="right", fontsize=7, color=style.GREY)
+        axes.annotate(note, (0, 0), (3, 3), "axes fraction", "offset points", fontsize=7, color=style.GREY)
     axes.set_xlabel(f"digits, {_readable(answers.digits)} (%)")
     axes.set_ylabel(f"{_readable_set(answers.target[0])}, {_readable(answers.target[1])} (%)")
     axes.set_title(f"a   {len(x):,} cells")
@@ -123,6 +124,8 @@ def _correlations(axes: Any, tables: Tables, answers: Answers) -> None:
         )
     for place, subset in enumerate(answers.subsets):
         top = answers.value(subset, answers.digits, "ceiling")
+        if math.isnan(top):
+            continue
         label = NOISE if place == 0 else None
         axes.plot([place - 0.32, place + 0.32], [top, top], color=style.GREY, linewidth=1, linestyle=":", label=label)
     counts = [int(answers.row(subset, "parameters", "spearman")["cells"]) for subset in answers.subsets]
@@ -175,7 +178,8 @@ def print_conclusion(tables: Tables, results: pd.DataFrame) -> None:
             ("both minus parameters", answers.both, "spearman - parameters"),
         ):
             print(f"    {label:24} {answers.interval(subset, predictor, statistic)}")
-        print(f"    {'ceiling from noise':24} {answers.value(subset, answers.digits, 'ceiling'):.3f}")
+        top = answers.value(subset, answers.digits, "ceiling")
+        print(f"    {'ceiling from noise':24} {'not known' if math.isnan(top) else f'{top:.3f}'}")
     print()
     for sentence in _sentences(tables, results, answers):
         print(f"- {sentence}")
@@ -248,6 +252,8 @@ def _noise(answers: Answers) -> str:
     for subset in answers.subsets:
         rho, top = (answers.value(subset, answers.digits, name) for name in ("spearman", "ceiling"))
         parts.append(f"{subset} {rho:.2f} of {top:.2f}")
+    if math.isnan(top):
+        return "With one seed per cell, the noise of the digits columns is not known."
     return (
         "If digits and the published column measured the same thing, their noise would still keep the correlation "
         f"below about: {', '.join(parts)}."
