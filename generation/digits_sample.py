@@ -38,6 +38,12 @@ def compare_sample(share: float, workers: int) -> int:
     jobs = [(rows[i]["index"], rows[i]["seed"], settings[rows[i]["settings"]]) for i in chosen]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         again = pool.starmap(_make, jobs, chunksize=1)
+    training, measuring = (float(np.mean([row[f"{name}_seconds"] for row in again])) for name in ("train", "eval"))
+    hours = (training + measuring) * len(rows) / workers / 3600
+    print(
+        f"a run takes {training:.2f} s of training and {measuring:.2f} s of measuring; "
+        f"all {len(rows)} by {workers} workers: {hours:.2f} h"
+    )
     return _compare([rows[i] for i in chosen], again, rows)
 
 
