@@ -96,7 +96,7 @@ def digits_info(settings: TrainingSettings, folders: Sequence[Path]) -> ReleaseI
     return replace(
         release_info(settings),
         version=f"1+{settings.hash[:8]}",
-        title="Digits: every NAS-Bench-201 cell adversarially trained on 8x8 images, three seeds",
+        title="Digits: every NAS-Bench-201 cell adversarially trained on 8x8 images",
         licence="Apache-2.0",
         source="made by nasbench-robust: python generation/make_digits.py",
         settings=known,
