@@ -38,7 +38,13 @@ def ours(
 
 
 def theirs(
-    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float, steps: int, seed: int
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    steps: int,
+    seed: int,
+    queries: int = 5000,
 ) -> Outcome:
     """Run torchattacks' AutoAttack on all images as one batch, its best case, and note what each part is given."""
     attack = torchattacks.AutoAttack(network, eps=eps, version="standard", n_classes=10, seed=seed)
@@ -54,6 +60,7 @@ def theirs(
     parts = attack._autoattack.attacks
     for part in parts[:3]:
         part.steps = steps
+    parts[3].n_queries = queries
     attack._autoattack.attacks = [noting(part) for part in parts]
     start = time.perf_counter()
     adversarial = attack(images, labels)

@@ -14,20 +14,13 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
-import torchattacks
+from cells import CELLS
+from reference import ReferenceTrainer
 
 from nasbench_robust.cells import Cell
-from nasbench_robust.images import Images, random_crop, random_flip
-from nasbench_robust.networks import network_for
+from nasbench_robust.images import Images
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.training import Trainer, make_generator
-
-CELLS = {
-    "heavy": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
-    "medium": "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_3x3~1|nor_conv_1x1~2|",
-    "light": "|avg_pool_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
-}
+from nasbench_robust.training import Trainer
 
 
 def make_images(settings: TrainingSettings, steps: int) -> Images:
@@ -40,32 +33,11 @@ def make_images(settings: TrainingSettings, steps: int) -> Images:
     return Images(settings.dataset, pixels, labels, *2 * (pixels[:2], labels[:2]))  # no epoch ends: held-out unused
 
 
-def reference_step(cell: Cell, settings: TrainingSettings, images: Images) -> Callable[[], None]:
-    """Return the step written with torchattacks, as the published program has it."""
-    network = network_for(cell, settings.skeleton, settings.dataset, make_generator(0, "weights"))
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=settings.weight_decay)
-    attack = torchattacks.PGD(
-        network, eps=settings.attack.eps, alpha=settings.attack.step_size, steps=settings.attack.steps
-    )
+def reference_step(cell: Cell, settings: TrainingSettings, images: Images, steps: int) -> Callable[[], None]:
+    """Return the step written with torchattacks, as the published program has it, always on the same batch."""
+    trainer = ReferenceTrainer(cell, settings, steps, seed=0)
     batch, labels = images.train_images[: settings.batch_size], images.train_labels[: settings.batch_size]
-
-    draws = make_generator(0, "training")
-
-    def step() -> None:
-        augmented = random_crop(batch, settings.crop_padding, draws)
-        if settings.flip:
-            augmented = random_flip(augmented, draws)
-        network.eval()
-        adversarial = attack(augmented, labels)
-        network.train()
-        optimiser.zero_grad()
-        logits = network(adversarial)
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()
-        optimiser.step()
-        loss.item(), (logits.argmax(dim=1) == labels).sum().item()  # every training program watches these
-
-    return step
+    return lambda: trainer.step(batch, labels)
 
 
 def measure(name: str, cell: Cell, batch_size: int, repeats: int) -> dict[str, list[float]]:
@@ -75,7 +47,7 @@ def measure(name: str, cell: Cell, batch_size: int, repeats: int) -> dict[str, l
     images = make_images(settings, repeats + 2)
     trainer = Trainer(cell, settings, images, seed=0)
     steps: dict[str, Callable[[], object]] = {
-        "torchattacks": reference_step(cell, settings, images),
+        "torchattacks": reference_step(cell, settings, images, repeats + 1),
         "ours": trainer.step,
     }
     seconds: dict[str, list[float]] = {label: [] for label in steps}

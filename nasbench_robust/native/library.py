@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InvalidValueError, MissingDataError
 
-__all__ = ["BUILDS", "BUILD_VARIABLE", "build_name", "is_available", "library"]
+__all__ = ["BUILDS", "BUILD_VARIABLE", "build_name", "is_available", "library", "peak"]
 
 BUILDS = ("avx512", "avx2", "portable")  # fastest first
 BUILD_VARIABLE = "NASBENCH_ROBUST_ENGINE"
@@ -41,6 +41,7 @@ _SIGNATURES = {
     ),
     "engine_differentiate": (ctypes.c_double, _NETWORK, _FLOATS, _INTS, ctypes.c_int, ctypes.POINTER(ctypes.c_int)),
     "engine_update": (None, _NETWORK, ctypes.c_float, ctypes.c_float, ctypes.c_float),
+    "engine_peak": (ctypes.c_double, ctypes.c_double),
 }
 
 
@@ -74,6 +75,14 @@ def library() -> ctypes.CDLL:
     path = _path(build_name())
     assert path is not None
     return _load(path)
+
+
+def peak(seconds: float = 0.1) -> float:
+    """Return how many multiplications with addition a core can do with the build in use, in 10^9 a second, fp32.
+
+    Measured for so many seconds on numbers that stay in registers; no network can be faster.
+    """
+    return float(library().engine_peak(seconds))
 
 
 def _path(name: str) -> Path | None:
