@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -80,16 +80,17 @@ def torch_twin(native: NativeNetwork, settings: TrainingSettings) -> Network:
 
 
 def copy_to_torch(native: NativeNetwork, network: Network) -> None:
-    with torch.no_grad():
-        for tensors, values in (
-            (network.parameters(), native.parameters),
-            (statistics_of(network), native.statistics),
-        ):
-            start = 0
-            for tensor in tensors:
-                tensor.copy_(torch.from_numpy(values[start : start + tensor.numel()].copy()).view_as(tensor))
-                start += tensor.numel()
-            assert start == len(values)
+    copy_flat(native.parameters, network.parameters())
+    copy_flat(native.statistics, statistics_of(network))
+
+
+@torch.no_grad()
+def copy_flat(values: np.ndarray, tensors: Iterable[torch.Tensor]) -> None:
+    start = 0
+    for tensor in tensors:
+        tensor.copy_(torch.from_numpy(values[start : start + tensor.numel()].copy()).view_as(tensor))
+        start += tensor.numel()
+    assert start == len(values)
 
 
 def statistics_of(network: Network) -> Iterator[torch.Tensor]:
@@ -113,8 +114,8 @@ def smooth_batch(network: Network, skeleton: Skeleton, count: int, seed: int) ->
     return random_batch(skeleton, count, seed)
 
 
-def nearest_kink(network: Network, images: np.ndarray) -> float:
-    """Return the smallest size of an input of a ReLU that is not 0, in eval and in train mode; changes no statistic."""
+def nearest_kink(network: Network, images: np.ndarray, modes: tuple[bool, ...] = (False, True)) -> float:
+    """Return the smallest size of an input of a ReLU that is not 0, in eval and train mode; changes no statistic."""
     found = []
 
     def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor], _: object) -> None:
@@ -124,7 +125,7 @@ def nearest_kink(network: Network, images: np.ndarray) -> float:
     state = copy.deepcopy(network.state_dict())
     hooks = [module.register_forward_hook(watch) for module in network.modules() if isinstance(module, torch.nn.ReLU)]
     with torch.no_grad():
-        for train in (False, True):
+        for train in modes:
             network.train(train)(torch.from_numpy(images).double())
     for hook in hooks:
         hook.remove()
