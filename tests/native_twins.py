@@ -14,8 +14,10 @@ from nasbench_robust.cells import OPERATIONS, Cell
 from nasbench_robust.metrics import Attack
 from nasbench_robust.native import NativeNetwork, is_available
 from nasbench_robust.networks import Network, network_for
-from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
+
+DIGITS = settings_for("digits")
 
 needs_engine = pytest.mark.skipif(not is_available(), reason="this installation has no native engine")
 
@@ -151,3 +153,28 @@ def pgd_from(
         patch.setattr(torch.Tensor, "uniform_", lambda empty, *_, **__: empty.copy_(torch.from_numpy(noise)))
         pixels = torch.from_numpy(images).double()
         return pgd(network, pixels, torch.from_numpy(labels), attack, torch.Generator()).numpy()
+
+
+class SplitMix:
+    """The engine's draws (Steele, Lea and Flood, OOPSLA 2014): the n-th is a function of a key and of n."""
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+    @classmethod
+    def of(cls, *parts: int) -> SplitMix:
+        """Return the draws of a seed, a part of AutoAttack, an attempt and an image."""
+        key, *others = parts
+        for other in others:
+            key = cls(key)[other]
+        return cls(key)
+
+    def __getitem__(self, number: int) -> int:
+        z = (self.key + (number + 1) * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    def units(self, count: int) -> np.ndarray:
+        """Return floats in [0, 1)."""
+        return np.array([self[number] >> 40 for number in range(count)]) / 2**24

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from native_twins import (
+    DIGITS,
     SKELETONS,
     cells_to_compare,
     copy_flat,
@@ -31,12 +32,10 @@ from nasbench_robust.image_arrays import load_arrays
 from nasbench_robust.native import NativeNetwork, NativeTrainer
 from nasbench_robust.native.training import one_cycle
 from nasbench_robust.networks import Network
-from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine
 
-DIGITS = settings_for("digits")
 LEARNED = Cell.from_index(9930)
 COUNTS = (2, 17, 33)  # not multiples of the 4, 8 or 16 lanes
 # In eval mode the engine is torch in float64 up to rounding. Gradients in train mode can be ill-conditioned, where
