@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint sanitize format clean
 
 help:
 	@echo "make demo    train one cell, write it to Parquet, query it back (about half a minute after the installation)"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and types"
+	@echo "make sanitize  run the native engine under the address and undefined-behaviour sanitizers of the compiler"
 	@echo "make format  apply the style"
 	@echo "make clean   remove the environment and everything that can be made again"
 
@@ -30,6 +31,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+sanitize:
+	tests/sanitize.sh
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
