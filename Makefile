@@ -4,15 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test sample lint format clean
+.PHONY: help demo test sample lint sanitize format clean
 
 help:
-	@echo "make demo    query the table of the package, train one of its cells again, compare (seconds after the installation)"
-	@echo "make test    run the tests"
-	@echo "make sample  make 1 % of the table of the package again and compare"
-	@echo "make lint    check style and types"
-	@echo "make format  apply the style"
-	@echo "make clean   remove the environment and everything that can be made again"
+	@echo "make demo      query the table of the package, train one of its cells again, compare (seconds after the installation)"
+	@echo "make test      run the tests"
+	@echo "make sample    make 1 % of the table of the package again and compare"
+	@echo "make lint      check style and types"
+	@echo "make sanitize  run the native engine under the address and undefined-behaviour sanitizers of the compiler"
+	@echo "make format    apply the style"
+	@echo "make clean     remove the environment and everything that can be made again"
 
 $(READY): pyproject.toml setup.py constraints.txt $(wildcard nasbench_robust/native/src/*)
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+sanitize:
+	tests/sanitize.sh
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

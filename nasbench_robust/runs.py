@@ -233,8 +233,10 @@ def run_cell(
     RunInterruptedError
         If `should_stop` said yes.
     InvalidValueError
-        If the checkpoint is one of another run, or if the settings measure on a validation split and the images have
-        none.
+        If the checkpoint is one of another run, if the settings measure on a validation split and the images have
+        none, or if the native engine does not have an attack of the settings.
+    UnknownNameError, MissingDataError
+        If there is no engine of that name, or not in this installation.
     """
     representative = Cell.from_index(cell.representative)
     if representative != cell:
@@ -256,7 +258,9 @@ def _begin(
     seed: int,
     checkpoint: str | os.PathLike[str] | None,
 ) -> Work:
-    if engine == "native":
+    if engine not in ENGINES[1:]:
+        raise UnknownNameError("engine of a run", engine, ENGINES[1:])
+    if choose_engine(engine, settings) == "native":
         from .native.work import NativeWork
 
         return NativeWork(cell, settings, images, seed)

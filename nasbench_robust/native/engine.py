@@ -37,10 +37,14 @@ class NativeNetwork:
     ----------
     parameters, gradient, momentum : ndarray of float32
         All parameters in the order of ``Network.parameters()``, flattened, and what belongs to each. They are the
-        engine's own memory: assign to their elements, and call `fold` after a change of parameters.
+        engine's own memory: assign to their elements, and call `fold` after a change of parameters or statistics.
     statistics : ndarray of float32
         Running mean and variance of every batch normalisation, in the order of ``Network.buffers()``. Those on edges
         that cannot influence the output are never updated.
+
+    Notes
+    -----
+    Its methods release the interpreter's lock and share work space: call them from one thread at a time.
     """
 
     def __init__(self, cell: Cell, skeleton: Skeleton, *, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -59,21 +63,17 @@ class NativeNetwork:
             np.int32,
         )
         self._library = library()
-        self._handle = self._library.engine_new(
+        self._owner = _Owner(
             _ints(shape),
             _ints(np.array([OPERATIONS.index(name) for name in cell.operations], np.int32)),
             _floats(np.array(mean, np.float32)),
             _floats(np.array(std, np.float32)),
         )
+        self._handle = self._owner.handle
         sizes = [self._library.engine_parameters(self._handle)] * 3 + [self._library.engine_statistics(self._handle)]
         self.parameters, self.gradient, self.momentum, self.statistics = (
-            np.ctypeslib.as_array(self._library.engine_array(self._handle, which), (size,))
-            for which, size in enumerate(sizes)
+            np.asarray(_Memory(self._owner, which, size)) for which, size in enumerate(sizes)
         )
-
-    def __del__(self) -> None:
-        if handle := getattr(self, "_handle", None):
-            self._library.engine_free(handle)
 
     def fold(self) -> None:
         """Fold batch normalisation with its running statistics into the convolutions, for all passes in eval mode."""
@@ -88,6 +88,9 @@ class NativeNetwork:
         images = self._checked(images)
         logits = np.empty((len(images), self.skeleton.classes), np.float32)
         gradient = None if logit_gradient is None else np.empty_like(images)
+        if logit_gradient is not None:
+            logit_gradient = np.ascontiguousarray(logit_gradient, np.float32)
+            _check_shape("logit_gradient", logit_gradient, logits.shape)
         self._library.engine_pass(
             self._handle, _floats(images), len(images), _floats(logits), _floats(logit_gradient), _floats(gradient)
         )
@@ -99,7 +102,9 @@ class NativeNetwork:
         """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images."""
         images, adversarial = self._checked(images), np.empty_like(images)
         classes = self._checked_labels(labels, len(images))
-        noise = None if noise is None else self._checked(noise)
+        if noise is not None:
+            noise = np.ascontiguousarray(noise, np.float32)
+            _check_shape("noise", noise, images.shape)
         self._library.engine_pgd(
             *(self._handle, _floats(images), _ints(classes), len(images)),
             *(_floats(noise), eps, step_size, steps, _floats(adversarial)),
@@ -117,8 +122,19 @@ class NativeNetwork:
             Which images are classified correctly, as they are and after each part; cumulative.
         ndarray of float32, of the shape of `images`
             A misclassified point within eps where a part found one; the image itself where not.
+
+        Raises
+        ------
+        InvalidValueError
+            If the network has fewer than 4 classes: the objective of APGD-T needs the fourth.
         """
-        images, adversarial = self._checked(images), np.empty_like(self._checked(images))
+        if self.skeleton.classes < 4:
+            raise InvalidValueError("classes", self.skeleton.classes, "at least 4 for AutoAttack here, or torch")
+        for name, value in (("steps", steps), ("queries", queries), ("restarts", restarts)):
+            if not 1 <= value < 2**31:
+                raise InvalidValueError(name, value, "a positive integer")
+        images = self._checked(images)
+        adversarial = np.empty_like(images)
         classes = self._checked_labels(labels, len(images))
         survivors = np.empty((5, len(images)), np.uint8)
         self._library.engine_autoattack(
@@ -137,6 +153,8 @@ class NativeNetwork:
         """
         images = self._checked(images)
         classes = self._checked_labels(labels, len(images))
+        if len(images) * (self.skeleton.image_size // 4) ** 2 < 2:
+            raise InvalidValueError("images", len(images), "more than one value per channel, to normalise a batch")
         correct = ctypes.c_int()
         loss = self._library.engine_differentiate(
             self._handle, _floats(images), _ints(classes), len(images), ctypes.byref(correct)
@@ -153,13 +171,47 @@ class NativeNetwork:
         if checked.shape[1:] != (self.skeleton.input_channels, size, size):
             expected = f"(n, {self.skeleton.input_channels}, {size}, {size})"
             raise InvalidValueError("the shape of images", checked.shape, expected)
+        finite = np.isfinite(checked)
+        if not finite.all():  # the engine's ReLU and projections would make numbers of them
+            raise InvalidValueError("a pixel", float(checked[~finite][0]), "a number in [0, 1]")
         return checked
 
     def _checked_labels(self, labels: Any, count: int) -> Ints:
-        checked: Ints = np.ascontiguousarray(labels, np.int32)
-        if checked.shape != (count,) or not ((checked >= 0) & (checked < self.skeleton.classes)).all():
+        given = np.asarray(labels)
+        if given.shape != (count,) or not ((given >= 0) & (given < self.skeleton.classes)).all():
             raise InvalidValueError("labels", labels, f"{count} classes in 0..{self.skeleton.classes - 1}")
+        checked: Ints = np.ascontiguousarray(given, np.int32)
         return checked
+
+
+class _Owner:
+    """A network of the engine's, freed when neither a `NativeNetwork` nor one of its arrays needs it any more."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._library = library()
+        self.handle = self._library.engine_new(*arguments)
+
+    def __del__(self) -> None:
+        if handle := getattr(self, "handle", None):
+            self._library.engine_free(handle)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a network of the native engine lives in one process: copy its arrays instead")
+
+
+class _Memory:
+    """One of the engine's arrays, for NumPy, which keeps this object and with it the network."""
+
+    def __init__(self, owner: _Owner, which: int, size: int) -> None:
+        self.owner = owner
+        address = ctypes.addressof(library().engine_array(owner.handle, which).contents)
+        kind = np.dtype(np.float32).str
+        self.__array_interface__ = {"shape": (size,), "typestr": kind, "data": (address, False), "version": 3}
+
+
+def _check_shape(name: str, array: Floats, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise InvalidValueError(f"the shape of {name}", array.shape, str(shape))
 
 
 def _floats(array: Floats | None) -> Any:

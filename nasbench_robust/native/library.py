@@ -46,8 +46,8 @@ _SIGNATURES = {
 
 
 def is_available() -> bool:
-    """Return whether the package was built with the engine."""
-    return _path("portable") is not None
+    """Return whether the package was built with the engine, for a machine like this one."""
+    return _is_supported("portable")
 
 
 @functools.cache
@@ -91,7 +91,12 @@ def _path(name: str) -> Path | None:
 
 def _is_supported(name: str) -> bool:
     portable = _path("portable")
-    return portable is not None and bool(_load(portable).engine_supports(name.encode()))
+    if portable is None:
+        return False
+    try:
+        return bool(_load(portable).engine_supports(name.encode()))
+    except OSError:  # built for another kind of machine, or damaged
+        return False
 
 
 @functools.cache

@@ -51,10 +51,16 @@ class NativeTrainer:
         One entry per finished epoch.
     seconds : float
         Time spent in `epoch` so far.
+
+    Raises
+    ------
+    InvalidValueError
+        If the settings measure on a validation split and the images have none.
     """
 
     def __init__(self, cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int) -> None:
         facts = dataset(settings.dataset)
+        images.held_out(settings.curve_split)  # find out before the training that there is none
         self.settings, self.images, self.seed = settings, images, seed
         self.network = NativeNetwork(cell, settings.skeleton, mean=facts.mean, std=facts.std)
         self.network.parameters[:], self.network.statistics[:] = initial_weights(
@@ -80,7 +86,20 @@ class NativeTrainer:
             If the loss is not finite.
         """
         start = time.perf_counter()
-        attack, count = self.settings.attack, len(self.images.train[1])
+        try:
+            loss, correct = self._train()
+            self.network.fold()
+            clean, attacked = self._measure()
+        finally:
+            self.seconds += time.perf_counter() - start
+        count = len(self.images.train[1])
+        rate = float(self._rates[(len(self.curve) + 1) * self._steps_per_epoch - 1])
+        self.curve.append(Epoch(len(self.curve) + 1, rate, loss / count, correct / count, clean, attacked))
+        return self.curve[-1]
+
+    def _train(self) -> tuple[float, int]:
+        """Take the steps of an epoch; return the sum of the losses and the number of right predictions."""
+        attack = self.settings.attack
         step = len(self.curve) * self._steps_per_epoch
         loss, correct = 0.0, 0
         for images, labels, noise in self._batches():
@@ -93,13 +112,10 @@ class NativeTrainer:
             loss, correct, step = loss + batch_loss * len(labels), correct + batch_correct, step + 1
             if not math.isfinite(loss):
                 raise TrainingDivergedError(len(self.curve) + 1)
-        self.network.fold()
-        clean, attacked = self._measure()
-        self.curve.append(
-            Epoch(len(self.curve) + 1, float(self._rates[step - 1]), loss / count, correct / count, clean, attacked)
-        )
-        self.seconds += time.perf_counter() - start
-        return self.curve[-1]
+        # The engine's ReLU makes 0 of NaN, so the loss alone may hide that weights are lost.
+        if not np.isfinite(self.network.parameters).all():
+            raise TrainingDivergedError(len(self.curve) + 1)
+        return loss, correct
 
     def _batches(self) -> Iterator[tuple[Floats, npt.NDArray[np.int64], Floats | None]]:
         """Yield the batches of an epoch: augmented images, labels and the noise of the random starts."""

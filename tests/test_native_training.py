@@ -1,0 +1,427 @@
+"""Training in the native engine: draws, initial weights, schedule, the trainer, whole runs and the programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torch_twin
+
+import nasbench_robust as nbr
+from nasbench_robust import metrics
+from nasbench_robust.cells import Cell
+from nasbench_robust.epochs import STREAMS, TrainingDivergedError
+from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.metrics import Metric
+from nasbench_robust.native import NativeTrainer, evaluate
+from nasbench_robust.native.draws import Draws
+from nasbench_robust.native.training import initial_weights, one_cycle
+from nasbench_robust.networks import Network
+from nasbench_robust.runs import Run, RunInterruptedError, part_name, release_info, run_cell, write_run
+from nasbench_robust.tables import Reader, runs_schema
+
+pytestmark = needs_engine
+
+CELL = Cell.from_index(9930)
+QUICK = replace(
+    DIGITS,
+    epochs=2,
+    attack=metrics.pgd(0.1, steps=2),
+    evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=3), replace(metrics.autoattack(0.1, steps=3), queries=50)),
+)
+CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
+GENERATION = Path(__file__).parents[1] / "generation"
+
+
+@pytest.fixture(scope="module")
+def few() -> ImageArrays:
+    """The first 250 training images, 60 of test and 40 of validation: batches of 32 and a short one."""
+    images = load_arrays("digits")
+    parts = zip((images.train, images.test, images.validation), (250, 60, 40), strict=True)
+    train, test, validation = ((pixels[:count], labels[:count]) for (pixels, labels), count in parts)
+    return replace(images, train=train, test=test, validation=validation)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
+
+
+def trained(settings: object, images: ImageArrays, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
+    trainer = NativeTrainer(cell, settings, images, seed)
+    while not trainer.finished:
+        trainer.epoch()
+    return trainer
+
+
+# --- draws
+
+
+@pytest.mark.parametrize(
+    ("stream", "seed", "floats", "integers", "order"),
+    [
+        (
+            "weights",
+            5874934615388537135,
+            [-0.4604266881942749, -0.9180530309677124, -0.9669448137283325],
+            [8, 9, 6, 7, 5, 9],
+            [1, 3, 5, 4, 0, 2],
+        ),
+        (
+            "training",
+            8206391887579712274,
+            [0.11427605152130127, 0.6018160581588745, 0.9130275249481201],
+            [0, 2, 7, 0, 7, 6],
+            [0, 1, 5, 2, 3, 4],
+        ),
+        (
+            "evaluation",
+            8254666551148276175,
+            [0.7208287715911865, -0.357250452041626, -0.3662508726119995],
+            [2, 6, 3, 7, 0, 1],
+            [3, 5, 1, 2, 4, 0],
+        ),
+    ],
+)
+def test_draws_are_what_they_always_were(
+    stream: str, seed: int, floats: list[float], integers: list[int], order: list[int]
+) -> None:
+    """A change here would make another table of equal settings and seeds."""
+    draws = Draws(0, stream)
+    assert draws.seed() == seed
+    assert draws.uniform(-1, 1, (3,)).tolist() == floats
+    assert draws.integers(10, (6,)).tolist() == integers
+    assert draws.permutation(6).tolist() == order
+
+
+def test_draws_lie_in_their_ranges() -> None:
+    draws = Draws(1, "training")
+    floats = draws.uniform(-0.1, 0.1, (100_000,))
+    assert floats.dtype == np.float32
+    assert floats.min() >= np.float32(-0.1)
+    assert floats.max() < np.float32(0.1)
+    assert floats.mean() == pytest.approx(0, abs=1e-3)
+    assert floats.std() == pytest.approx(0.2 / 12**0.5, rel=0.01)
+    for end in (1, 2, 3, 5, 9, 1000):
+        integers = draws.integers(end, (20 * end + 2000,))
+        assert set(integers.tolist()) <= set(range(end))
+        assert len(set(integers.tolist())) > 0.99 * end
+    assert sorted(draws.permutation(1000).tolist()) == list(range(1000))
+    assert 0 <= draws.seed() < 2**63
+
+
+@pytest.mark.parametrize("end", [1, 2, 3, 5, 7, 9, 10, 1000, 65537])
+def test_largest_draw_stays_below_the_end(end: int) -> None:
+    draws = Draws(0, "training")
+
+    class Largest:
+        def random_raw(self, count: int) -> np.ndarray:
+            return np.full(count, 2**64 - 1, np.uint64)
+
+    draws._bits = Largest()
+    assert draws.integers(end, (3,)).tolist() == [end - 1] * 3
+    for high in (1.0, 0.1, 8 / 255):
+        assert draws.uniform(-high, high, (1,))[0] < np.float32(high)
+
+
+def test_streams_of_seeds_and_purposes_differ() -> None:
+    first = {Draws(seed, stream).seed() for seed in range(20) for stream in STREAMS}
+    assert len(first) == 20 * len(STREAMS)
+
+
+# --- initial weights and schedule
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
+def test_initial_weights_are_in_the_order_and_distribution_of_torch(skeleton: object) -> None:
+    for cell in cells_to_compare(5):
+        parameters, statistics = initial_weights(cell, skeleton, Draws(0, "weights"))
+        mean = [0.0] * skeleton.input_channels
+        network = Network(cell, skeleton, mean=mean, std=mean, generator=torch.Generator().manual_seed(1))
+        start = 0
+        for tensor in network.parameters():
+            ours, theirs = parameters[start : start + tensor.numel()], tensor.detach().numpy().ravel()
+            start += tensor.numel()
+            if np.ptp(theirs) == 0 and len(theirs) > 1:  # scales and shifts
+                assert np.array_equal(ours, theirs)
+            elif len(theirs) >= 200:
+                assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.05)
+                assert ours.std() == pytest.approx(theirs.std(), rel=0.2)
+        assert start == len(parameters) == cell.parameters(skeleton)
+        running = [buffer.numpy() for name, buffer in network.named_buffers() if "running" in name]
+        assert np.array_equal(statistics, np.concatenate(running))
+
+
+@pytest.mark.parametrize("max_lr", [0.1, 1.0, 3e-4])
+def test_schedule_is_that_of_torch(max_lr: float) -> None:
+    for steps in (*range(1, 41), 99, 640):
+        rates, momenta = one_cycle(max_lr, steps)
+        optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=max_lr, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=max_lr, total_steps=steps)
+        for step in range(steps):
+            group = optimiser.param_groups[0]
+            # Equal to the last bit where NumPy's cosine is the C library's, which depends on the processor.
+            assert rates[step] == pytest.approx(group["lr"], rel=1e-14, abs=0)
+            assert momenta[step] == pytest.approx(group["momentum"], rel=1e-14, abs=0)
+            optimiser.step()
+            if step < steps - 1:
+                schedule.step()
+
+
+# --- the trainer
+
+
+def test_training_learns_to_resist_the_attack() -> None:
+    images = load_arrays("digits")
+    trainer = trained(replace(DIGITS, epochs=8), images)
+    curve = trainer.curve
+    assert [epoch.epoch for epoch in curve] == list(range(1, 9))
+    assert curve[-1].train_loss < 0.7 * curve[0].train_loss
+    assert curve[-1].clean_acc > 0.8
+    assert curve[-1].pgd_acc > 0.5
+    pixels, labels = images.held_out("validation")
+    assert curve[-1].clean_acc == (trainer.network.logits(pixels).argmax(axis=1) == labels).mean()
+    assert trainer.seconds > 0
+
+
+def test_trained_network_is_the_same_in_torch(few: ImageArrays) -> None:
+    trainer = trained(QUICK, few)
+    with torch.no_grad():
+        expected = torch_twin(trainer.network, QUICK)(torch.from_numpy(few.test[0]).double()).numpy()
+    np.testing.assert_allclose(trainer.network.logits(few.test[0]), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_equal_seeds_give_equal_bits(few: ImageArrays) -> None:
+    one, two, other = (trained(QUICK, few, seed) for seed in (3, 3, 4))
+    assert np.array_equal(one.network.parameters, two.network.parameters)
+    assert np.array_equal(one.network.statistics, two.network.statistics)
+    assert one.curve == two.curve
+    assert not np.array_equal(one.network.parameters, other.network.parameters)
+
+
+DIGEST = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import test_native_training as tests
+arrays = tests.load_arrays("digits")
+network = tests.trained(tests.QUICK, arrays, 5).network
+print(hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()).hexdigest())
+"""
+
+
+def test_equal_seeds_give_equal_bits_in_another_process() -> None:
+    network = trained(QUICK, load_arrays("digits"), 5).network
+    here = hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()).hexdigest()
+    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+
+
+@pytest.mark.parametrize("max_lr", [1e3, 1e6, 1e30])
+def test_divergence_is_an_error_and_no_number(few: ImageArrays, max_lr: float) -> None:
+    with pytest.raises(TrainingDivergedError, match="the training loss is not finite in epoch"):
+        trained(replace(QUICK, max_lr=max_lr, epochs=4), few)
+
+
+def test_no_network_with_lost_weights_is_taken_for_trained() -> None:
+    """A ReLU that makes 0 of NaN would hide that from the loss."""
+    images, lost = load_arrays("digits"), 0
+    for index, max_lr in ((14822, 493.5), (12932, 1579.0), (15025, 1461.9), (7344, 3608.5)):
+        try:
+            trainer = trained(replace(DIGITS, epochs=2, max_lr=max_lr), images, cell=Cell.from_index(index))
+        except TrainingDivergedError:
+            lost += 1
+        else:
+            assert np.isfinite(trainer.network.parameters).all()
+    assert lost > 0
+
+
+def test_images_without_the_split_of_the_curves_are_refused_at_once(few: ImageArrays) -> None:
+    with pytest.raises(InvalidValueError, match="split is 'validation'"):
+        NativeTrainer(CELL, QUICK, replace(few, validation=None), 0)
+
+
+def test_images_that_are_not_finite_are_refused(few: ImageArrays) -> None:
+    broken = few.train[0].copy()
+    broken[7, 0, 0, 0] = np.nan
+    with pytest.raises(InvalidValueError, match="pixel is nan"):
+        trained(QUICK, replace(few, train=(broken, few.train[1])))
+
+
+def test_flips_and_no_padding_are_other_trainings(few: ImageArrays) -> None:
+    flat = trained(replace(QUICK, crop_padding=0), few).network.parameters
+    flipped = trained(replace(QUICK, crop_padding=0, flip=True), few).network.parameters
+    assert not np.array_equal(flat, flipped)
+    assert np.isfinite(flipped).all()
+
+
+# --- evaluation
+
+
+def test_evaluation_measures_the_split_that_it_names(few: ImageArrays) -> None:
+    network = trained(QUICK, few).network
+    for metric in QUICK.metrics:
+        found = evaluate(network, few, metric, Draws(0, "evaluation"))
+        assert len(found) == (60 if metric.split == "test" else 40)
+        assert found.dtype == bool
+        if metric.attack is not None:
+            clean = evaluate(network, few, Metric("clean_acc", split=metric.split), Draws(0, "evaluation"))
+            assert found.sum() <= clean.sum()
+
+
+def test_attack_that_the_engine_does_not_have_is_named(few: ImageArrays) -> None:
+    network = trained(QUICK, few).network
+    with pytest.raises(UnknownNameError, match="attack of the native engine 'pgd L2'"):
+        evaluate(network, few, Metric.of(metrics.pgd(0.5, norm="L2")), Draws(0, "evaluation"))
+
+
+# --- whole runs
+
+
+def test_row_is_complete_and_valid(run: Run, tmp_path: Path) -> None:
+    write_run(run, QUICK, tmp_path)
+    assert [finding.kind for finding in nbr.validate(tmp_path / "runs")] == ["missing"]  # the other cells
+    (row,) = Reader(tmp_path / "runs").read().to_pylist()
+    schema = runs_schema(release_info(QUICK)).names
+    assert {name for name in schema if row[name] is None} <= {"failure", "release", "gpu_seconds", "revision"}
+    assert row["engine"] == "native"
+    assert row["versions"].startswith("nasbench-robust ")
+    assert "native engine for " in row["versions"]
+    assert nbr.load(tmp_path).query(CELL, metric="autoattack_acc") == row["autoattack_acc@0.1"]
+    for metric in QUICK.metrics:
+        images = 517 if metric.split == "test" else 256
+        assert row[metric.column] == row[metric.count_column] / images == run.outcomes[metric].mean()
+    attack = next(metric for metric in QUICK.metrics if metric.name == "autoattack_acc")
+    assert list(run.parts) == [part_name(attack, part) for part in metrics.PARTS]
+    assert np.array_equal(run.parts[part_name(attack, "square")], run.outcomes[attack])
+    assert len(run.curve) == 2
+
+
+def test_same_seed_gives_the_same_row(run: Run) -> None:
+    again = run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
+    assert {**again.row, **dict.fromkeys(CIRCUMSTANCES)} == {**run.row, **dict.fromkeys(CIRCUMSTANCES)}
+    assert again.curve == run.curve
+    assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
+    assert all(np.array_equal(again.parts[part], run.parts[part]) for part in run.parts)
+
+
+def test_run_stops_between_epochs_and_between_metrics(few: ImageArrays) -> None:
+    moments = QUICK.epochs + len(QUICK.metrics)
+    for number in range(1, moments + 1):
+        asked, epochs = iter(range(1, moments + 1)), []
+        with pytest.raises(RunInterruptedError, match="cell 9930, seed 0: stopped on request"):
+            run_cell(
+                CELL,
+                QUICK,
+                few,
+                seed=0,
+                engine="native",
+                progress=epochs.append,
+                should_stop=lambda asked=asked, number=number: next(asked) == number,
+            )
+        assert len(epochs) == min(number, QUICK.epochs)
+
+
+def test_divergence_becomes_a_failed_row_without_numbers(few: ImageArrays, tmp_path: Path) -> None:
+    settings = replace(QUICK, max_lr=1e30)
+    failed = run_cell(CELL, settings, few, seed=0, engine="native")
+    assert failed.failed
+    write_run(failed, settings, tmp_path)
+    (row,) = Reader(tmp_path / "runs").read().to_pylist()
+    assert row["failure"] == "the training loss is not finite in epoch 1"
+    assert row["clean_acc"] is None
+    assert row["train_seconds"] > 0
+
+
+def test_engine_of_a_run_must_be_one(few: ImageArrays) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'native'"):
+        run_cell(CELL, QUICK, few, seed=0, engine="nativ")
+    with pytest.raises(InvalidValueError, match="torch for L2 pgd"):
+        run_cell(CELL, replace(QUICK, attack=metrics.pgd(0.5, norm="L2")), few, seed=0, engine="native")
+
+
+def test_engine_lets_other_threads_run() -> None:
+    """Another thread counts on while the engine is inside one long call."""
+    native = trained(QUICK, load_arrays("digits")).network
+    images = np.repeat(load_arrays("digits").test[0], 40, axis=0)
+    entered, done, ticks = threading.Event(), threading.Event(), []
+
+    def count() -> None:
+        entered.set()
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    entered.wait()
+    start = time.perf_counter()
+    native.logits_and_gradient(images, np.ones((len(images), 10), np.float32))
+    end = time.perf_counter()
+    done.set()
+    thread.join()
+    third = (end - start) / 3
+    assert [tick for tick in ticks if start + third < tick < end - third]
+
+
+# --- the programs
+
+
+def program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(GENERATION / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.json"
+    evaluation = [asdict(attack) for attack in QUICK.evaluation]
+    path.write_text(json.dumps({"epochs": 1, "attack": {"steps": 1}, "evaluation": evaluation}))
+    return path
+
+
+@pytest.mark.parametrize(("given", "used"), [("auto", "native"), ("native", "native"), ("torch", "torch")])
+def test_program_takes_the_engine_it_is_told(given: str, used: str, settings_file: Path, tmp_path: Path) -> None:
+    arguments = ("--index", 3, "--settings", settings_file, "--out", tmp_path / "out", "--engine", given)
+    done = program("train_cell.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert Reader(tmp_path / "out" / "runs").read().column("engine").to_pylist() == [used]
+    assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("name", ["train_cell.py", "run_local.py", "submit.py"])
+def test_program_refuses_an_engine_that_is_none(name: str, tmp_path: Path) -> None:
+    what = ("--index", 3) if name == "train_cell.py" else ("--cells", 3)
+    done = program(name, *what, "--out", tmp_path / "out", "--engine", "nativ")
+    assert done.returncode == 2
+    assert "nativ'" in done.stderr
+    assert "native" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").glob("runs/*"))
+
+
+def test_program_refuses_a_device_that_the_engine_does_not_use(tmp_path: Path) -> None:
+    done = program("train_cell.py", "--index", 3, "--out", tmp_path, "--engine", "native", "--device", "cuda")
+    assert done.returncode == 2
+    assert "engine is 'native', expected torch for cuda" in done.stderr
+
+
+def test_local_workers_make_every_row_once(settings_file: Path, tmp_path: Path) -> None:
+    arguments = ("--out", tmp_path / "out", "--settings", settings_file, "--cells", "0-5", "--seeds", 0, 1)
+    done = program("run_local.py", *arguments, "--workers", 2, "--engine", "native")
+    assert done.returncode == 0, done.stderr
+    rows = Reader(tmp_path / "out" / "runs").read().to_pylist()
+    assert sorted((row["index"], row["seed"]) for row in rows) == sorted(
+        (index, seed) for index in {Cell.from_index(i).representative for i in range(6)} for seed in (0, 1)
+    )
+    assert {row["engine"] for row in rows} == {"native"}
+    assert [finding.kind for finding in nbr.validate(tmp_path / "out" / "runs")] == ["missing"]  # the other cells
