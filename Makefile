@@ -44,5 +44,5 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
+	rm -rf $(VENV) nasbench_robust/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
