@@ -128,7 +128,7 @@ def test_every_run_has_its_curve_and_its_outcomes():
 def test_accuracies_are_the_counts_and_counts_the_outcomes(digits):
     runs = {tuple(row[name] for name in KEY): row for row in Reader(FOLDER / "runs.parquet").read().to_pylist()}
     named = {metric.column: metric for metric in digits.info.metrics}
-    seen = set()
+    seen = 0
     for row in Reader(FOLDER / "outcomes.parquet").read().to_pylist():
         if row["metric"] not in named:
             continue  # after a part of an AutoAttack
@@ -136,8 +136,9 @@ def test_accuracies_are_the_counts_and_counts_the_outcomes(digits):
         assert row["images"] == digits.info.datasets["digits"].images[metric.split]
         correct = int.from_bytes(row["correct"], "little").bit_count()
         assert (correct, correct / row["images"]) == (run[metric.count_column], run[metric.column])
-        seen.add(metric)
-    assert seen == set(named.values())
+        seen += 1
+    # Every accuracy that a run has, and there are some, has its outcomes.
+    assert seen == sum(run[column] is not None for run in runs.values() for column in named) > 0
 
 
 def test_validation_finds_no_error_but_in_the_order_of_attacks():
