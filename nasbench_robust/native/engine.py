@@ -198,6 +198,7 @@ class _Owner:
         if handle := getattr(self, "handle", None):
             self._library.engine_free(handle)
 
+
 class _Memory:
     """One of the engine's arrays, for NumPy, which keeps this object and with it the network."""
 
