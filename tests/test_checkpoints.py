@@ -159,7 +159,8 @@ SETTINGS = json.dumps(
 
 
 def command(out: Path, settings: Path) -> list[str]:
-    return [sys.executable, str(PROGRAM), "--index", "9930", "--settings", str(settings), "--out", str(out)]
+    arguments = ["--index", "9930", "--settings", str(settings), "--out", str(out), "--engine", "torch"]
+    return [sys.executable, str(PROGRAM), *arguments]
 
 
 def row_of(out: Path) -> dict:

@@ -29,6 +29,7 @@ SMALL = {
     "attack": {"steps": 1},
     "evaluation": [{"name": "pgd", "eps": 0.1, "steps": 2, "step_size": 0.05, "random_start": True, "restarts": 1}],
 }
+TORCH = ("--engine", "torch")  # runs long enough to be disturbed, with checkpoints
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -56,7 +57,7 @@ def undisturbed(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     """The same table, made in peace on this machine."""
     out = tmp_path_factory.mktemp("undisturbed")
     arguments = ["--out", str(out), "--settings", str(settings), "--cells", CELLS, "--seeds", "0", "--workers", "2"]
-    subprocess.run([sys.executable, str(GENERATION / "run_local.py"), *arguments], check=True)
+    subprocess.run([sys.executable, str(GENERATION / "run_local.py"), *arguments, *TORCH], check=True)
     return rows_of(out)
 
 
@@ -73,7 +74,7 @@ def rows_of(out: Path) -> dict:
 
 def submit(cluster: Cluster, out: Path, settings: Path, *more: str, cells: str = CELLS) -> list[str]:
     """Submit what is missing and return the numbers of the jobs."""
-    arguments = ["--out", str(out), "--settings", str(settings), "--cells", cells, "--seeds", "0", *more]
+    arguments = ["--out", str(out), "--settings", str(settings), "--cells", cells, "--seeds", "0", *TORCH, *more]
     said = cluster.run(sys.executable, str(GENERATION / "submit.py"), *arguments)
     return re.findall(r"^job (\d+):", said, flags=re.MULTILINE)
 
@@ -122,7 +123,7 @@ def test_table_survives_kills_cancellation_preemption_and_a_node_that_restarts(
 def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -> None:
     long = tmp_path / "long.json"
     long.write_text(json.dumps({**SMALL, "epochs": 400}))
-    arguments = ["--index", "3", "--settings", str(long)]
+    arguments = ["--index", "3", "--settings", str(long), *TORCH]
     peace = tmp_path / "peace"
     subprocess.run(
         [sys.executable, str(GENERATION / "train_cell.py"), *arguments, "--out", str(peace)], check=True, timeout=600

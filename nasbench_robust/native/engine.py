@@ -75,6 +75,9 @@ class NativeNetwork:
             np.asarray(_Memory(self._owner, which, size)) for which, size in enumerate(sizes)
         )
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a network of the native engine lives in one process: copy its arrays instead")
+
     def fold(self) -> None:
         """Fold batch normalisation with its running statistics into the convolutions, for all passes in eval mode."""
         self._library.engine_fold(self._handle)
@@ -194,9 +197,6 @@ class _Owner:
     def __del__(self) -> None:
         if handle := getattr(self, "handle", None):
             self._library.engine_free(handle)
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a network of the native engine lives in one process: copy its arrays instead")
 
 
 class _Memory:
