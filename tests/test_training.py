@@ -15,7 +15,7 @@ from nasbench_robust.metrics import Metric
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import STREAMS, TrainingDivergedError, make_generator, train
 
-QUICK = replace(settings_for("digits"), epochs=2, attack=metrics.pgd(0.1, steps=2))
+QUICK = replace(settings_for("digits"), epochs=2, batch_size=64, attack=metrics.pgd(0.1, steps=2))
 CELL = Cell.from_index(9930)
 
 
