@@ -30,6 +30,7 @@ CELL = Cell.from_index(9930)
 QUICK = replace(
     settings_for("digits"),
     epochs=3,
+    batch_size=64,
     attack=metrics.pgd(0.1, steps=1),
     evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=2)),
 )
