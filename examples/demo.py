@@ -75,18 +75,17 @@ def compare(cell: nbr.Cell, table: nbr.Benchmark, again: nbr.Benchmark) -> int:
         found = table.lookup(cell, metric=metric)
         noise = seed_noise(metric)
         first, new = (again.query(cell, metric=metric, seed=seed) for seed in (0, NEW_SEED))
-        within = abs(new - found.value) <= LIMIT * noise * np.sqrt(1 + 1 / len(found.seeds))
-        apart |= not within
-        print(
-            f"   {metric:14} {found.value:7.4f} {noise:7.4f} {found.seeds[0]:8.4f} {first:7.4f} {new:9.4f}"
-            f"   {'within' if within else 'OUTSIDE'} {LIMIT:g} sd"
-        )
+        outside = abs(new - found.value) > LIMIT * noise * np.sqrt(1 + 1 / len(found.seeds))
+        apart |= outside
+        verdict = "noise not known" if np.isnan(noise) else f"{'OUTSIDE' if outside else 'within'} {LIMIT:g} sd"
+        row = f"{found.value:7.4f} {noise:7.4f} {found.seeds[0]:8.4f} {first:7.4f} {new:9.4f}   {verdict}"
+        print(f"   {metric:14} {row}")
     print("\n   table: mean over its seeds; noise: standard deviation between seeds, pooled over all cells")
     return int(apart)
 
 
 def seed_noise(metric: str) -> float:
-    """Return the standard deviation of a metric between seeds of one cell, pooled over all cells of the table."""
+    """Return the standard deviation of a metric between seeds of one cell, pooled over all cells; nan for one seed."""
     runs = read_table(locate(), ["index", metric]).to_pandas().dropna()
     return float(np.sqrt(runs.groupby("index")[metric].var().mean()))
 
