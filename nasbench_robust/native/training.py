@@ -190,9 +190,12 @@ def one_cycle(max_lr: float, steps: int) -> tuple[npt.NDArray[np.float64], npt.N
     rising = step <= top
     share = np.where(rising, step / (top or 1.0), (step - top) / ((last - top) or 1.0))
 
+    # The C library's cosine: NumPy's last digit depends on the processor.
+    cosine = np.array([math.cos(math.pi * each) for each in share])
+
     def between(start: float, peak: float, end: float) -> npt.NDArray[np.float64]:
         begin, finish = np.where(rising, start, peak), np.where(rising, peak, end)
-        values: npt.NDArray[np.float64] = finish + (begin - finish) / 2 * (1 + np.cos(np.pi * share))
+        values: npt.NDArray[np.float64] = finish + (begin - finish) / 2 * (1 + cosine)
         return values
 
     return between(first_lr, max_lr, first_lr / LAST_DIVISOR), between(MOMENTA[1], MOMENTA[0], MOMENTA[1])
