@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
     parser.add_argument("--resume", action="store_true", help="keep the complete runs of the package's table")
     parser.add_argument("--sample", metavar="SHARE", help="check only: make this share, 1%% for example, again")
+    parser.add_argument("--sample-seed", type=int, help="chooses the runs of --sample (default: others every time)")
     parser.set_defaults(dataset="digits", engine="native", device="cpu", threads=1, data_root=None, settings=None)
     args = parser.parse_args(arguments)
     return run("make_digits.py", lambda: _check(args) if args.sample else _make(args))
@@ -52,9 +53,11 @@ def _check(args: argparse.Namespace) -> int:
         share = float(args.sample.removesuffix("%")) / 100
     except ValueError:
         share = 0.0
+    if args.sample_seed is not None and args.sample_seed < 0:
+        raise InvalidValueError("--sample-seed", args.sample_seed, "an integer of at least 0", "0")
     if not 0 < share <= 1 or not args.sample.endswith("%"):
         raise InvalidValueError("--sample", args.sample, "a share above 0% and up to 100%", "1%")
-    return compare_sample(share, max(1, args.workers))
+    return compare_sample(share, max(1, args.workers), args.sample_seed)
 
 
 def _make(args: argparse.Namespace) -> int:

@@ -54,13 +54,16 @@ class ImageArrays:
         InvalidValueError
             If these images have no validation split.
         """
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS)
-        found = self.test if split == "test" else self.validation
-        if found is None:
-            expected = f"'test': these images of {self.name} have no validation split"
-            raise InvalidValueError("split", split, expected, "test")
-        return found
+        check_split(self.name, split, has_validation=self.validation is not None)
+        return self.test if self.validation is None or split == "test" else self.validation
+
+
+def check_split(name: str, split: str, *, has_validation: bool) -> None:
+    """Refuse a split that there is not, or that images called `name` do not have."""
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    if split == "validation" and not has_validation:
+        raise InvalidValueError("split", split, f"'test': these images of {name} have no validation split", "test")
 
 
 def load_arrays(name: str, root: str | os.PathLike[str] | None = None) -> ImageArrays:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .errors import InvalidValueError, UnknownNameError
-from .image_arrays import load_arrays
-from .metrics import SPLITS
+from .errors import InvalidValueError
+from .image_arrays import check_split, load_arrays
 
 __all__ = ["Images", "load_images", "random_crop", "random_flip", "to_unit"]
 
@@ -53,13 +52,9 @@ class Images:
         InvalidValueError
             If these images have no validation split.
         """
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS)
-        if split == "test":
+        check_split(self.name, split, has_validation=self.validation_images is not None)
+        if self.validation_images is None or self.validation_labels is None or split == "test":
             return self.test_images, self.test_labels
-        if self.validation_images is None or self.validation_labels is None:
-            expected = f"'test': these images of {self.name} have no validation split"
-            raise InvalidValueError("split", split, expected, "test")
         return self.validation_images, self.validation_labels
 
 
