@@ -99,6 +99,32 @@ class NativeNetwork:
         )
         return logits, gradient
 
+    def tangent_kernel(self, images: Floats, cotangents: Floats) -> npt.NDArray[np.float64]:
+        """Return the empirical neural tangent kernel in eval mode, summed in float64 over gradients in float32.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, channels, size, size)
+            Pixels in [0, 1].
+        cotangents : ndarray, shape (n, classes)
+            Which scalar of an image's logits is differentiated: the sum of ``cotangents * logits`` over classes.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, n)
+            Scalar products of the gradients with respect to all parameters; those of edges that cannot influence the
+            output are zero. Takes about 8 bytes per value of every tensor of the network and image.
+        """
+        images = self._checked(images)
+        cotangents = np.ascontiguousarray(cotangents, np.float32)
+        _check_shape("cotangents", cotangents, (len(images), self.skeleton.classes))
+        kernel = np.empty((len(images), len(images)))
+        self._library.engine_tangent_kernel(
+            *(self._handle, _floats(images), _floats(cotangents), len(images)),
+            kernel.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+        )
+        return kernel
+
     def pgd(
         self, images: Floats, labels: Labels, noise: Floats | None, *, eps: float, step_size: float, steps: int
     ) -> Floats:

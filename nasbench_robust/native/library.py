@@ -31,6 +31,7 @@ _SIGNATURES = {
     "engine_array": (_FLOATS, _NETWORK, ctypes.c_int),
     "engine_fold": (None, _NETWORK),
     "engine_pass": (None, _NETWORK, _FLOATS, ctypes.c_int, _FLOATS, _FLOATS, _FLOATS),
+    "engine_tangent_kernel": (None, _NETWORK, _FLOATS, _FLOATS, ctypes.c_int, ctypes.POINTER(ctypes.c_double)),
     "engine_pgd": (
         *(None, _NETWORK, _FLOATS, _INTS, ctypes.c_int, _FLOATS),
         *(ctypes.c_float, ctypes.c_float, ctypes.c_int, _FLOATS),

@@ -80,6 +80,11 @@ void engine_pass(Network* network, const float* pixels, int count, float* logits
   }
 }
 
+// kernel: [n][n]; see Network::tangent_kernel.
+void engine_tangent_kernel(Network* network, const float* pixels, const float* cotangents, int count, double* kernel) {
+  network->tangent_kernel(pixels, cotangents, count, kernel);
+}
+
 void engine_pgd(Network* network, const float* pixels, const std::int32_t* labels, int count, const float* noise,
                 float eps, float step_size, int steps, float* adversarial) {
   engine::pgd(*network, {pixels, labels, count, network->pixels()}, noise, eps, step_size, steps, adversarial);

@@ -123,20 +123,21 @@ void Network::step_backward(const Step& s, Workspace& w, int block) const {
   }
 }
 
-void Network::forward(const Vec* images, Vec* logits) {
-  Workspace& w = evaluated_;
-  normalise(images, w.value(0));
+void Network::forward(const Vec* images, Vec* logits) { pass_forward(images, logits, evaluated_, 0); }
+
+void Network::pass_forward(const Vec* images, Vec* logits, Workspace& w, int block) const {
+  normalise(images, w.value(0, block));
   for (const Step& s : plan.steps) {
     if (s.kind != kConvolve) {
-      step_forward(s, w, 0);
+      step_forward(s, w, block);
       continue;
     }
     const Folded& folded = folded_[s.convolution];
-    convolve(plan.convolutions[s.convolution], w.value(s.source), folded.weights.data(), folded.bias.data(),
-             w.value(s.target), !s.first);
+    convolve(plan.convolutions[s.convolution], w.value(s.source, block), folded.weights.data(), folded.bias.data(),
+             w.value(s.target, block), !s.first);
   }
   const std::size_t area = plan.tensors[plan.last].area();
-  const Vec* x = w.value(plan.last);
+  const Vec* x = w.value(plan.last, block);
   const float* weights = &parameters[plan.linear];
   for (int k = 0; k < classes(); ++k) logits[k] = all(weights[std::size_t(classes()) * plan.last_channels + k]);
   for (int c = 0; c < plan.last_channels; ++c) {
@@ -149,9 +150,19 @@ void Network::forward(const Vec* images, Vec* logits) {
 
 void Network::backward(const Vec* logit_gradient, Vec* image_gradient) {
   Workspace& w = evaluated_;
+  head_backward_folded(logit_gradient, w, 0);
+  for (auto s = plan.steps.rbegin(); s != plan.steps.rend(); ++s)
+    if (s->wants_gradient) step_backward_folded(*s, w, 0);
+  const std::size_t pixels_per_channel = plan.tensors[0].area();
+  for (int c = 0; c < plan.shape.input_channels; ++c)
+    for (std::size_t p = c * pixels_per_channel; p < (c + 1) * pixels_per_channel; ++p)
+      image_gradient[p] = w.gradient(0)[p] * inverse_deviation_[c];
+}
+
+void Network::head_backward_folded(const Vec* logit_gradient, Workspace& w, int block) const {
   const std::size_t area = plan.tensors[plan.last].area();
-  const Vec* x = w.value(plan.last);
-  Vec* gradient = w.gradient(plan.last);
+  const Vec* x = w.value(plan.last, block);
+  Vec* gradient = w.gradient(plan.last, block);
   const float* weights = &parameters[plan.linear];
   for (int c = 0; c < plan.last_channels; ++c) {
     Vec mean = {};
@@ -160,19 +171,12 @@ void Network::backward(const Vec* logit_gradient, Vec* image_gradient) {
     for (std::size_t p = c * area; p < (c + 1) * area; ++p)
       gradient[p] = x[p] * head_scale_[c] + head_shift_[c] > Vec{} ? mean : Vec{};
   }
-  for (auto s = plan.steps.rbegin(); s != plan.steps.rend(); ++s) {
-    if (!s->wants_gradient) continue;
-    if (s->kind != kConvolve) {
-      step_backward(*s, w, 0);
-      continue;
-    }
-    convolve_back(plan.convolutions[s->convolution], w.gradient(s->target), folded_[s->convolution].turned.data(),
-                  w.gradient(s->source), !s->first_gradient);
-  }
-  const std::size_t pixels_per_channel = plan.tensors[0].area();
-  for (int c = 0; c < plan.shape.input_channels; ++c)
-    for (std::size_t p = c * pixels_per_channel; p < (c + 1) * pixels_per_channel; ++p)
-      image_gradient[p] = w.gradient(0)[p] * inverse_deviation_[c];
+}
+
+void Network::step_backward_folded(const Step& s, Workspace& w, int block) const {
+  if (s.kind != kConvolve) return step_backward(s, w, block);
+  convolve_back(plan.convolutions[s.convolution], w.gradient(s.target, block), folded_[s.convolution].turned.data(),
+                w.gradient(s.source, block), !s.first_gradient);
 }
 
 }  // namespace engine

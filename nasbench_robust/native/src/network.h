@@ -56,6 +56,9 @@ class Network {
   void forward(const Vec* images, Vec* logits);
   // The gradient with respect to the images of the last call of forward, given that with respect to its logits.
   void backward(const Vec* logit_gradient, Vec* image_gradient);
+  // The neural tangent kernel of the folded network, [count][count]: scalar products of the gradients, with respect to
+  // all parameters, of sum over classes of cotangents[image][class] * logits[image][class]. See kernel.cpp.
+  void tangent_kernel(const float* pixels, const float* cotangents, int count, double* kernel);
 
   // Forward and backward in train mode on `count` images in blocks; fills `gradient` with that of the mean cross
   // entropy and updates the running statistics. Returns the sum of the losses; `correct` counts right predictions.
@@ -68,6 +71,10 @@ class Network {
     std::vector<float> weights, turned, bias;
   };
   void normalise(const Vec* images, Vec* out) const;
+  void pass_forward(const Vec* images, Vec* logits, Workspace& w, int block) const;
+  void head_backward_folded(const Vec* logit_gradient, Workspace& w, int block) const;
+  void step_backward_folded(const Step& s, Workspace& w, int block) const;
+  std::size_t head_tangents(const Vec* cotangent, const Workspace& w, int block, Vec* rows, std::size_t stride) const;
   void step_forward(const Step& s, Workspace& w, int block) const;
   void step_backward(const Step& s, Workspace& w, int block) const;
   void normalise_batch(const Step& s, std::size_t position);

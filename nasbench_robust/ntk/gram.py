@@ -1,0 +1,206 @@
+"""The empirical neural tangent kernel of a network: scalar products of gradients with respect to all parameters.
+
+Source: Jacot, Gabriel and Hongler, NeurIPS 2018. Samples are stacked, so kernels between several versions of a batch
+are blocks of one pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import InvalidValueError, UnknownNameError
+from .coupled import contract_coupled
+from .layers import contract_layers
+from .modes import BN_MODES, prepare
+from .native import native_twin, serves
+from .pruning import prune
+
+__all__ = ["BN_MODES", "OUTPUTS", "PRECISIONS", "choose_engine", "ntk"]
+
+OUTPUTS = ("sum", "trace", "full")
+PRECISIONS = {"fp32": torch.float32, "mixed": torch.float32, "fp64": torch.float64}
+ENGINES = ("auto", "native", "torch")
+
+
+def ntk(
+    network: nn.Module,
+    images: torch.Tensor,
+    others: torch.Tensor | None = None,
+    *,
+    output: str | int,
+    bn: str,
+    precision: str = "fp32",
+    engine: str = "auto",
+    budget_mib: float = 1024.0,
+) -> torch.Tensor:
+    """Return k(u, v) = <grad f(u), grad f(v)> between images, the gradients being those of all trainable parameters.
+
+    Parameters
+    ----------
+    network : Module
+        Maps images to logits; its parameters belong to layers of convolution (one group), linear layers and batch
+        normalisations, each used once. It is left as it is: its mode does not count, `bn` does.
+    images : Tensor, shape (n, channels, size, size)
+        The rows of the kernel; in the range that the network takes, [0, 1] for a `nasbench_robust.networks.Network`.
+    others : Tensor, shape (n2, channels, size, size), optional
+        The columns; `images` again by default.
+    output : str or int
+        f: ``"sum"``, the sum of the logits; a class, its logit. ``"trace"``: the sum of the kernels of all logits.
+        ``"full"``: the kernels between all logits.
+    bn : str
+        ``"eval"``: running statistics, which leave an untrained network without normalisation. ``"batch_frozen"``:
+        those of the batch, as constants. ``"batch_coupled"``: those of the batch, with gradients through them, as
+        networks in train mode have; the time is that of n + n2 backward passes over all samples. The batch is `images`
+        and `others` together. The modes give different kernels and different rankings of cells, so there is no default.
+    precision : str
+        ``"fp32"``; ``"fp64"``; ``"mixed"``, fp32 but for the gradients of convolutions, which are formed in bfloat16.
+        Sums over layers are formed in float64 always.
+    engine : str
+        ``"torch"``; ``"native"``, the C++ engine, for a `nasbench_robust.networks.Network` on a CPU in fp32 without
+        coupled batch normalisation; ``"auto"``, the native one where it serves.
+    budget_mib : float
+        About how much memory to use for activations and gradients. Where the samples need more, they are taken in
+        parts, and parts are passed through the network again for every pair of them.
+
+    Returns
+    -------
+    Tensor of float64
+        Of shape (n, n2); for ``"full"`` of shape (n, n2, classes, classes).
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If an argument is not as above.
+
+    Notes
+    -----
+    The network's ReLUs make gradients jump where an input is zero, so fp32 forward passes are the floor: in bfloat16
+    they change the kernel itself.
+    """
+    _check(network, images, others, output, precision, budget_mib)
+    batch = (images if others is None else torch.cat([images, others])).to(PRECISIONS[precision])
+    twin = prepare(network, batch, bn, batch.dtype)
+    prune(twin)
+    products = _Products(twin, batch, bn, precision == "mixed", choose_engine(engine, network, batch, bn, precision))
+    products.limit(budget_mib)
+    left, right = len(images), 0 if others is None else len(images)
+    if output == "full":
+        owners, cotangents = _all_logits(len(batch), products.classes)
+        size = products.classes
+        full = products(owners, cotangents, range(left * size), range(right * size, len(owners)))
+        return full.view(left, size, -1, size).transpose(1, 2).contiguous()
+    chosen = torch.eye(products.classes) if output == "trace" else _cotangent(output, products.classes)[None]
+    owners = list(range(len(batch)))
+    parts = [products(owners, one.expand(len(batch), -1), range(left), range(right, len(batch))) for one in chosen]
+    return torch.stack(parts).sum(0)
+
+
+def choose_engine(name: str, network: nn.Module, images: torch.Tensor, bn: str, precision: str) -> str:
+    """Return ``"native"`` or ``"torch"``, given what was asked for; see `ntk`."""
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, ENGINES)
+    able = serves(network, images) and bn != "batch_coupled" and precision == "fp32"
+    if name == "native" and not able:
+        raise InvalidValueError("engine", name, "torch for this network, device, bn mode or precision", "torch")
+    return "native" if able and name != "torch" else "torch"
+
+
+class _Products:
+    """Scalar products of gradients for a batch, made in as few passes as the memory allows.
+
+    A row is the gradient of ``logits(batch)[owner] @ cotangent``.
+    """
+
+    def __init__(self, twin: nn.Module, batch: torch.Tensor, bn: str, half: bool, engine: str) -> None:
+        self._twin, self._batch, self._half = twin, batch, half
+        self._coupled = bn == "batch_coupled"
+        self._native = native_twin(twin) if engine == "native" else None
+        self.classes, self._values = _probe(twin, batch[:2])
+        self._most = len(batch)
+
+    def limit(self, budget_mib: float) -> None:
+        """Keep to so much memory: a coupled row has every parameter, another one every value and its slope."""
+        parameters = sum(parameter.numel() for parameter in self._twin.parameters())
+        numbers = parameters if self._coupled else 2 * self._values
+        self._most = max(2, int(budget_mib * 2**20 / (numbers * self._batch.element_size())))
+
+    def __call__(self, owners: list[int], cotangents: torch.Tensor, rows: range, columns: range) -> torch.Tensor:
+        cotangents = cotangents.to(self._batch)
+        if self._coupled:
+            every = contract_coupled(self._twin, self._batch, cotangents, owners, self._most)
+            return every[rows.start : rows.stop, columns.start : columns.stop]
+        kernel = torch.empty(len(rows), len(columns), dtype=torch.float64, device=self._batch.device)
+        step = max(1, self._most // 2)
+        if len(owners) <= self._most:
+            every = self._contract(owners, cotangents)
+            return every[rows.start : rows.stop, columns.start : columns.stop]
+        for a in range(0, len(rows), step):
+            for b in range(0, len(columns), step):
+                first, second = list(rows[a : a + step]), list(columns[b : b + step])
+                both = [owners[row] for row in first + second]
+                block = self._contract(both, cotangents[first + second])
+                kernel[a : a + len(first), b : b + len(second)] = block[: len(first), len(first) :]
+        return kernel
+
+    def _contract(self, owners: list[int], cotangents: torch.Tensor) -> torch.Tensor:
+        images = self._batch[owners]
+        if self._native is None:
+            return contract_layers(self._twin, images, cotangents, half=self._half)
+        return torch.from_numpy(self._native.tangent_kernel(images.numpy(), cotangents.numpy()))
+
+
+@torch.no_grad()
+def _probe(twin: nn.Module, images: torch.Tensor) -> tuple[int, int]:
+    """Return how many classes there are, and how many values the layers of the network have for an image."""
+    values = [images[0].numel()]
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output: values.append(output[0].numel()))
+        for module in twin.modules()
+        if next(module.children(), None) is None
+    ]
+    try:
+        logits = twin(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return logits.shape[1], sum(values)
+
+
+def _cotangent(output: str | int, classes: int) -> torch.Tensor:
+    if isinstance(output, str):
+        return torch.ones(classes)
+    if not 0 <= output < classes:
+        raise InvalidValueError("output", output, f"a class in 0..{classes - 1}, or one of {', '.join(OUTPUTS)}")
+    return torch.eye(classes)[output]
+
+
+def _all_logits(samples: int, classes: int) -> tuple[list[int], torch.Tensor]:
+    """Return a row for every logit of every sample, those of a sample together."""
+    return [sample for sample in range(samples) for _ in range(classes)], torch.eye(classes).repeat(samples, 1)
+
+
+def _check(
+    network: nn.Module,
+    images: torch.Tensor,
+    others: torch.Tensor | None,
+    output: str | int,
+    precision: str,
+    budget_mib: float,
+) -> None:
+    if not isinstance(network, nn.Module):
+        raise InvalidValueError("network", type(network).__name__, "a torch.nn.Module")
+    if isinstance(output, bool) or (not isinstance(output, int) and output not in OUTPUTS):
+        raise UnknownNameError("output", output, OUTPUTS)
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, tuple(PRECISIONS))
+    if not budget_mib > 0:
+        raise InvalidValueError("budget_mib", budget_mib, "a positive number", "1024")
+    for name, batch in (("images", images), ("others", others)):
+        if batch is None and name == "others":
+            continue
+        if not isinstance(batch, torch.Tensor) or batch.ndim != 4 or not len(batch):
+            shape = tuple(batch.shape) if isinstance(batch, torch.Tensor) else type(batch).__name__
+            raise InvalidValueError(name, shape, "a tensor of shape (n, channels, size, size), n at least 1")
+        if batch.shape[1:] != images.shape[1:]:
+            raise InvalidValueError("the shape of others", tuple(batch.shape), f"(n, {tuple(images.shape[1:])})")
