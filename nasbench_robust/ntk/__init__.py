@@ -1,5 +1,8 @@
 """Neural tangent kernels of cells at initialisation, and the scores made of them that rank cells without training."""
+
 from .gram import ntk
 from .jacobian import jacobian
+from .kernels import Kernels, kernels
+from .storage import load_kernels, save_kernels
 
-__all__ = ["jacobian", "ntk"]
+__all__ = ["Kernels", "jacobian", "kernels", "load_kernels", "ntk", "save_kernels"]

@@ -1,4 +1,4 @@
-"""The kernel with coupled batch normalisation: every sample moves the statistics of all others, so rows come one by one.
+"""The kernel with coupled batch normalisation: every sample moves the statistics of all, so rows come one by one.
 
 This is what published codes compute that backpropagate through a network in train mode (TE-NAS; Chen et al., ICLR
 2021), and it costs a whole backward pass over the batch for every row.

@@ -16,7 +16,7 @@ from .modes import BN_MODES, prepare
 from .native import native_twin, serves
 from .pruning import prune
 
-__all__ = ["BN_MODES", "OUTPUTS", "PRECISIONS", "choose_engine", "ntk"]
+__all__ = ["BN_MODES", "OUTPUTS", "PRECISIONS", "choose_engine", "dtype_of", "ntk"]
 
 OUTPUTS = ("sum", "trace", "full")
 PRECISIONS = {"fp32": torch.float32, "mixed": torch.float32, "fp64": torch.float64}
@@ -78,8 +78,8 @@ def ntk(
     The network's ReLUs make gradients jump where an input is zero, so fp32 forward passes are the floor: in bfloat16
     they change the kernel itself.
     """
-    _check(network, images, others, output, precision, budget_mib)
-    batch = (images if others is None else torch.cat([images, others])).to(PRECISIONS[precision])
+    _check(network, images, others, output, budget_mib)
+    batch = (images if others is None else torch.cat([images, others])).to(dtype_of(precision))
     twin = prepare(network, batch, bn, batch.dtype)
     prune(twin)
     products = _Products(twin, batch, bn, precision == "mixed", choose_engine(engine, network, batch, bn, precision))
@@ -94,6 +94,13 @@ def ntk(
     owners = list(range(len(batch)))
     parts = [products(owners, one.expand(len(batch), -1), range(left), range(right, len(batch))) for one in chosen]
     return torch.stack(parts).sum(0)
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the arithmetic of the network for one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, tuple(PRECISIONS))
+    return PRECISIONS[precision]
 
 
 def choose_engine(name: str, network: nn.Module, images: torch.Tensor, bn: str, precision: str) -> str:
@@ -185,15 +192,12 @@ def _check(
     images: torch.Tensor,
     others: torch.Tensor | None,
     output: str | int,
-    precision: str,
     budget_mib: float,
 ) -> None:
     if not isinstance(network, nn.Module):
         raise InvalidValueError("network", type(network).__name__, "a torch.nn.Module")
     if isinstance(output, bool) or (not isinstance(output, int) and output not in OUTPUTS):
         raise UnknownNameError("output", output, OUTPUTS)
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, tuple(PRECISIONS))
     if not budget_mib > 0:
         raise InvalidValueError("budget_mib", budget_mib, "a positive number", "1024")
     for name, batch in (("images", images), ("others", others)):

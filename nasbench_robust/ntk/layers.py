@@ -67,7 +67,9 @@ def _watched_forward(twin: nn.Module, images: torch.Tensor, add: Rows, half: boo
         first = not output.requires_grad
         if first:  # nothing before it has parameters: backward passes end here
             output.requires_grad_()
-        output.register_hook(lambda slope: add(gradient_rows(module, source, slope, half)))
+        output.register_hook(  # type: ignore[no-untyped-call]
+            lambda slope: add(gradient_rows(module, source, slope, half))
+        )
         return output.clone() if first else None  # what comes next may write in place, which a leaf forbids
 
     hooks = [

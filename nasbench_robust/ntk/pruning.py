@@ -1,4 +1,4 @@
-"""Cells without the edges that cannot matter: a kernel needs neither their values nor their gradients, which are zero."""
+"""Cells without the edges that cannot matter: their values reach nothing and their gradients are zero."""
 
 from __future__ import annotations
 

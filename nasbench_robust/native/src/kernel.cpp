@@ -98,15 +98,17 @@ void Network::tangent_kernel(const float* pixels, const float* cotangents, int c
   }
   gram.add(tangents.at(0, 0), head);
   for (auto s = plan.steps.rbegin(); s != plan.steps.rend(); ++s) {
-    std::size_t rows = 0;
-    if (s->kind == kConvolve) tangents.begin(plan.convolutions[s->convolution].weight_count() + 2 * plan.convolutions[s->convolution].outs);
-    for (int block = 0; block < blocks; ++block) {
-      if (s->kind == kConvolve)
-        rows = convolution_tangents(plan.convolutions[s->convolution], parameters.data(), statistics.data(),
-                                    w.value(s->source, block), w.gradient(s->target, block), tangents, block);
-      if (s->wants_gradient && s->source != 0) step_backward_folded(*s, w, block);
+    if (s->kind == kConvolve) {
+      const Convolution& c = plan.convolutions[s->convolution];
+      std::size_t rows = 0;
+      tangents.begin(c.weight_count() + 2 * c.outs);
+      for (int block = 0; block < blocks; ++block)
+        rows = convolution_tangents(c, parameters.data(), statistics.data(), w.value(s->source, block),
+                                    w.gradient(s->target, block), tangents, block);
+      gram.add(tangents.at(0, 0), rows);
     }
-    gram.add(tangents.at(0, 0), rows);
+    if (s->wants_gradient && s->source != 0)  // the image's own gradient is not asked for
+      for (int block = 0; block < blocks; ++block) step_backward_folded(*s, w, block);
   }
   for (int i = 0; i < count; ++i)
     for (int j = 0; j < count; ++j) kernel[std::size_t(i) * count + j] = gram.at(i, j);

@@ -1,0 +1,118 @@
+"""Kernels in HDF5 files: a group for every cell, data set, seed and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cells import Cell
+from ..datasets import canonical_name
+from ..errors import InvalidValueError, MissingDataError, MissingPackageError, TableError
+from .kernels import Kernels
+
+__all__ = ["load_kernels", "save_kernels"]
+
+_MATRICES = tuple(entry.name for entry in fields(Kernels) if entry.name != "beta")
+
+
+def save_kernels(
+    kernels: Kernels, path: str | os.PathLike[str], *, cell: Cell, dataset: str, seed: int, settings: dict[str, Any]
+) -> None:
+    """Add kernels to a file, which appears with them or stays as it was.
+
+    Parameters
+    ----------
+    kernels : Kernels
+        What to save.
+    path : path
+        An HDF5 file; it is copied for every addition, so give a large table one file per cell.
+    cell, dataset, seed
+        What the kernels are of; the group is ``dataset/index/seed/key``.
+    settings : dict
+        Everything else that decides them, of plain values: attack, bn, output, precision, images, skeleton. Its JSON
+        is kept, and the key is its hash.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file has other kernels of this group.
+    """
+    path, group = Path(path), _group(cell, dataset, seed, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if path.exists():
+            shutil.copyfile(path, beside)
+        with _h5py().File(beside, "a") as file:
+            if group in file:
+                if not _same(_read(file[group]), kernels):
+                    raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
+                return
+            place = file.create_group(group)
+            place.attrs["settings"] = json.dumps(settings, sort_keys=True)
+            place.attrs["beta"] = kernels.beta
+            for name in _MATRICES:
+                matrix = getattr(kernels, name)
+                if matrix is not None:
+                    place.create_dataset(name, data=matrix, compression="gzip", shuffle=True)
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_kernels(
+    path: str | os.PathLike[str], *, cell: Cell, dataset: str, seed: int, settings: dict[str, Any]
+) -> Kernels:
+    """Read kernels that `save_kernels` wrote; arguments as there.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file or group.
+    TableError
+        If the file is damaged.
+    """
+    path, group = Path(path), _group(cell, dataset, seed, settings)
+    if not path.exists():
+        raise MissingDataError(f"there is no file {path}", "check the path")
+    try:
+        with _h5py().File(path, "r") as file:
+            found = _read(file[group]) if group in file else None
+    except OSError as error:
+        raise TableError(path, f"not a sound HDF5 file ({error})") from None
+    if found is None:
+        raise MissingDataError(f"{path} has no kernels {group}", "check cell, data set, seed and settings")
+    return found
+
+
+def _read(group: Any) -> Kernels:
+    found = {name: np.asarray(group[name]) for name in _MATRICES if name in group}
+    return Kernels(**found, beta=float(group.attrs["beta"]))
+
+
+def _same(one: Kernels, other: Kernels) -> bool:
+    pairs = [(getattr(one, name), getattr(other, name)) for name in _MATRICES]
+    return all(a is b is None or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+
+
+def _group(cell: Cell, dataset: str, seed: int, settings: dict[str, Any]) -> str:
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+    return f"{canonical_name(dataset)}/{cell.index}/{seed}/{key}"
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise MissingPackageError("h5py", "ntk") from None
+    return h5py
