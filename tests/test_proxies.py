@@ -315,7 +315,8 @@ def test_perturbed_weights_lie_twice_their_length_away_and_raise_the_loss() -> N
     (images, labels), clean = batch(), positive_copy(make(CONVOLUTIONS))
     perturbed = perturbed_copy(clean, images, labels)
     for one, other in zip(layers(clean), layers(perturbed), strict=True):
-        assert float((one.weight - other.weight).norm() / one.weight.norm()) == pytest.approx(2)
+        moved = (one.weight - other.weight).detach().norm()
+        assert float(moved / one.weight.detach().norm()) == pytest.approx(2)
     assert F.cross_entropy(perturbed(images), labels) > F.cross_entropy(clean(images), labels)
 
 
@@ -467,6 +468,15 @@ def test_a_value_that_overflows_is_a_failure() -> None:
         "the value is inf",
         "the value is nan",
     )
+
+
+def test_logits_that_are_not_finite_are_a_failure() -> None:
+    network = make(CONVOLUTIONS).float()
+    with torch.no_grad():
+        network.classifier.weight.fill_(3e38)
+    for each in scores(network, *batch(), ["jacob_cov", "naswot", "snip"], generator=seeded()):
+        assert each.value is None
+        assert each.failure in ("the logits are not finite", "the value is nan")
 
 
 # ---------------------------------------------------------------------- arguments

@@ -36,8 +36,9 @@ def croze(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float
     """Return the consistency of the network on the images with a perturbed network on perturbed images.
 
     Both have absolute weights at first, and batch normalisation bypassed. The weights of each layer of the second are
-    then moved up the gradient of the loss by twice their length, and its images by FGSM on it with eps 0.01 in pixels
-    (the authors' program steps down the loss there, and not in pixels). In float64.
+    then moved up the gradient of the loss by twice their length, and its images by FGSM on it with eps 0.01, in pixels.
+    Two differences to the authors' program: there FGSM steps down the loss, in normalised pixels, and the residual
+    blocks keep their batch normalisation. In float64.
     """
     clean, images = positive_copy(network), images.double()
     perturbed = perturbed_copy(clean, images, labels)

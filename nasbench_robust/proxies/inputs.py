@@ -33,7 +33,7 @@ def jacob_cov(network: Network, images: torch.Tensor) -> float:
     """
     copy = training_copy(network)
     pixels = images.detach().clone().requires_grad_()
-    (jacobians,) = torch.autograd.grad(copy(pixels).sum(), pixels)
+    (jacobians,) = torch.autograd.grad(_finite("jacob_cov", copy(pixels)).sum(), pixels)
     rows = (jacobians * copy.normalise.std).flatten(1).double().cpu().numpy()
     if not rows.std(axis=1).all():  # then it correlates with nothing
         raise UncomputableScoreError("jacob_cov", "the Jacobian of an image is the same at every pixel")
@@ -45,7 +45,8 @@ def naswot(network: Network, images: torch.Tensor) -> float:
     """Return the logarithm of the determinant of the kernel of binary codes.
 
     Mellor et al., "Neural architecture search without training", ICML 2021. The code of an image says which inputs of
-    ReLUs are positive; the kernel counts, for two images, the ReLUs at which their codes agree.
+    ReLUs are positive; the kernel counts, for two images, the ReLUs at which their codes agree. ReLUs on edges without
+    influence count too, as in the authors' program.
     """
     kernel = agreement(training_copy(network), images)
     if not kernel.any():
@@ -66,11 +67,17 @@ def agreement(network: Network, images: torch.Tensor) -> Floats:
         kernel.add_(active @ active.T + (1 - active) @ (1 - active).T)  # exact below 2^24 ReLUs
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.ReLU)]
-    network(images)
+    _finite("naswot", network(images))  # a comparison with NaN makes a code as well
     for hook in hooks:
         hook.remove()
     counts: Floats = kernel.cpu().numpy()
     return counts
+
+
+def _finite(proxy: str, logits: torch.Tensor) -> torch.Tensor:
+    if not logits.isfinite().all():
+        raise UncomputableScoreError(proxy, "the logits are not finite")
+    return logits
 
 
 @torch.no_grad()
@@ -80,8 +87,8 @@ def zen(network: Network, generator: torch.Generator) -> float:
     Lin et al., "Zen-NAS", ICCV 2021. x and e are standard Gaussian, 16 images that enter behind the normalisation of
     pixels; f gives the features before global average pooling, with weights drawn anew from the standard Gaussian; the
     norm is L2 (the authors' program takes L1). A batch normalisation adds the logarithm of the root of the variance
-    of its input, averaged over channels; those on edges of the cell that no signal passes add nothing. The mean over
-    several generators is what the authors report.
+    of its input, averaged over channels; those on edges of the cell that no signal passes add nothing. This is one
+    draw; the authors' program averages several.
     """
     copy, skeleton = training_copy(network), network.skeleton
     weight = copy.classifier.weight

@@ -50,7 +50,7 @@ def score(network: Network, images: torch.Tensor, labels: torch.Tensor, name: st
     network : Network
         With its initial weights; comes back exactly as it was.
     images : Tensor, shape (n, channels, size, size)
-        Pixels in [0, 1], clean or adversarial, n at least 2; on the network's device.
+        Pixels in [0, 1], clean or adversarial, n at least 2.
     labels : Tensor of int64, shape (n,)
     name : str
         Key of `PROXIES`.
@@ -140,9 +140,11 @@ def _value(
             raise UncomputableScoreError(proxy.name, "the output does not depend on the input")
         if not all(parameter.isfinite().all() for parameter in network.parameters()):
             raise UncomputableScoreError(proxy.name, "a parameter of the network is not finite")
-    arguments: list[Any] = [images.detach().to(network.classifier.weight)] if proxy.uses_images else []
-    arguments += [labels] if proxy.uses_labels else []
-    value = proxy.function(network, *arguments, *([generator] if proxy.draws else []))
+    weight = network.classifier.weight
+    arguments: list[Any] = [images.detach().to(weight)] if proxy.uses_images else []
+    arguments += [labels.to(weight.device)] if proxy.uses_labels else []
+    arguments += [generator] if proxy.draws else []
+    value = proxy.function(network, *arguments)
     if not math.isfinite(value):
         raise UncomputableScoreError(proxy.name, f"the value is {value}")
     return value
