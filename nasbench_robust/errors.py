@@ -19,6 +19,7 @@ __all__ = [
     "NasbenchRobustError",
     "SourceFormatError",
     "TableError",
+    "UncomputableScoreError",
     "UnknownNameError",
     "UploadError",
 ]
@@ -140,6 +141,22 @@ class MissingResultError(NasbenchRobustError, LookupError):
         self.what, self.available, self.hint = what, tuple(available), hint
         listed = f" ({available_name}: {', '.join(map(str, self.available))})" if self.available else ""
         super().__init__(f"{what}{listed}" + (f"; {hint}" if hint else ""))
+
+
+class UncomputableScoreError(NasbenchRobustError, ArithmeticError):
+    """A training-free score that this network, or these images, do not have.
+
+    Attributes
+    ----------
+    name : str
+        The score.
+    reason : str
+        Why there is no value.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"{name} cannot be computed: {reason}")
 
 
 class MissingDataError(NasbenchRobustError, FileNotFoundError):

@@ -17,6 +17,7 @@ from nasbench_robust.errors import (
     NasbenchRobustError,
     SourceFormatError,
     TableError,
+    UncomputableScoreError,
     UnknownNameError,
     UploadError,
     nearest,
@@ -68,6 +69,12 @@ EXAMPLES = [
         LookupError,
     ),
     (MissingResultError("nothing"), "nothing", {"what": "nothing", "available": ()}, LookupError),
+    (
+        UncomputableScoreError("naswot", "the kernel is singular"),
+        "naswot cannot be computed: the kernel is singular",
+        {"name": "naswot", "reason": "the kernel is singular"},
+        ArithmeticError,
+    ),
     (
         MissingDataError("no file x", "check the path"),
         "no file x; check the path",

@@ -1,0 +1,511 @@
+"""Training-free scores: each against an independent derivation, and what holds for all of them."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nasbench_robust.cells import EDGES, Cell
+from nasbench_robust.errors import InvalidValueError, UncomputableScoreError, UnknownNameError
+from nasbench_robust.networks import Network
+from nasbench_robust.proxies import PROXIES, score, scores
+from nasbench_robust.proxies.consistency import Trace, consistency, perturbed_copy, trace
+from nasbench_robust.proxies.copies import positive_copy, training_copy
+from nasbench_robust.proxies.inputs import agreement, expressivity
+from nasbench_robust.skeletons import Skeleton
+
+TINY = Skeleton(channels=4, cells_per_stage=1, classes=3, input_channels=2, image_size=8)
+MIXED = Cell.from_index(0)  # pooling, convolutions and skip connections
+CONVOLUTIONS = Cell.from_index(1462)
+CUT = Cell(["nor_conv_3x3", "none", "skip_connect", "none", "none", "none"])
+EMPTY = Cell(["none"] * 6)
+IMAGE_FREE = [name for name, proxy in PROXIES.items() if not proxy.uses_images]
+LABELLED = ["grad_norm", "snip", "grasp", "fisher", "croze"]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(cell: Cell = MIXED, skeleton: Skeleton = TINY, seed: int = 0) -> Network:
+    channels = skeleton.input_channels
+    network = Network(cell, skeleton, mean=[0.3, 0.6][:channels], std=[0.4, 0.2][:channels], generator=seeded(seed))
+    with torch.no_grad():  # scale and shift away from 1 and 0
+        for name, parameter in network.named_parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5, generator=seeded(len(name)))
+    return network.double()
+
+
+def batch(count: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.rand(count, 2, 8, 8, generator=seeded(1), dtype=torch.float64)
+    return images, torch.randint(0, 3, (count,), generator=seeded(2))
+
+
+def value(name: str, network: Network, *, count: int = 5) -> float:
+    return score(network, *batch(count), name, seeded(7))
+
+
+def layers(network: Network) -> list[torch.nn.Module]:
+    return [module for module in network.modules() if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))]
+
+
+def loss_and_gradients(network: Network) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return weights and the gradients that a backward pass through the network itself leaves on them."""
+    images, labels = batch()
+    mine = deepcopy(network).train()
+    F.cross_entropy(mine(images), labels).backward()
+    return [layer.weight.detach() for layer in layers(mine)], [layer.weight.grad for layer in layers(mine)]
+
+
+# ---------------------------------------------------------------------- each against an independent derivation
+
+
+@pytest.mark.parametrize("cell", [EMPTY, MIXED, CONVOLUTIONS], ids=str)
+def test_params_and_flops_count_what_is_built(cell: Cell) -> None:
+    network = make(cell)
+    assert value("params", network) == sum(parameter.numel() for parameter in network.parameters())
+    counts: list[int] = []
+    for layer in layers(network):
+        layer.register_forward_hook(lambda layer, _, out: counts.append(out[0].numel() * layer.weight[0].numel()))
+    network(batch()[0])
+    assert value("flops", network) == sum(counts)
+
+
+def flow(network: Network, scaled: int | None = None) -> float:
+    """Summed logits, less the part of the biases, of the linear network of absolute weights, written out on ones."""
+    weights = [layer.weight.detach().abs() for layer in layers(network)]
+    if scaled is not None:
+        weights[scaled] = 2 * weights[scaled]
+    left = iter(weights)
+
+    def edge(operation: str, source: torch.Tensor) -> torch.Tensor:
+        if operation == "none":
+            return torch.zeros_like(source)
+        if operation == "skip_connect":
+            return source
+        if operation == "avg_pool_3x3":
+            ones = F.avg_pool2d(torch.ones_like(source), 3, 1, 1)
+            return F.avg_pool2d(source, 3, 1, 1) / ones
+        return F.conv2d(source, next(left), padding=int(operation == "nor_conv_3x3"))
+
+    features = F.conv2d(torch.ones(1, 2, 8, 8, dtype=torch.float64), next(left), padding=1)
+    for stage in range(3):
+        nodes = [features, 0, 0, 0]
+        for (source, target), operation in zip(EDGES, network.cell.operations, strict=True):
+            nodes[target] = nodes[target] + edge(operation, nodes[source])
+        features = nodes[3]
+        if stage < 2:
+            main = F.conv2d(F.conv2d(features, next(left), padding=1, stride=2), next(left), padding=1)
+            features = main + F.conv2d(F.avg_pool2d(features, 2), next(left))
+    return float((features.mean(dim=(2, 3)) @ next(left).T).sum())
+
+
+@pytest.mark.parametrize("cell", [MIXED, CONVOLUTIONS, Cell.from_index(9930)], ids=str)
+def test_synflow_sums_the_flow_through_every_weight(cell: Cell) -> None:
+    network = make(cell)
+    # The flow is linear in the weights of one layer: doubling them adds the sum of w dR/dw.
+    expected = sum(flow(network, scaled=layer) - flow(network) for layer in range(len(layers(network))))
+    assert value("synflow", network) == pytest.approx(expected, rel=1e-10)
+
+
+def test_synflow_ignores_signs_and_scale_of_normalisation() -> None:
+    network = make()
+    before = value("synflow", network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(-1 if parameter.dim() > 1 else 3)
+    assert value("synflow", network) == pytest.approx(before, rel=1e-12)
+
+
+def test_grad_norm_and_snip_are_sums_over_the_gradients_of_a_backward_pass() -> None:
+    network = make(CONVOLUTIONS)
+    weights, gradients = loss_and_gradients(network)
+    norms = [math.sqrt(float((gradient**2).sum())) for gradient in gradients]
+    assert value("grad_norm", network) == pytest.approx(sum(norms), rel=1e-10)
+    products = [float((w * g).abs().sum()) for w, g in zip(weights, gradients, strict=True)]
+    assert value("snip", network) == pytest.approx(sum(products), rel=1e-10)
+
+
+def test_grasp_is_the_hessian_by_finite_differences_of_the_gradient() -> None:
+    network = make(CONVOLUTIONS)
+    weights, gradients = loss_and_gradients(network)
+    step = 1e-4 / math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
+    sides = []
+    for sign in (1, -1):
+        moved = deepcopy(network)
+        with torch.no_grad():
+            for layer, gradient in zip(layers(moved), gradients, strict=True):
+                layer.weight.add_(sign * step * gradient)
+        sides.append(loss_and_gradients(moved)[1])
+    products = [(up - down) / (2 * step) for up, down in zip(*sides, strict=True)]
+    expected = -sum(float((w * product).sum()) for w, product in zip(weights, products, strict=True))
+    assert value("grasp", network) == pytest.approx(expected, rel=1e-4)
+
+
+def test_fisher_is_a_sum_over_layers_channels_and_images() -> None:
+    network, (images, labels) = make(CONVOLUTIONS).train(), batch()
+    expected = 0.0
+    for layer in layers(network):
+        kept: list[torch.Tensor] = []
+        hook = layer.register_forward_hook(lambda _, __, output, kept=kept: kept.append(output))
+        (gradient,) = torch.autograd.grad(F.cross_entropy(network(images), labels), kept[0])
+        activation = kept[0].detach()
+        for channel in range(gradient.shape[1]):
+            squares = [float((activation[n, channel] * gradient[n, channel]).sum()) ** 2 for n in range(len(images))]
+            expected += layer.weight[channel].numel() * sum(squares) / len(images) / 2
+        hook.remove()
+    assert value("fisher", network) == pytest.approx(expected, rel=1e-10)
+
+
+def test_jacob_cov_correlates_the_jacobians_of_the_images() -> None:
+    network, (images, _) = make().train(), batch()
+    std = np.array([0.4, 0.2]).repeat(64)
+    rows = np.zeros((len(images), 128))
+    for n in range(len(images)):
+        for logit in range(3):  # of image n, to which all images contribute through the batch statistics
+            pixels = images.clone().requires_grad_()
+            network(pixels)[n, logit].backward()
+            rows += pixels.grad.flatten(1).numpy() * std
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    scale = np.sqrt((centred**2).sum(axis=1))
+    correlation = np.array([[a @ b for b in centred] for a in centred]) / np.outer(scale, scale)
+    eigenvalues = np.linalg.svd(correlation, compute_uv=False)  # of a positive matrix
+    expected = -sum(math.log(v + 1e-5) + 1 / (v + 1e-5) for v in eigenvalues)
+    assert value("jacob_cov", network) == pytest.approx(expected, rel=1e-8)
+
+
+def test_naswot_counts_agreements_bit_by_bit() -> None:
+    network, (images, _) = make(CONVOLUTIONS).train(), batch(4)
+    codes = [""] * 4
+
+    def write(_: torch.nn.Module, inputs: tuple[torch.Tensor], __: torch.Tensor) -> None:
+        for n in range(4):
+            codes[n] += "".join("1" if unit > 0 else "0" for unit in inputs[0][n].flatten().tolist())
+
+    hooks = [m.register_forward_hook(write) for m in network.modules() if isinstance(m, torch.nn.ReLU)]
+    network(images)
+    for hook in hooks:
+        hook.remove()
+    units = len(codes[0])
+    kernel = [[units - sum(p != q for p, q in zip(a, b, strict=True)) for b in codes] for a in codes]
+    assert agreement(network, images).tolist() == kernel
+    logarithm = math.log(abs(np.linalg.det(np.array(kernel) / units))) + 4 * math.log(units)
+    assert value("naswot", network, count=4) == pytest.approx(logarithm, rel=1e-9)
+
+
+def test_zen_adds_back_what_normalisation_divides_by() -> None:
+    network = training_copy(make(Cell(["nor_conv_3x3", "nor_conv_1x1", "none", "nor_conv_3x3", "none", "none"])))
+    images = torch.randn(6, 2, 8, 8, generator=seeded(3), dtype=torch.float64)
+    moved = images + 0.01 * torch.randn(6, 2, 8, 8, generator=seeded(4), dtype=torch.float64)
+    inputs, features = [], []
+    for name, module in network.named_modules():
+        if name == "last_activation":
+            module.register_forward_hook(lambda _, __, out: features.append(out))
+        # Edges 0->1 and 0->2 end in nodes that go nowhere.
+        elif isinstance(module, torch.nn.BatchNorm2d) and "edges.0" not in name and "edges.1" not in name:
+            module.register_forward_hook(lambda _, given, __: inputs.append(given[0]))
+    with torch.no_grad():
+        found = expressivity(network, images, moved)
+        norms = (features[0] - features[1]).square().sum(dim=(1, 2, 3)).sqrt()
+    first = inputs[: len(inputs) // 2]
+    assert len(first) == 1 + 3 + 4 + 1
+    scales = [math.sqrt(float(np.mean(given.numpy().var(axis=(0, 2, 3))))) for given in first]
+    assert found == pytest.approx(math.log(float(norms.mean())) + sum(map(math.log, scales)), rel=1e-10)
+
+
+@torch.no_grad()
+def test_zen_grows_by_the_logarithm_of_a_scale_that_normalisation_hides() -> None:
+    network = training_copy(make())
+    images = torch.randn(6, 2, 8, 8, generator=seeded(3), dtype=torch.float64)
+    moved = images + 0.01 * images.flip(0)
+    before = expressivity(network, images, moved)
+    network.stem[0].weight.mul_(10)
+    assert expressivity(network, images, moved) == pytest.approx(before + math.log(10), abs=1e-3)
+
+
+def test_zen_depends_on_the_generator_and_not_on_the_weights() -> None:
+    assert value("zen", make(seed=0)) == value("zen", make(seed=1))
+    assert score(make(), *batch(), "zen", seeded(8)) != value("zen", make())
+
+
+# ---------------------------------------------------------------------- CRoZe
+
+
+def croze_by_hand(network: Network) -> float:
+    """CRoZe of a network with one cell per stage, by backward passes and loops."""
+    images, labels = batch()
+    clean = positive_copy(network)
+    F.cross_entropy(clean(images), labels).backward()
+    perturbed = positive_copy(network)
+    with torch.no_grad():
+        for layer, other in zip(layers(clean), layers(perturbed), strict=True):
+            length = layer.weight.grad.norm()
+            if length:
+                other.weight += 2 * layer.weight.norm() * layer.weight.grad / length
+    pixels = images.clone().requires_grad_()
+    F.cross_entropy(perturbed(pixels), labels).backward()
+    moved = (images + 0.01 * pixels.grad.sign()).clamp(0, 1)
+    perturbed.zero_grad()
+    F.cross_entropy(perturbed(moved), labels).backward()
+    behind = [
+        {name: run(net, name, given) for name in ("stem", "cells.1", "cells.3", "cells.4", "classifier")}
+        for net, given in ((clean, images), (perturbed, moved))
+    ]
+    total = 0.0
+    for (name, one), other in zip(clean.named_modules(), perturbed.modules(), strict=True):
+        if not isinstance(one, (torch.nn.Conv2d, torch.nn.Linear)):
+            continue
+        place = {"cells.0": "cells.1", "cells.2": "cells.3"}.get(name[:7], name.split(".")[0])
+        place = name[:7] if name[:7] in behind[0] else place
+        features = sum(1 + c for c in cosines(behind[0][place], behind[1][place]))
+        weights = sum(1 + c for c in cosines(one.weight.detach(), other.weight.detach()))
+        total += features * weights * sum(abs(c) for c in cosines(one.weight.grad, other.weight.grad))
+    return total
+
+
+def run(network: Network, name: str, images: torch.Tensor) -> torch.Tensor:
+    """Output of a module, or input of the classifier."""
+    kept: list[torch.Tensor] = []
+    module = network.get_submodule(name)
+    hook = module.register_forward_hook(lambda _, given, out: kept.append(given[0] if name == "classifier" else out))
+    with torch.no_grad():
+        network(images)
+    hook.remove()
+    return kept[0]
+
+
+def cosines(one: torch.Tensor, other: torch.Tensor) -> list[float]:
+    """Cosines of the columns; 0 where one of them is zero."""
+    found = []
+    for a, b in zip(one.flatten(1).T.numpy(), other.flatten(1).T.numpy(), strict=True):
+        lengths = math.sqrt(a @ a) * math.sqrt(b @ b)
+        found.append(float(a @ b) / lengths if lengths else 0.0)
+    return found
+
+
+@pytest.mark.parametrize("cell", [MIXED, CONVOLUTIONS], ids=str)
+def test_croze_by_backward_passes_and_loops(cell: Cell) -> None:
+    network = make(cell)
+    assert value("croze", network) == pytest.approx(croze_by_hand(network), rel=1e-6)
+
+
+def test_consistency_is_symmetric_and_largest_for_the_same_network_on_the_same_images() -> None:
+    (images, labels), clean = batch(), positive_copy(make())
+    perturbed = perturbed_copy(clean, images, labels)
+    same, other = trace(clean, images, labels), trace(perturbed, images, labels)
+    assert consistency(same, other) == consistency(other, same)
+    assert consistency(same, other) < consistency(same, same)
+    columns = [(f[0].numel(), w[0].numel()) for f, w in zip(same.features, same.weights, strict=True)]
+    assert consistency(same, same) == pytest.approx(sum(2 * f * 2 * w * w for f, w in columns), rel=1e-6)
+
+
+def test_consistency_ignores_the_length_of_features_and_the_sign_of_gradients() -> None:
+    one = trace(positive_copy(make()), *batch())
+    other = Trace(one.weights, [-gradient for gradient in one.gradients], [3 * each for each in one.features])
+    assert consistency(one, other) == pytest.approx(consistency(one, one), rel=1e-12)
+
+
+def test_perturbed_weights_lie_twice_their_length_away_and_raise_the_loss() -> None:
+    (images, labels), clean = batch(), positive_copy(make(CONVOLUTIONS))
+    perturbed = perturbed_copy(clean, images, labels)
+    for one, other in zip(layers(clean), layers(perturbed), strict=True):
+        moved = (one.weight - other.weight).detach().norm()
+        assert float(moved / one.weight.detach().norm()) == pytest.approx(2)
+    assert F.cross_entropy(perturbed(images), labels) > F.cross_entropy(clean(images), labels)
+
+
+def test_cells_of_a_deeper_stage_are_compared_as_in_the_published_program() -> None:
+    skeleton = Skeleton(channels=2, cells_per_stage=2, classes=3, input_channels=2, image_size=8)
+    cell = Cell(["none", "none", "none", "nor_conv_1x1", "none", "none"])
+    found = trace(positive_copy(make(cell, skeleton)), *batch())
+    sizes = [tuple(features.shape[1:]) for features in found.features]
+    stem, second, third = (2, 8, 8), (4, 4, 4), (8, 2, 2)
+    # Stem; cells of stage 1 and block; of stage 2 and block; of stage 3; classifier.
+    assert sizes == [stem, stem, *[second] * 4, second, *[third] * 4, third, third, (8,)]
+
+
+# ---------------------------------------------------------------------- what holds for all
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_order_of_the_images_does_not_matter(name: str) -> None:
+    images, labels = batch()
+    order = torch.tensor([3, 0, 4, 2, 1])
+    one = score(make(), images, labels, name, seeded())
+    assert score(make(), images[order], labels[order], name, seeded()) == pytest.approx(one, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_score_depends_on_its_generator_alone(name: str) -> None:
+    network = make(CONVOLUTIONS).float()
+    torch.manual_seed(1)
+    one, state = value(name, network), torch.get_rng_state()
+    torch.manual_seed(2)
+    with torch.no_grad():  # the caller's context does not matter either
+        assert value(name, network.eval()) == one
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_the_network_and_the_images_are_left_as_they_were(mode: bool) -> None:
+    network, (images, labels) = make(CONVOLUTIONS).train(mode), batch()
+    network.cells[0].eval()
+    network.classifier.weight.requires_grad_(False)
+    F.cross_entropy(network(images), labels).backward()  # leaves gradients, and running statistics in train mode
+    before, kept = deepcopy(network), images.clone()
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in network.named_parameters() if parameter.requires_grad
+    }
+    scores(network, images, labels, adversarial=images.flip(0), generator=seeded())
+    assert torch.equal(images, kept)
+    assert not images.requires_grad
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(before.state_dict()[name], tensor), name
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (name in gradients)
+        assert torch.equal(parameter.grad, gradients[name]) if name in gradients else parameter.grad is None
+    assert [module.training for module in before.modules()] == [module.training for module in network.modules()]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_scores_lists_clean_and_adversarial_values_of_one_function() -> None:
+    network, (images, labels) = make(), batch()
+    adversarial = (images + 0.1).clamp(0, 1)
+    found = scores(network, images, labels, adversarial=adversarial, generator=seeded(7))
+    assert [each.name for each in found if each.images != "adversarial"] == list(PROXIES)
+    assert {each.name for each in found if each.images == "none"} == set(IMAGE_FREE)
+    assert [each.name for each in found if each.images == "adversarial"] == [
+        "grad_norm",
+        "snip",
+        "grasp",
+        "fisher",
+        "jacob_cov",
+        "naswot",
+    ]
+    for each in found:
+        given = adversarial if each.images == "adversarial" else images
+        assert each.failure is None
+        assert each.seconds >= 0
+        assert each.value == score(network, given, labels, each.name, seeded(7))
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_catalogue_says_what_a_score_looks_at(name: str) -> None:
+    network, (images, labels) = make(), batch()
+    one = score(network, images, labels, name, seeded(7))
+    assert (score(network, images.flip(3), labels, name, seeded(7)) != one) == PROXIES[name].uses_images
+    assert (score(network, images, (labels + 1) % 3, name, seeded(7)) != one) == PROXIES[name].uses_labels
+    assert (score(network, images, labels, name, seeded(8)) != one) == PROXIES[name].draws
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.mul_(1.5)
+    bypassed = score(network, images, labels, name, seeded(7)) == pytest.approx(one, rel=1e-12)
+    assert bypassed == (PROXIES[name].normalisation != "batch statistics" or name == "zen")  # which sets them itself
+
+
+# ---------------------------------------------------------------------- what cannot be computed
+
+
+@pytest.mark.parametrize("cell", [EMPTY, CUT], ids=str)
+def test_without_a_path_only_the_counts_have_a_value(cell: Cell) -> None:
+    images, labels = batch()
+    for each in scores(make(cell), images, labels, adversarial=images, generator=seeded()):
+        assert (each.value is not None) == (each.name in ("params", "flops"))
+        assert each.failure == (None if each.value else "the output does not depend on the input")
+
+
+def test_equal_images_make_the_kernel_of_codes_singular() -> None:
+    images, labels = batch()
+    images[1] = images[0]
+    with pytest.raises(UncomputableScoreError, match="the codes of the images are too much alike"):
+        score(make(), images, labels, "naswot", seeded())
+
+
+def test_a_network_without_relu_has_no_codes() -> None:
+    network = make()
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.ReLU):
+                setattr(module, name, torch.nn.Identity())
+    [found] = scores(network, *batch(), ["naswot"], generator=seeded())
+    assert (found.value, found.failure) == (None, "the network has no ReLU")
+
+
+def test_no_gradient_is_a_failure_and_not_a_zero() -> None:
+    network = make()
+    with torch.no_grad():
+        for layer in layers(network):
+            layer.weight.zero_()
+    found = {each.name: each for each in scores(network, *batch(), generator=seeded())}
+    assert found["synflow"].failure == found["croze"].failure == "the gradient is zero everywhere"
+    assert found["jacob_cov"].failure == "the Jacobian of an image is the same at every pixel"
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_parameter_that_is_not_finite_is_a_failure(broken: float) -> None:
+    network = make()
+    with torch.no_grad():
+        network.stem[0].weight[0, 0, 0, 0] = broken
+    for each in scores(network, *batch(), generator=seeded()):
+        if each.name not in ("params", "flops"):
+            assert (each.value, each.failure) == (None, "a parameter of the network is not finite")
+
+
+def test_a_value_that_overflows_is_a_failure() -> None:
+    network = make(CONVOLUTIONS)
+    with torch.no_grad():
+        for layer in layers(network):
+            layer.weight.mul_(1e60)
+    assert scores(network, *batch(), ["synflow"], generator=seeded())[0].failure in (
+        "the value is inf",
+        "the value is nan",
+    )
+
+
+def test_logits_that_are_not_finite_are_a_failure() -> None:
+    network = make(CONVOLUTIONS).float()
+    with torch.no_grad():
+        network.classifier.weight.fill_(3e38)
+    for each in scores(network, *batch(), ["jacob_cov", "naswot", "snip"], generator=seeded()):
+        assert each.value is None
+        assert each.failure in ("the logits are not finite", "the value is nan")
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def test_an_unknown_name_is_answered_by_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown proxy 'syn_flow'; did you mean 'synflow'"):
+        score(make(), *batch(), "syn_flow", seeded())
+    with pytest.raises(UnknownNameError, match="did you mean 'naswot'"):
+        scores(make(), *batch(), ["snip", "nas_wot"], generator=seeded())
+    with pytest.raises(InvalidValueError, match=r"did you mean \['snip'\]"):
+        scores(make(), *batch(), "snip", generator=seeded())
+
+
+def test_arguments_of_another_kind_are_refused() -> None:
+    network, (images, labels) = make(), batch()
+    for given, sentence in [
+        ((torch.nn.Linear(1, 1), images, labels), "network is Linear"),
+        ((network, images[:, :1], labels), r"images is \(5, 1, 8, 8\), expected a tensor of floats of shape \(5, 2, 8"),
+        ((network, images.numpy(), labels), "images is array"),
+        ((network, images * 2 - 1, labels), "the range of images is .*expected pixels in \\[0, 1\\]"),
+        ((network, images * math.nan, labels), "the range of images is 'nan..nan'"),
+        ((network, images[:1], labels[:1]), "the number of images is 1, expected at least 2"),
+        ((network, images, labels[:4]), "labels is .*expected a tensor of 5 int64"),
+        ((network, images, labels + 1), "labels is .*expected classes from 0 to 2"),
+    ]:
+        with pytest.raises(InvalidValueError, match=sentence):
+            score(*given, "snip", seeded())
+    with pytest.raises(InvalidValueError, match="generator is None"):
+        score(network, images, labels, "zen", None)
+    with pytest.raises(InvalidValueError, match="adversarial is"):
+        scores(network, images, labels, adversarial=images[:3], generator=seeded())
