@@ -42,7 +42,6 @@ __all__ = [
     "EPS_MADE",
     "KINDS",
     "Spectrum",
-    "Value",
     "analyse",
     "centred_label_alignment",
     "condition_number",
@@ -134,10 +133,8 @@ def analyse(kernel: npt.ArrayLike, *, precision: str, kind: str = "symmetric") -
 
 def _decomposed(matrix: Floats, kind: str) -> Floats:
     """Return the eigenvalues or singular values, ascending."""
-    values: Floats = (
-        np.linalg.eigvalsh(matrix) if kind == "symmetric" else np.linalg.svd(matrix, compute_uv=False)[::-1]
-    )
-    return values
+    values = np.linalg.eigvalsh(matrix) if kind == "symmetric" else np.linalg.svd(matrix, compute_uv=False)[::-1]
+    return np.asarray(values, np.float64)
 
 
 # ------------------------------------------------------------------ eigenvalues and singular values
@@ -241,8 +238,8 @@ def label_alignment(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:
 def centred_label_alignment(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:
     """Return the cosine between the kernel and Y Y^T after both were centred in feature space.
 
-    Parameters and range are those of `label_alignment`. A failure where all samples have one label, or the kernel
-    vanishes when the mean gradient is taken out. Source: Cortes, Mohri and Rostamizadeh, Algorithms for learning
+    Parameters and range are those of `label_alignment`. A failure where all samples have one label, or all gradients
+    are equal. Source: Cortes, Mohri and Rostamizadeh, Algorithms for learning
     kernels based on centered alignment, JMLR 13, 2012, definition 4.
     """
     same = _centred(_same_class(spectrum, labels))
@@ -260,12 +257,11 @@ def centred_label_alignment(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:
 def _same_class(spectrum: Spectrum, labels: npt.ArrayLike) -> Floats:
     _require_symmetric(spectrum, None)
     numbers = checked_labels(labels, len(spectrum.matrix))
-    return (numbers[:, None] == numbers).astype(np.float64)
+    return np.asarray(numbers[:, None] == numbers, np.float64)
 
 
 def _centred(matrix: Floats) -> Floats:
-    centred: Floats = matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
-    return centred
+    return np.asarray(matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean(), np.float64)
 
 
 def _cosine(one: Floats, other: Floats) -> Value:
@@ -284,8 +280,7 @@ def _smallest(spectrum: Spectrum) -> Value:
 
 def _scaled(matrix: Floats) -> Floats:
     """Return the matrix over its largest entry, so that squares stay in range."""
-    scaled: Floats = matrix / (np.abs(matrix).max() or 1)
-    return scaled
+    return np.asarray(matrix / (np.abs(matrix).max() or 1), np.float64)
 
 
 def _zero(spectrum: Spectrum) -> str | None:

@@ -11,11 +11,24 @@ import numpy.typing as npt
 
 from ..errors import InvalidValueError, UnknownNameError
 
-__all__ = ["CODINGS", "Floats", "Labels", "Value", "checked_labels", "checked_matrix", "checked_real", "coded_targets"]
+__all__ = [
+    "CODINGS",
+    "TINY",
+    "Floats",
+    "Labels",
+    "Value",
+    "checked_labels",
+    "checked_matrix",
+    "checked_real",
+    "coded_targets",
+    "not_finite",
+    "symmetric_part",
+]
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+TINY = math.ulp(0.0)  # the lower end of a range that excludes 0
 CODINGS = {
     "one_hot": "1 for the sample's class, 0 for the others",
     "centred_one_hot": "one_hot minus 1 / classes: the targets of a sample sum to 0, and guessing is the zero function",
