@@ -20,12 +20,13 @@ With trace(K) <= n lambda_max, an eigenvalue that is not above
 
     resolution = n * eps_made * lambda_max,    eps_made = max(u^2, eps)
 
-cannot be told from 0. It is also the usual bound for the rank of a matrix (Golub and Van Loan, Matrix Computations,
-section 5.5; ``numpy.linalg.matrix_rank``). In fp32 and fp64 eps_made is the format's own spacing. ``mixed`` means a
-forward pass in fp32, gradients rounded to bfloat16 (u = 2^-8) and inner products summed in fp32: eps_made = 2^-16. In
-a cross kernel the rounding of gradients enters to first order, D J_A^T + J D_A^T: eps_made = max(2 u, eps), and the
-largest singular value stands for norm(J) norm(J_A), which Kx alone does not tell: there the resolution may be
-too low. An eigenvalue just above the resolution has no correct digit: its relative error is about resolution / value.
+cannot be told from 0. It is also the usual bound for the rank of a matrix (``numpy.linalg.matrix_rank``); its slack
+against eps_made trace(K) is what is left for errors that a deep backward pass amplifies. In fp32 and fp64 eps_made is
+the format's own spacing. ``mixed`` means a forward pass in fp32, gradients rounded to bfloat16 (u = 2^-8) and inner
+products summed in fp32: eps_made = 2^-16. In a cross kernel the rounding of gradients enters to first order,
+D J_A^T + J D_A^T: eps_made = max(2 u, eps), and the largest singular value stands for norm(J) norm(J_A), which Kx
+alone does not tell: there the resolution may be too low. An eigenvalue just above the resolution has no correct
+digit: its relative error is about resolution / value.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidValueError, UnknownNameError
-from .values import Floats, Value, checked_labels, checked_matrix, not_finite, symmetric_part
+from .values import Floats, Value, checked_labels, checked_matrix, not_finite, scaled, symmetric_part
 
 __all__ = [
     "EPS_MADE",
@@ -194,7 +195,7 @@ def frobenius_norm(spectrum: Spectrum) -> Value:
     """Return the root of the sum of the squared entries: of the squared eigenvalues or singular values; 0 if zero."""
     if spectrum.failure:
         return Value.failed(spectrum.failure)
-    return Value.of(float(np.abs(spectrum.matrix).max() * np.linalg.norm(_scaled(spectrum.matrix))))
+    return Value.of(float(np.abs(spectrum.matrix).max() * np.linalg.norm(scaled(spectrum.matrix))))
 
 
 def trace(spectrum: Spectrum) -> Value:
@@ -240,7 +241,7 @@ def centred_label_alignment(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:
 
     Parameters and range are those of `label_alignment`. A failure where all samples have one label, or all gradients
     are equal. Source: Cortes, Mohri and Rostamizadeh, Algorithms for learning
-    kernels based on centered alignment, JMLR 13, 2012, definition 4.
+    kernels based on centered alignment, JMLR 13, 2012.
     """
     same = _centred(_same_class(spectrum, labels))
     problem = spectrum.failure or _zero(spectrum)
@@ -265,7 +266,7 @@ def _centred(matrix: Floats) -> Floats:
 
 
 def _cosine(one: Floats, other: Floats) -> Value:
-    one, other = _scaled(one), _scaled(other)
+    one, other = scaled(one), scaled(other)
     cosine = np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other))
     return Value.of(float(np.clip(cosine, -1, 1)))
 
@@ -276,11 +277,6 @@ def _cosine(one: Floats, other: Floats) -> Value:
 def _smallest(spectrum: Spectrum) -> Value:
     problem = unresolved(spectrum)
     return Value.failed(problem) if problem else Value.of(float(spectrum.values[0]))
-
-
-def _scaled(matrix: Floats) -> Floats:
-    """Return the matrix over its largest entry, so that squares stay in range."""
-    return np.asarray(matrix / (np.abs(matrix).max() or 1), np.float64)
 
 
 def _zero(spectrum: Spectrum) -> str | None:

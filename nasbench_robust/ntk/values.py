@@ -22,6 +22,7 @@ __all__ = [
     "checked_real",
     "coded_targets",
     "not_finite",
+    "scaled",
     "symmetric_part",
 ]
 
@@ -117,14 +118,18 @@ def not_finite(matrix: Floats, name: str = "the kernel") -> str | None:
     return f"{len(wrong)} of {matrix.size} entries of {name} are not finite; {first}"
 
 
+def scaled(matrix: Floats) -> Floats:
+    """Return the matrix over its largest entry, so that squares stay in range."""
+    return np.asarray(matrix / (np.abs(matrix).max() or 1), np.float64)
+
+
 def symmetric_part(name: str, matrix: Floats, precision: str) -> Floats:
     """Return (K + K^T) / 2; raise `InvalidValueError` where it differs from K by more than rounding."""
-    scale = np.abs(matrix).max() or 1
-    symmetric: Floats = matrix / 2 + matrix.T / 2
-    asymmetry = np.linalg.norm((matrix - symmetric) / scale) / (np.linalg.norm(matrix / scale) or 1)
+    unit = scaled(matrix)
+    asymmetry = np.linalg.norm(unit - unit.T) / (2 * np.linalg.norm(unit) or 1)
     if asymmetry > _ASYMMETRY[precision]:
         raise InvalidValueError(name, matrix, "a symmetric matrix; a cross kernel is of kind 'cross'")
-    return symmetric
+    return np.asarray(matrix / 2 + matrix.T / 2, np.float64)
 
 
 def checked_labels(labels: npt.ArrayLike, samples: int, classes: int | None = None, name: str = "labels") -> Labels:
