@@ -1,0 +1,457 @@
+"""Complexity, bounds, kernel regression, scores: against explicit inverses, explicit features and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.ntk import predictors as pr
+from nasbench_robust.ntk import spectrum as sp
+from nasbench_robust.ntk.values import Value
+
+few = settings(max_examples=30, deadline=None)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def jacobians(n: int, seed: int, parameters: int = 60, radius: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradients of n samples and of their attacked versions."""
+    rng = np.random.default_rng(seed)
+    clean = rng.normal(size=(n, parameters))
+    return clean, clean + radius * rng.normal(size=(n, parameters))
+
+
+def classified(n: int, seed: int, classes: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(classes, size=n)
+
+
+def analysed(kernel: np.ndarray) -> sp.Spectrum:
+    return sp.analyse(kernel, precision="fp64")
+
+
+# --- complexity
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.7])
+@pytest.mark.parametrize("coding", ["one_hot", "centred_one_hot"])
+def test_complexity_is_that_by_the_inverse(coding, ridge):
+    gradients, _ = jacobians(20, 0)
+    labels = classified(20, 1)
+    targets = np.eye(3)[labels] - (1 / 3 if coding == "centred_one_hot" else 0)
+    inverse = np.linalg.inv(gradients @ gradients.T + ridge * np.eye(20))
+    spectrum = analysed(gradients @ gradients.T)
+    found = pr.complexity(spectrum, labels, classes=3, coding=coding, ridge=ridge)
+    assert found.value == pytest.approx(np.trace(targets.T @ inverse @ targets) / 20, rel=1e-10)
+
+
+def test_complexity_of_a_diagonal_kernel():
+    spectrum = analysed(np.diag([1.0, 2, 4]))
+    assert pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot").value == pytest.approx(
+        (1 + 1 / 2 + 1 / 4) / 3
+    )
+
+
+def test_two_classes_are_the_signs_of_the_theory():
+    gradients, _ = jacobians(10, 2)
+    labels = np.arange(10) % 2
+    signs = 2.0 * labels - 1
+    expected = signs @ np.linalg.inv(gradients @ gradients.T) @ signs / 10
+    found = pr.complexity(analysed(gradients @ gradients.T), labels, classes=2, coding="centred_one_hot")
+    assert 2 * found.value == pytest.approx(expected, rel=1e-10)
+
+
+@few
+@given(seeds, st.integers(3, 15), st.floats(1e-6, 1e6))
+def test_complexity_falls_as_the_kernel_grows_and_ignores_the_order(seed, n, scale):
+    rng = np.random.default_rng(seed)
+    kernel = (lambda j: j @ j.T)(jacobians(n, seed)[0])
+    labels, order = rng.integers(4, size=n), rng.permutation(n)
+    found = pr.complexity(analysed(kernel), labels, classes=4, coding="centred_one_hot").value
+    scaled = pr.complexity(analysed(scale * kernel), labels, classes=4, coding="centred_one_hot").value
+    permuted = pr.complexity(
+        analysed(kernel[np.ix_(order, order)]), labels[order], classes=4, coding="centred_one_hot"
+    ).value
+    assert found >= 0
+    assert scaled * scale == pytest.approx(found, rel=1e-8)
+    assert permuted == pytest.approx(found, rel=1e-8)
+    ridged = pr.complexity(analysed(kernel), labels, classes=4, coding="centred_one_hot", ridge=1.0).value
+    assert ridged <= found
+
+
+def test_complexity_fails_on_a_singular_kernel_and_a_ridge_helps():
+    spectrum = analysed(np.ones((3, 3)))
+    assert "singular" in pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot").failure
+    by_hand = np.linalg.inv(np.ones((3, 3)) + np.eye(3))
+    targets = np.eye(2)[[0, 1, 0]]
+    ridged = pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot", ridge=1)
+    assert ridged.value == pytest.approx(np.trace(targets.T @ by_hand @ targets) / 3)
+    zero = sp.analyse(np.zeros((2, 2)), precision="fp32")
+    assert pr.complexity(zero, [0, 1], classes=2, coding="one_hot", ridge=1).failure == "the kernel is zero"
+    tiny = sp.analyse(np.diag([1.0, 1e-8]), precision="fp32")
+    assert "resolution of fp32" in pr.complexity(tiny, [0, 1], classes=2, coding="one_hot").failure
+    broken = sp.analyse(np.array([[1, math.nan], [math.nan, 1]]), precision="fp32")
+    assert "not finite" in pr.complexity(broken, [0, 1], classes=2, coding="one_hot").failure
+
+
+def test_a_cholesky_that_fails_is_a_failure(monkeypatch):
+    def give_up(matrix):
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(np.linalg, "cholesky", give_up)
+    found = pr.complexity(analysed(np.eye(2)), [0, 1], classes=2, coding="one_hot")
+    assert found.failure == "the kernel is singular: its Cholesky decomposition failed"
+
+
+# --- bounds
+
+CONSTANTS = {
+    "samples": 50,
+    "training_term": 0.1,
+    "depth": 3,
+    "complexity_constant": 2.0,
+    "deviation_constant": 1.0,
+    "failure_probability": 0.05,
+}
+
+
+def test_the_bound_is_the_sum_of_its_terms():
+    found = pr.generalisation_bound(Value(0.04), **CONSTANTS)
+    assert found.value == pytest.approx(0.1 + 2 * 3 * 0.2 + math.sqrt(math.log(20) / 50))
+    certain = pr.generalisation_bound(Value(0.0), **{**CONSTANTS, "failure_probability": 1})
+    assert certain.value == 0.1
+    assert pr.generalisation_bound(Value(None, "singular"), **CONSTANTS) == Value(None, "singular")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": 0}, r"samples is 0, expected a positive integer; did you mean 1\?"),
+        ({"depth": 2.5}, "depth is 2.5, expected a positive integer"),
+        ({"training_term": -1}, r"training_term is -1, expected a number that is not negative; did you mean 0\?"),
+        ({"complexity_constant": 0}, "complexity_constant is 0, expected a number greater than 0"),
+        ({"deviation_constant": math.nan}, "deviation_constant is nan"),
+        ({"failure_probability": 0}, r"failure_probability is 0, expected a number in \(0, 1\]; did you mean 0.05\?"),
+        ({"failure_probability": "5 %"}, "failure_probability is '5 %'"),
+    ],
+)
+def test_constants_out_of_range_are_refused(change, message):
+    with pytest.raises(InvalidValueError, match=message):
+        pr.generalisation_bound(Value(0.04), **{**CONSTANTS, **change})
+
+
+def test_no_constant_has_a_default():
+    for name in CONSTANTS:
+        with pytest.raises(TypeError, match=name):
+            pr.generalisation_bound(Value(0.04), **{key: value for key, value in CONSTANTS.items() if key != name})
+
+
+@few
+@given(seeds, st.integers(1, 12), st.floats(0, 1), st.floats(0, 5))
+def test_weyl_is_below_the_minimum_eigenvalue_of_the_combined_kernel(seed, n, b, radius):
+    clean, attacked = jacobians(n, seed, parameters=8, radius=radius)
+    combined = (1 - b) * clean + b * attacked
+    true = np.linalg.eigvalsh(combined @ combined.T)[0]
+    kernels = clean @ clean.T, clean @ attacked.T, attacked @ attacked.T
+    found = pr.weyl_bound(*kernels, weight=b, precision="fp64")
+    assert found.value <= true + 1e-9
+    ends = [pr.weyl_bound(*kernels, weight=end, precision="fp64").value for end in (0, 1)]
+    assert ends == pytest.approx([np.linalg.eigvalsh(kernels[end])[0] for end in (0, 2)], abs=1e-9)
+
+
+def test_weyl_can_be_negative_and_fails_on_nan():
+    identity = np.eye(2)
+    opposite = pr.weyl_bound(identity, -identity, identity, weight=0.5, precision="fp64")
+    assert opposite.value == pytest.approx(0)  # the attack turns gradients around: K_all is zero
+    assert pr.weyl_bound(identity, np.diag([-3.0, 3]), identity, weight=0.5, precision="fp64").value == pytest.approx(
+        -1
+    )
+    broken = np.array([[math.nan, 0], [0, 1]])
+    for position, name in enumerate(("the kernel", "the cross kernel", "the robust kernel")):
+        kernels = [identity] * 3
+        kernels[position] = broken
+        assert name in pr.weyl_bound(*kernels, weight=0.5, precision="fp64").failure
+
+
+def test_weyl_refuses_what_does_not_fit():
+    identity = np.eye(2)
+    with pytest.raises(InvalidValueError, match=r"weight is 1.5, expected a number from 0 to 1; did you mean 1.0\?"):
+        pr.weyl_bound(identity, identity, identity, weight=1.5, precision="fp64")
+    with pytest.raises(InvalidValueError, match=r"cross is .*a matrix of shape \(2, 2\); its shape is \(3, 3\)"):
+        pr.weyl_bound(identity, np.eye(3), identity, weight=0.5, precision="fp64")
+    with pytest.raises(InvalidValueError, match=r"robust is .*a symmetric matrix"):
+        pr.weyl_bound(identity, identity, np.array([[1.0, 0], [0.5, 1]]), weight=0.5, precision="fp64")
+
+
+# --- kernel regression
+
+
+def primal(train: np.ndarray, test: np.ndarray, labels: np.ndarray, classes: int, ridge: float) -> np.ndarray:
+    """Return the outputs of ridge regression on explicit features: weights by least squares on an extended system."""
+    targets = np.eye(classes)[labels] - 1 / classes
+    extended = np.vstack([train, math.sqrt(ridge) * np.eye(train.shape[1])])
+    padded = np.vstack([targets, np.zeros((train.shape[1], classes))])
+    return test @ np.linalg.lstsq(extended, padded, rcond=None)[0]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 2.0])
+def test_regression_is_ridge_regression_on_the_gradients(ridge):
+    gradients, _ = jacobians(40, 3)
+    labels = classified(40, 4)
+    train, test = gradients[:25], gradients[25:]
+    expected = primal(train, test, labels[:25], 3, ridge)
+    found = pr.kernel_regression(
+        train @ train.T, test @ train.T, labels[:25], labels[25:], classes=3, ridge=ridge, precision="fp64"
+    )
+    assert found.outputs == pytest.approx(expected, abs=1e-10)
+    assert np.array_equal(found.predictions, expected.argmax(axis=1))
+    assert found.correct == int((expected.argmax(axis=1) == labels[25:]).sum())
+    assert found.images == 15
+    assert found.accuracy.value == found.correct / 15
+
+
+def test_regression_is_that_of_scikit_learn():
+    ridge_module = pytest.importorskip("sklearn.kernel_ridge")
+    gradients, _ = jacobians(30, 5)
+    labels = classified(30, 6)
+    kernel = gradients @ gradients.T
+    peer = ridge_module.KernelRidge(alpha=0.5, kernel="precomputed")
+    peer.fit(kernel[:20, :20], np.eye(3)[labels[:20]] - 1 / 3)
+    found = pr.kernel_regression(
+        kernel[:20, :20], kernel[20:, :20], labels[:20], labels[20:], classes=3, ridge=0.5, precision="fp64"
+    )
+    assert found.outputs == pytest.approx(peer.predict(kernel[20:, :20]), abs=1e-10)
+
+
+@few
+@given(seeds, st.integers(2, 12), st.floats(1e-3, 1e3))
+def test_regression_interpolates_and_does_not_know_the_scale(seed, n, scale):
+    gradients, _ = jacobians(n, seed)
+    labels = classified(n, seed)
+    kernel = gradients @ gradients.T
+    found = pr.kernel_regression(kernel, kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    assert found.correct == n
+    assert found.outputs == pytest.approx(np.eye(3)[labels] - 1 / 3, abs=1e-8)
+    scaled = pr.kernel_regression(scale * kernel, scale * kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    assert scaled.outputs == pytest.approx(found.outputs, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "ridge", "reason"),
+    [
+        (np.ones((2, 2)), np.ones((1, 2)), 0, "singular"),
+        (np.zeros((2, 2)), np.ones((1, 2)), 1, "the kernel is zero"),
+        (np.diag([1, math.nan]), np.ones((1, 2)), 1, "of the kernel are not finite"),
+        (np.eye(2), np.array([[1, math.inf]]), 1, "between held-out and training samples are not finite"),
+        (np.diag([1.0, -1]), np.ones((1, 2)), 5, "not a kernel"),
+    ],
+)
+def test_a_regression_that_cannot_be_solved_says_why(train, test, ridge, reason):
+    found = pr.kernel_regression(train, test, [0, 1], [1], classes=2, ridge=ridge, precision="fp32")
+    assert reason in found.failure
+    assert found.accuracy == Value(None, found.failure)
+    assert (found.correct, found.images, len(found.predictions)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_kernel": np.eye(3)[:2]}, r"kernel is .*a square matrix"),
+        ({"test_train_kernel": np.eye(3)}, r"test_train_kernel is .*a matrix of shape \(1, 3\); its shape is \(3, 3\)"),
+        ({"train_labels": [0, 1]}, r"train_labels is \[0, 1\], expected 3 labels"),
+        ({"train_labels": [0, 1, 2]}, r"expected classes from 0 to 1; label 2 is 2; did you mean 1\?"),
+        ({"test_labels": [5]}, r"test_labels is \[5\], expected classes from 0 to 1; label 0 is 5; did you mean 1\?"),
+        ({"test_labels": np.array([], int), "test_train_kernel": np.ones((0, 3))}, "expected at least one label"),
+        ({"classes": 1}, r"classes is 1, expected a number of classes, at least 2; did you mean 2\?"),
+        ({"ridge": -0.1}, r"ridge is -0.1, expected a number that is not negative; did you mean 0\?"),
+    ],
+)
+def test_a_regression_refuses_what_does_not_fit(change, message):
+    arguments = {
+        "train_kernel": np.eye(3),
+        "test_train_kernel": np.ones((1, 3)),
+        "train_labels": [0, 1, 1],
+        "test_labels": [0],
+        "classes": 2,
+        "ridge": 0.0,
+    }
+    with pytest.raises(InvalidValueError, match=message):
+        pr.kernel_regression(**{**arguments, **change}, precision="fp32")
+
+
+# --- the linearised network, clean and under attack
+
+
+def test_each_block_is_where_the_features_put_it():
+    clean, attacked = jacobians(40, 7, radius=1.0)
+    labels = classified(40, 8)
+    split = pr.random_split(40, 0.6, np.random.default_rng(0))
+    held_out = pr.held_out_accuracy(
+        clean @ clean.T,
+        labels,
+        split,
+        classes=3,
+        precision="fp64",
+        relative_ridge=0.01,
+        robust=attacked @ attacked.T,
+        cross=clean @ attacked.T,
+    )
+    for trained_on, features in {"standard": clean, "adversarial": attacked}.items():
+        train = features[split.train]
+        ridge = 0.01 * (train**2).sum() / len(train)
+        for tested_on, others in {"clean": clean, "attacked": attacked}.items():
+            found = getattr(held_out, f"{trained_on}_{tested_on}")
+            expected = primal(train, others[split.test], labels[split.train], 3, ridge)
+            assert found.outputs == pytest.approx(expected, abs=1e-10)
+            assert found.correct == int((expected.argmax(axis=1) == labels[split.test]).sum())
+            assert found.images == 16
+
+
+def test_an_attack_hurts_the_standard_network_and_training_on_it_helps():
+    """Gradients whose first coordinates tell the class, strongly but in reach of the attack, or weakly and safely."""
+    rng = np.random.default_rng(9)
+    labels = np.arange(120) % 2
+    sign = 2.0 * labels - 1
+    clean = np.column_stack([2 * sign, 0.5 * sign, 0.1 * rng.normal(size=(120, 150))])
+    attacked = clean.copy()
+    attacked[:, 0] *= -1
+    kernels = {"robust": attacked @ attacked.T, "cross": clean @ attacked.T}
+    split = pr.random_split(120, 0.5, np.random.default_rng(1))
+    found = pr.held_out_accuracy(
+        clean @ clean.T, labels, split, classes=2, precision="fp64", relative_ridge=0.1, **kernels
+    )
+    assert found.standard_clean.accuracy.value == 1
+    assert found.standard_attacked.accuracy.value == 0
+    assert found.adversarial_attacked.accuracy.value == 1
+
+
+def test_kernels_that_are_not_given_are_failures_of_their_own():
+    clean, attacked = jacobians(12, 10)
+    labels = np.arange(12) % 2
+    split = pr.random_split(12, 0.5, np.random.default_rng(0))
+    options = {"classes": 2, "precision": "fp64", "relative_ridge": 0.0}
+    alone = pr.held_out_accuracy(clean @ clean.T, labels, split, **options)
+    assert alone.standard_clean.failure is None
+    assert alone.standard_attacked.failure == "the cross kernel was not given"
+    assert alone.adversarial_clean.failure == "the robust kernel was not given"
+    robust = pr.held_out_accuracy(clean @ clean.T, labels, split, **options, robust=attacked @ attacked.T)
+    assert robust.adversarial_attacked.failure is None
+    assert robust.adversarial_clean.failure == "the cross kernel was not given"
+    broken = np.full((12, 12), math.nan)
+    assert "nan" in pr.held_out_accuracy(broken, labels, split, **options).standard_clean.failure
+
+
+@few
+@given(seeds, st.integers(2, 50), st.floats(0.01, 0.99))
+def test_a_split_uses_every_sample_once(seed, n, fraction):
+    split = pr.random_split(n, fraction, np.random.default_rng(seed))
+    assert sorted([*split.train, *split.test]) == list(range(n))
+    assert len(split.train) == min(max(round(fraction * n), 1), n - 1)
+    again = pr.random_split(n, fraction, np.random.default_rng(seed))
+    assert np.array_equal(split.train, again.train)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            (1, 0.5, np.random.default_rng()),
+            r"samples is 1, expected a number of samples, at least 2; did you mean 2\?",
+        ),
+        (
+            (4, 1.0, np.random.default_rng()),
+            r"train_fraction is 1.0, expected a number between 0 and 1; did you mean 0.5",
+        ),
+        ((4, 0, np.random.default_rng()), "train_fraction is 0"),
+        ((4, 0.5, 7), r"rng is 7, expected a numpy.random.Generator"),
+    ],
+)
+def test_a_split_refuses_what_does_not_fit(arguments, message):
+    with pytest.raises(InvalidValueError, match=message):
+        pr.random_split(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ([0, 1], [1, 2], "no sample is used twice"),
+        ([0, 1], [4], "positions from 0 to 3"),
+        ([-1, 1], [2], "positions from 0 to 3"),
+        ([], [2], "samples in both parts"),
+        (["a"], [2], "a Split, from random_split"),
+    ],
+)
+def test_a_split_of_another_kernel_is_refused(train, test, message):
+    with pytest.raises(InvalidValueError, match=message):
+        pr.held_out_accuracy(
+            np.eye(4), [0, 1, 0, 1], pr.Split(train, test), classes=2, precision="fp32", relative_ridge=0
+        )
+
+
+# --- the list of scores
+
+
+def test_every_score_has_a_name_a_source_and_a_direction():
+    names = [score.name for score in pr.SCORES]
+    assert len(set(names)) == len(names)
+    for score in pr.SCORES:
+        assert score.source
+        assert score.direction in ("higher", "lower", None)
+        assert set(score.kinds) <= set(sp.KINDS)
+
+
+def test_a_kernel_gets_every_score_of_its_kind():
+    clean, attacked = jacobians(16, 11)
+    labels = classified(16, 12)
+    spectrum = analysed(clean @ clean.T)
+    found = pr.score_kernel(clean @ clean.T, labels, "fp64")
+    assert list(found) == [score.name for score in pr.SCORES if "symmetric" in score.kinds]
+    assert found["minimum_eigenvalue"] == sp.minimum_eigenvalue(spectrum)
+    assert found["label_alignment"] == sp.label_alignment(spectrum, labels)
+    assert found["complexity"] == pr.complexity(spectrum, labels, classes=3, coding="one_hot")
+    assert found["complexity"] == pr.complexity(spectrum, labels, classes=10, coding="one_hot")
+    assert all(value.failure is None for value in found.values())
+    cross = pr.score_kernel(clean @ attacked.T, labels, "fp64", kind="cross")
+    assert list(cross) == [
+        "smallest_singular_value",
+        "condition_number",
+        "frobenius_norm",
+        "trace",
+        "mean",
+        "effective_rank",
+    ]
+    assert all(value.failure is None for value in cross.values())
+
+
+def test_a_broken_kernel_gets_a_reason_for_every_score():
+    for kind in sp.KINDS:
+        for value in pr.score_kernel(np.full((4, 4), math.nan), [0, 1, 0, 1], "fp32", kind=kind).values():
+            assert value.value is None
+            assert "16 of 16 entries" in value.failure
+
+
+def test_samples_of_one_class_are_scored():
+    found = pr.score_kernel(np.eye(3), [0, 0, 0], "fp32")
+    assert found["complexity"].value == pytest.approx(1)
+    assert found["centred_label_alignment"].value is None
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, -1], [0, 1, 1.5]])
+@pytest.mark.parametrize("kind", sp.KINDS)
+def test_scoring_refuses_labels_that_do_not_fit(labels, kind):
+    with pytest.raises(InvalidValueError, match="labels is"):
+        pr.score_kernel(np.eye(3), labels, "fp32", kind=kind)
+
+
+def test_codings_and_kinds_that_do_not_fit_are_refused():
+    with pytest.raises(UnknownNameError, match=r"unknown coding 'onehot'; did you mean 'one_hot'\?"):
+        pr.complexity(analysed(np.eye(2)), [0, 1], classes=2, coding="onehot")
+    with pytest.raises(InvalidValueError, match=r"label 1 is 2; did you mean 1\?"):
+        pr.complexity(analysed(np.eye(2)), [0, 2], classes=2, coding="one_hot")
+    with pytest.raises(InvalidValueError, match="of a symmetric kernel"):
+        pr.complexity(sp.analyse(np.eye(2), precision="fp64", kind="cross"), [0, 1], classes=2, coding="one_hot")
+    with pytest.raises(UnknownNameError, match="unknown precision 'tf32'; did you mean 'fp32'"):
+        pr.score_kernel(np.eye(2), [0, 1], "tf32")
