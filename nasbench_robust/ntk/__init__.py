@@ -3,6 +3,7 @@
 from .gram import ntk
 from .jacobian import jacobian
 from .kernels import Kernels, kernels
+from .predictors import SCORES, score_kernel
 from .storage import load_kernels, save_kernels
 
-__all__ = ["Kernels", "jacobian", "kernels", "load_kernels", "ntk", "save_kernels"]
+__all__ = ["SCORES", "Kernels", "jacobian", "kernels", "load_kernels", "ntk", "save_kernels", "score_kernel"]
