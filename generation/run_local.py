@@ -10,13 +10,15 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
 
-from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.runs import OfDataset
 from nasbench_robust.worklists import Unit, find_missing, write_worklist
+
+Command = Callable[[argparse.Namespace, Path], tuple[str, ...]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,27 +35,39 @@ def _run(args: argparse.Namespace) -> int:
     return make(args, *read_table_arguments(args))
 
 
-def make(args: argparse.Namespace, settings: TrainingSettings, units: Sequence[Unit]) -> int:
+def make(
+    args: argparse.Namespace,
+    settings: OfDataset,
+    units: Sequence[Unit],
+    kind: str = "runs",
+    command: Command = train_command,
+) -> int:
     """Make the units that ``args.out`` lacks by ``args.workers`` processes, and return the exit code.
 
-    `args` has what `common.train_command` takes, too.
+    Parameters
+    ----------
+    args : Namespace
+        Has what `command` takes, too.
+    settings, units, kind
+        What is to be there, as for `worklists.find_missing`.
+    command : callable
+        Given `args` and a work list, returns the command that makes a line of it, but for the number of the line.
     """
-    missing = find_missing(args.out, settings, units)
-    print(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing", file=sys.stderr)
+    missing = find_missing(args.out, settings, units, kind)
+    print(f"{len(units)} {kind}, {len(units) - len(missing)} there, {len(missing)} missing", file=sys.stderr)
     if not missing:
         return 0
     worklist = Path(args.out) / "jobs" / "local.jsonl"
     workers = max(1, args.workers)
     write_worklist(_share(missing, workers), worklist)
-    command = train_command(args, worklist)
-    processes = [subprocess.Popen([*command, "--task", str(worker)]) for worker in range(workers)]
+    processes = [subprocess.Popen([*command(args, worklist), "--task", str(worker)]) for worker in range(workers)]
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:
         for process in processes:
             process.send_signal(signal.SIGTERM)
         codes = [process.wait() for process in processes]
-    left = find_missing(args.out, settings, units)
+    left = find_missing(args.out, settings, units, kind)
     print(f"{len(left)} missing", file=sys.stderr)
     return max(codes) if left else 0
 

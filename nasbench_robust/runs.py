@@ -348,8 +348,16 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     return folder / "runs" / shard
 
 
-def shard_name(settings: TrainingSettings, index: int, seed: int) -> str:
-    """Return the name of the file that a run has in each of the folders of a table."""
+class OfDataset(Protocol):
+    """Settings of training or of scores."""
+
+    @property
+    def dataset(self) -> str:
+        """Canonical name of the data set."""
+
+
+def shard_name(settings: OfDataset, index: int, seed: int) -> str:
+    """Return the name of the file that a cell and seed have in each of the folders of a table."""
     return f"{settings.dataset}-{index:05d}-{seed}.parquet"
 
 

@@ -21,8 +21,7 @@ from pathlib import Path
 from . import cells
 from .cells import Cell
 from .errors import InvalidValueError, MissingDataError, TableError
-from .runs import shard_name
-from .settings import TrainingSettings
+from .runs import OfDataset, shard_name
 
 __all__ = ["Unit", "claim", "find_missing", "make_tasks", "parse_cells", "read_task", "write_worklist"]
 
@@ -59,9 +58,11 @@ def parse_cells(text: str) -> list[int]:
     return sorted(found)
 
 
-def find_missing(folder: str | os.PathLike[str], settings: TrainingSettings, units: Iterable[Unit]) -> list[Unit]:
-    """Return the units that have no row in the folder, going by the names of its shards."""
-    runs = Path(folder) / "runs"
+def find_missing(
+    folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit], kind: str = "runs"
+) -> list[Unit]:
+    """Return the units that have no row in the folder, going by the names of its shards of this kind."""
+    runs = Path(folder) / kind
     present = {path.name for path in runs.glob("*.parquet")} if runs.is_dir() else set()
     return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
 

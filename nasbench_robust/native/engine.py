@@ -78,6 +78,11 @@ class NativeNetwork:
     def __reduce__(self) -> Any:
         raise TypeError("a network of the native engine lives in one process: copy its arrays instead")
 
+    @property
+    def values(self) -> int:
+        """How many values the tensors of the network have for one image."""
+        return int(self._library.engine_values(self._handle))
+
     def fold(self) -> None:
         """Fold batch normalisation with its running statistics into the convolutions, for all passes in eval mode."""
         self._library.engine_fold(self._handle)
@@ -113,7 +118,7 @@ class NativeNetwork:
         -------
         ndarray of float64, shape (n, n)
             Scalar products of the gradients with respect to all parameters; those of edges that cannot influence the
-            output are zero. Takes about 8 bytes per value of every tensor of the network and image.
+            output are zero. Takes 8 bytes for each of the network's `values`, per image.
         """
         images = self._checked(images)
         cotangents = np.ascontiguousarray(cotangents, np.float32)

@@ -27,6 +27,7 @@ _SIGNATURES = {
     "engine_new": (_NETWORK, _INTS, _INTS, _FLOATS, _FLOATS),
     "engine_free": (None, _NETWORK),
     "engine_parameters": (ctypes.c_long, _NETWORK),
+    "engine_values": (ctypes.c_long, _NETWORK),
     "engine_statistics": (ctypes.c_long, _NETWORK),
     "engine_array": (_FLOATS, _NETWORK, ctypes.c_int),
     "engine_fold": (None, _NETWORK),

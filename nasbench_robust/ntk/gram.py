@@ -123,13 +123,15 @@ class _Products:
         self._twin, self._batch, self._half = twin, batch, half
         self._coupled = bn == "batch_coupled"
         self._native = native_twin(twin) if engine == "native" else None
-        self.classes, self._values = _probe(twin, batch[:2])
+        self.classes, values = _probe(twin, batch[:2])
+        # The engine keeps slopes beside values; torch drops the slopes, and some of the values, on the way.
+        self._numbers = values if self._native is None else 2 * self._native.values
         self._most = len(batch)
 
     def limit(self, budget_mib: float) -> None:
-        """Keep to so much memory: a coupled row has every parameter, another one every value and its slope."""
+        """Keep to so much memory: a coupled row has every parameter, another one every value of the network."""
         parameters = sum(parameter.numel() for parameter in self._twin.parameters())
-        numbers = parameters if self._coupled else 2 * self._values
+        numbers = parameters if self._coupled else self._numbers
         self._most = max(2, int(budget_mib * 2**20 / (numbers * self._batch.element_size())))
 
     def __call__(self, owners: list[int], cotangents: torch.Tensor, rows: range, columns: range) -> torch.Tensor:
@@ -137,17 +139,24 @@ class _Products:
         if self._coupled:
             every = contract_coupled(self._twin, self._batch, cotangents, owners, self._most)
             return every[rows.start : rows.stop, columns.start : columns.stop]
-        kernel = torch.empty(len(rows), len(columns), dtype=torch.float64, device=self._batch.device)
-        step = max(1, self._most // 2)
         if len(owners) <= self._most:
             every = self._contract(owners, cotangents)
             return every[rows.start : rows.stop, columns.start : columns.stop]
+        return self._in_parts(owners, cotangents, rows, columns)
+
+    def _in_parts(self, owners: list[int], cotangents: torch.Tensor, rows: range, columns: range) -> torch.Tensor:
+        """Pass two parts at a time, of the rows and of the columns; of a symmetric kernel each pair once."""
+        kernel = torch.empty(len(rows), len(columns), dtype=torch.float64, device=self._batch.device)
+        step = max(1, self._most // 2)
         for a in range(0, len(rows), step):
-            for b in range(0, len(columns), step):
+            for b in range(a if rows == columns else 0, len(columns), step):
                 first, second = list(rows[a : a + step]), list(columns[b : b + step])
-                both = [owners[row] for row in first + second]
-                block = self._contract(both, cotangents[first + second])
-                kernel[a : a + len(first), b : b + len(second)] = block[: len(first), len(first) :]
+                both = first if first == second else first + second
+                block = self._contract([owners[row] for row in both], cotangents[both])
+                products = block[: len(first), len(both) - len(second) :]
+                kernel[a : a + len(first), b : b + len(second)] = products
+                if rows == columns:
+                    kernel[b : b + len(second), a : a + len(first)] = products.T
         return kernel
 
     def _contract(self, owners: list[int], cotangents: torch.Tensor) -> torch.Tensor:

@@ -50,6 +50,12 @@ Network* engine_new(const int* shape, const int* cell, const float* mean, const 
 void engine_free(Network* network) { delete network; }
 
 long engine_parameters(Network* network) { return long(network->parameters.size()); }
+// Values of all tensors of the network, of one image; a kernel keeps as many gradients.
+long engine_values(Network* network) {
+  std::size_t values = 0;
+  for (const engine::Tensor& tensor : network->plan.tensors) values += tensor.length();
+  return long(values);
+}
 long engine_statistics(Network* network) { return long(network->statistics.size()); }
 
 // Arrays of the network itself, to be read and written: 0 parameters, 1 gradient, 2 momentum, 3 running statistics.

@@ -1,0 +1,155 @@
+"""Score cells without training them: ``python generation/score_cells.py --dataset digits --out DIR --workers 2``.
+
+Kernels, kernel regression and proxies of untrained networks, one shard per cell and initial seed; what is there is not
+made again, and several processes or machines may work on one folder. --table FILE merges the shards of --out at the
+end. In a Slurm array write the work list with --write-worklist FILE, then run tasks with --work FILE: the task's number
+says which line.
+"""
+
+from __future__ import annotations
+
+import os
+
+# The matrices here are too small for several threads, whose waiting costs more than they save: one process per core.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import run_local  # noqa: E402
+from common import run  # noqa: E402
+
+from nasbench_robust.cells import Cell  # noqa: E402
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError  # noqa: E402
+from nasbench_robust.runs import shard_name  # noqa: E402
+from nasbench_robust.score_tables import FOLDER, check_folder, collect_scores, write_scores  # noqa: E402
+from nasbench_robust.worklists import (  # noqa: E402
+    Unit,
+    claim,
+    find_missing,
+    make_tasks,
+    parse_cells,
+    read_task,
+    write_worklist,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is missing and return the exit code."""
+    args = _parser().parse_args(arguments)
+    return run("score_cells.py", lambda: _run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    parser.add_argument("--dataset", default="digits", help="images to look at (default: digits)")
+    parser.add_argument("--settings", help="JSON file that overrides settings of the data set's scores")
+    parser.add_argument(
+        "--cells",
+        default="all",
+        help="'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
+    )
+    parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
+    parser.add_argument("--engine", default="auto", choices=("auto", "native", "torch"), help="of the kernels")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--table", metavar="FILE", help="merge all shards into this file at the end")
+    parser.add_argument("--write-worklist", metavar="FILE", help="only write what is missing, --per-task units a line")
+    parser.add_argument("--per-task", type=int, default=20, metavar="N", help="(default: 20)")
+    parser.add_argument("--work", help="work list; --task says which line of it")
+    parser.add_argument("--task", default=os.environ.get("SLURM_ARRAY_TASK_ID"), type=int)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    check_folder(args.out, settings)
+    if args.work:
+        if args.task is None:
+            raise InvalidValueError("--task", None, "a line of the work list, or a Slurm array task")
+        _score(read_task(args.work, args.task), settings, args)
+        return 0
+    units = [Unit(index, seed) for seed in args.seeds for index in _cells(args.cells)]
+    if args.write_worklist:
+        missing = find_missing(args.out, settings, units, FOLDER)
+        tasks = make_tasks(missing, max(1, args.per_task))
+        write_worklist(tasks, args.write_worklist)
+        print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
+        return 0
+    code = run_local.make(args, settings, units, FOLDER, _command)
+    if args.table and not code:
+        print(f"{collect_scores(args.out, args.table)} rows -> {args.table}")
+    return code
+
+
+def _cells(text: str) -> list[int]:
+    """Return the cells that a text names; ``every:4`` takes every fourth of all, a sample spread over their indices."""
+    if not text.startswith("every:"):
+        return parse_cells(text)
+    if not text[6:].isdecimal() or int(text[6:]) < 1:
+        raise InvalidValueError("--cells", text, "'every:' and a positive integer", "every:4")
+    return parse_cells("all")[:: int(text[6:])]
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    try:
+        from nasbench_robust.scoring import ScoreSettings, score_settings_for
+    except ImportError as error:
+        raise MissingPackageError(error.name or "torch", "ntk") from None
+    settings = score_settings_for(args.dataset)
+    if not args.settings:
+        return settings
+    try:
+        given = json.loads(Path(args.settings).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingDataError(f"cannot read {args.settings} ({error.strerror})", "check the path") from None
+    except ValueError as error:
+        raise InvalidValueError("--settings", args.settings, f"a JSON file ({error})") from None
+    if not isinstance(given, dict):
+        raise InvalidValueError("--settings", args.settings, "a JSON object of settings by name")
+    return ScoreSettings.from_dict({**settings.to_dict(), **given})
+
+
+def _command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
+    """Return the command that scores a line of a work list, but for the number of the line."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--work", str(worklist.resolve())]
+    command += ["--out", str(Path(args.out).resolve()), "--dataset", args.dataset]
+    command += ["--engine", args.engine, "--device", args.device]
+    for name in ("data_root", "settings"):
+        value = getattr(args, name)
+        if value:
+            command += [f"--{name.replace('_', '-')}", str(Path(value).resolve() if name == "settings" else value)]
+    return tuple(command)
+
+
+def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> None:
+    """Score units one after the other, but those that are there or that another process is at."""
+    import torch
+
+    from nasbench_robust.images import load_images
+    from nasbench_robust.provenance import processor
+    from nasbench_robust.scoring import chosen_images, score_cell
+
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    images, labels = chosen_images(settings, load_images(args.dataset, device, args.data_root))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    for unit in units:
+        with claim(args.out, shard_name(settings, unit.index, unit.seed)) as had:
+            if not had or not find_missing(args.out, settings, [unit], FOLDER):
+                continue
+            found = score_cell(Cell.from_index(unit.index), settings, images, labels, unit.seed, args.engine)
+            write_scores(found, settings, unit.index, unit.seed, args.out, name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
