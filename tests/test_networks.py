@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from nasbench_robust.cells import EDGES, OPERATIONS, Cell
+from nasbench_robust.copies import duplicate
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.networks import CellLayer, Network, network_for
 from nasbench_robust.skeletons import Skeleton
@@ -204,3 +205,23 @@ def test_initial_weights_have_the_distribution_of_pytorch() -> None:
 def test_wrong_number_of_means_is_refused() -> None:
     with pytest.raises(InvalidValueError, match=r"mean is \[0, 0\], expected 1 value"):
         Network(Cell.from_index(0), TINY, mean=[0, 0], std=[1], generator=torch.Generator())
+
+
+def test_duplicate_is_a_network_of_its_own() -> None:
+    network = make(Cell(["nor_conv_3x3"] * 6))
+    network.extra = network.classifier  # used twice
+    network(torch.rand(2, 1, 8, 8).double()).sum().backward()
+    twin = duplicate(network)
+    state, copied = network.state_dict(), twin.state_dict()
+    assert all(torch.equal(state[name], copied[name]) for name in state)
+    assert twin.extra is twin.classifier
+    assert twin.classifier is not network.classifier
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in twin.parameters())
+    assert not {tensor.data_ptr() for tensor in state.values()} & {tensor.data_ptr() for tensor in copied.values()}
+    twin.stem.register_forward_hook(lambda *_: None)
+    twin.train(False).requires_grad_(False)
+    assert network.training
+    assert not network.stem._forward_hooks
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert {tensor.dtype for tensor in duplicate(network, torch.float32).parameters()} == {torch.float32}
+    assert duplicate(network, torch.float32).stem[1].num_batches_tracked.dtype == torch.int64

@@ -14,7 +14,6 @@ Source: Wu et al., "Robust NAS under adversarial training", ICLR 2024, section 4
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 
 from ..attacks import perturb
+from ..copies import duplicate
 from ..errors import InvalidValueError, MissingDataError, UnknownNameError
 from ..metrics import Attack
 from .gram import choose_engine, dtype_of, ntk
@@ -191,7 +191,7 @@ def attacked(
     `engine` is ``"native"`` or ``"torch"``; a random start is the same in both.
     """
     if engine == "torch" or attack.norm != "Linf":
-        pruned = copy.deepcopy(network)
+        pruned = duplicate(network)
         prune(pruned)
         return perturb(pruned, images, labels, attack, generator or torch.Generator(images.device))
     noise = None

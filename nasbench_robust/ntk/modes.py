@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
+from ..copies import duplicate
 from ..errors import InvalidValueError, UnknownNameError
 
 __all__ = ["BN_MODES", "LAYERS", "prepare"]
@@ -41,7 +40,7 @@ def prepare(network: nn.Module, images: torch.Tensor, bn: str, dtype: torch.dtyp
     if bn not in BN_MODES:
         raise UnknownNameError("bn mode", bn, BN_MODES)
     check_layers(network)
-    twin = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
+    twin = duplicate(network, dtype).eval().requires_grad_(False)
     if bn == "batch_frozen":
         _freeze(twin, images.to(dtype))
     if bn == "batch_coupled":

@@ -6,7 +6,6 @@ numbers and the sums are those of the authors' program.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 
 from .. import metrics
 from ..attacks import fgsm
+from ..copies import duplicate
 from ..networks import CellLayer, Network, ResidualBlock
 from .copies import gradients, layers_with_weights, positive_copy
 
@@ -48,7 +48,7 @@ def croze(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float
 
 def perturbed_copy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> Network:
     """Copy the network and move each layer's weights up the gradient of the loss by `WEIGHT_STEP` times their norm."""
-    copy = deepcopy(network)
+    copy = duplicate(network)
     weights = [layer.weight for layer in layers_with_weights(copy)]
     found = gradients("croze", F.cross_entropy(copy(images), labels), weights)
     with torch.no_grad():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import nn
 
+from ..copies import duplicate
 from ..errors import UncomputableScoreError
 from ..networks import Network
 
@@ -19,9 +19,7 @@ def training_copy(network: Network) -> Network:
 
     A proxy works on a copy: hooks, running statistics and gradients of the original are not touched.
     """
-    copy = deepcopy(network).train().requires_grad_(True)
-    copy.zero_grad(set_to_none=True)
-    return copy
+    return duplicate(network).train().requires_grad_(True)
 
 
 @torch.no_grad()
