@@ -20,6 +20,8 @@ float* engine_array(Handle* network, int which);
 void engine_fold(Handle* network);
 void engine_pass(Handle* network, const float* pixels, int count, float* logits, const float* logit_gradient,
                  float* image_gradient);
+long engine_values(Handle* network);
+void engine_tangent_kernel(Handle* network, const float* pixels, const float* cotangents, int count, double* kernel);
 void engine_pgd(Handle* network, const float* pixels, const std::int32_t* labels, int count, const float* noise,
                 float eps, float step_size, int steps, float* adversarial);
 void engine_autoattack(Handle* network, const float* pixels, const std::int32_t* labels, int count, float eps,
@@ -95,6 +97,12 @@ void exercise(Handle* network, const Shape& shape, int count, Draws& draws, int 
   for (float value : gradient) require(std::isfinite(value), "a gradient that is not finite");
   engine_pgd(network, pixels.data(), labels.data(), count, nullptr, kEps, kEps, 1, adversarial.data());
   check_box(pixels, adversarial);
+  std::vector<double> kernel(std::size_t(count) * count);
+  engine_tangent_kernel(network, pixels.data(), slopes.data(), count, kernel.data());
+  for (int i = 0; i < count; ++i)
+    for (int j = 0; j < count; ++j)
+      require(kernel[i * count + j] == kernel[j * count + i] && kernel[i * count + i] > 0, "no kernel");
+  require(engine_values(network) > 0, "no values");
 
   // Attack what the network says, so that something is there to attack.
   for (int i = 0; i < count; ++i)

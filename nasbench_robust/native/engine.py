@@ -80,7 +80,7 @@ class NativeNetwork:
 
     @property
     def values(self) -> int:
-        """How many values the tensors of the network have for one image."""
+        """About how many numbers `tangent_kernel` keeps for an image, four bytes each."""
         return int(self._library.engine_values(self._handle))
 
     def fold(self) -> None:
@@ -118,7 +118,7 @@ class NativeNetwork:
         -------
         ndarray of float64, shape (n, n)
             Scalar products of the gradients with respect to all parameters; those of edges that cannot influence the
-            output are zero. Takes 8 bytes for each of the network's `values`, per image.
+            output are zero. Takes about four bytes times `values` for an image.
         """
         images = self._checked(images)
         cotangents = np.ascontiguousarray(cotangents, np.float32)

@@ -124,8 +124,7 @@ class _Products:
         self._coupled = bn == "batch_coupled"
         self._native = native_twin(twin) if engine == "native" else None
         self.classes, values = _probe(twin, batch[:2])
-        # The engine keeps slopes beside values; torch drops the slopes, and some of the values, on the way.
-        self._numbers = values if self._native is None else 2 * self._native.values
+        self._numbers = values if self._native is None else self._native.values
         self._most = len(batch)
 
     def limit(self, budget_mib: float) -> None:

@@ -50,11 +50,15 @@ Network* engine_new(const int* shape, const int* cell, const float* mean, const 
 void engine_free(Network* network) { delete network; }
 
 long engine_parameters(Network* network) { return long(network->parameters.size()); }
-// Values of all tensors of the network, of one image; a kernel keeps as many gradients.
+// About how many numbers a kernel keeps for an image: values for the pass back, and the gradients of one cell.
 long engine_values(Network* network) {
-  std::size_t values = 0;
-  for (const engine::Tensor& tensor : network->plan.tensors) values += tensor.length();
-  return long(values);
+  const engine::Plan& plan = network->plan;
+  std::size_t values = 0, largest = 0;
+  for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
+    values += plan.is_kept(int(t)) ? plan.tensors[t].length() : 0;
+    largest = std::max(largest, plan.tensors[t].length());
+  }
+  return long(values + 6 * largest);
 }
 long engine_statistics(Network* network) { return long(network->statistics.size()); }
 

@@ -100,6 +100,12 @@ int Plan::add_reduction(int input) {
   return step(kConvolve, rectified(middle), out, second);
 }
 
+bool Plan::is_kept(int tensor) const {
+  for (const Step& s : steps)
+    if ((s.kind == kConvolve && s.source == tensor) || (s.kind == kRelu && s.target == tensor)) return true;
+  return tensor == last;
+}
+
 // Backwards, the last step that reads a tensor is the first one to write its gradient.
 void Plan::order_gradients() {
   std::vector<bool> seen(tensors.size(), false);

@@ -50,6 +50,9 @@ struct Step {
 struct Plan {
   Plan(const Shape& shape, const Cell& cell);
 
+  // Whether a pass back needs the tensor's value: what a convolution reads, what ReLU left, what the head reads.
+  bool is_kept(int tensor) const;
+
   Shape shape;
   std::vector<Convolution> convolutions;
   std::vector<Tensor> tensors;  // 0: the normalised image

@@ -108,7 +108,9 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(std::size_t size) { resize(size); }
   void resize(std::size_t size) {
-    data_.reset(static_cast<Vec*>(::operator new[](std::max<std::size_t>(size, 1) * sizeof(Vec), kAlignment)));
+    data_.reset();  // first, so that both never exist at once
+    if (size == 0) return;
+    data_.reset(static_cast<Vec*>(::operator new[](size * sizeof(Vec), kAlignment)));
     std::fill_n(data_.get(), size, Vec{});
   }
   Vec* get() const { return data_.get(); }
