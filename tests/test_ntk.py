@@ -135,6 +135,18 @@ def test_a_plain_network_of_the_same_layers() -> None:
             assert error(found, contracted(rows, output)) < 1e-10
 
 
+def test_a_network_without_running_statistics() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten(), nn.Linear(12, 2)
+    ).double()
+    images = torch.rand(3, 2, 4, 4).double()
+    for bn in ("batch_frozen", "batch_coupled"):
+        rows = jacobian(network, images, bn=bn)
+        assert error(ntk(network, images, output="sum", bn=bn, precision="fp64"), contracted(rows, "sum")) < 1e-10
+    with pytest.raises(InvalidValueError, match="keeps no running statistics"):
+        ntk(network, images, output="sum", bn="eval")
+
+
 def test_layers_used_twice_and_unknown_layers_are_refused() -> None:
     layer = nn.Conv2d(1, 1, 3, padding=1)
     twice = nn.Sequential(layer, layer, nn.Flatten(), nn.Linear(16, 2))

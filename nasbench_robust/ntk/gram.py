@@ -34,13 +34,14 @@ def ntk(
     engine: str = "auto",
     budget_mib: float = 1024.0,
 ) -> torch.Tensor:
-    """Return k(u, v) = <grad f(u), grad f(v)> between images, the gradients being those of all trainable parameters.
+    """Return k(u, v) = <grad f(u), grad f(v)> between images, the gradients being those of all parameters.
 
     Parameters
     ----------
     network : Module
         Maps images to logits; its parameters belong to layers of convolution (one group), linear layers and batch
-        normalisations, each used once. It is left as it is: its mode does not count, `bn` does.
+        normalisations, each used once, whether they require gradients or not. It is left as it is: its mode does not
+        count, `bn` does.
     images : Tensor, shape (n, channels, size, size)
         The rows of the kernel; in the range that the network takes, [0, 1] for a `nasbench_robust.networks.Network`.
     others : Tensor, shape (n2, channels, size, size), optional

@@ -35,11 +35,13 @@ def prepare(network: nn.Module, images: torch.Tensor, bn: str, dtype: torch.dtyp
     UnknownNameError
         If there is no such mode.
     InvalidValueError
-        If a trainable parameter belongs to another kind of layer.
+        If a parameter belongs to another kind of layer, or running statistics are wanted and there are none.
     """
     if bn not in BN_MODES:
         raise UnknownNameError("bn mode", bn, BN_MODES)
     check_layers(network)
+    if bn == "eval" and any(module.running_mean is None for module in _norms(network)):
+        raise InvalidValueError("bn", bn, "'batch_frozen': this network keeps no running statistics", "batch_frozen")
     twin = duplicate(network, dtype).eval().requires_grad_(False)
     if bn == "batch_frozen":
         _freeze(twin, images.to(dtype))
