@@ -115,6 +115,5 @@ def _words(target: Target) -> str:
 
 def _seeds(data: Data) -> str:
     number = "one initial seed" if data.seeds_used == 1 else f"the mean of {data.seeds_used} initial seeds"
-    return (
-        f"{number} per cell" if len(data.seeds) == data.seeds_used else f"{number} per cell, {len(data.seeds)} of some"
-    )
+    more = len(data.seeds) - data.seeds_used
+    return f"{number} per cell" + (f", {more} more of some cells" if more else "")

@@ -43,17 +43,12 @@ class Group:
 
 def compare(data: Data, effort: Effort) -> pd.DataFrame:
     """Return one row for every target, subset and score; two where a score fails on some cells."""
-    rows = [
-        row
-        for group in groups(data)
-        for subset in ("all", "connected", *TOP)
-        for row in _rows(data, group, subset, effort)
-    ]
+    subsets = ("all", "connected", *TOP)
+    rows = [row for group in groups(data) for subset in subsets for row in _rows(data, group, subset, effort)]
     results = pd.DataFrame(rows, columns=[*KEYS, *VALUES])
-    spread = pd.DataFrame(
-        seed_spread(data), columns=["dataset", "metric", "subset", "kernel", "attack", "score", *SEEDS]
-    )
-    return results.merge(spread, how="left", on=["dataset", "metric", "subset", "kernel", "attack", "score"])
+    place = ["dataset", "metric", "subset", "kernel", "attack", "score"]
+    spread = pd.DataFrame(seed_spread(data), columns=[*place, *SEEDS])
+    return results.merge(spread, how="left", on=place)
 
 
 # ------------------------------------------------------------------ which cells
@@ -119,7 +114,7 @@ def _block(
     for place, target in enumerate(targets):
         given = st.partial_correlation(rho[place], rho[-1], base[place])
         headline = target in data.headlines
-        for position, name in enumerate(group.names):
+        for position in range(len(group.names)):
             row = {"dataset": target[0], "metric": target[1], "subset": subset, **_key(data, group, position, inside)}
             row |= {"spearman": rho[place, position], "parameters": base[place]}
             row |= {"gain": rho[place, position] - base[place], "given_parameters": given[position]}
@@ -165,7 +160,7 @@ def _standard_ranks(row: Floats) -> Floats:
 _BOUNDS = ("low", "high", "gain_low", "gain_high", "given_low", "given_high")
 
 
-def intervals(aims: Floats, columns: Floats, parameters: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+def intervals(aims: Floats, columns: Floats, baseline: Floats, rng: np.random.Generator, resamples: int) -> Floats:
     """Return the bounds named in _BOUNDS for every target and score, shape (targets, scores, 6)."""
     bounds = np.full((len(aims), len(columns), len(_BOUNDS)), np.nan)
     state, last = rng.bit_generator.state, len(aims)
@@ -173,7 +168,7 @@ def intervals(aims: Floats, columns: Floats, parameters: Floats, rng: np.random.
         return bounds
     for start in range(0, len(columns), _CHUNK):
         rng.bit_generator.state = state  # the same resamples for all chunks
-        part = [*aims, parameters, *columns[start : start + _CHUNK]]
+        part = [*aims, baseline, *columns[start : start + _CHUNK]]
         drawn = st.bootstrap_spearman(part, rng=rng, resamples=resamples, against=last + 1)
         for place in range(last):
             base = drawn[:, place, last]
