@@ -1,9 +1,10 @@
 """Two numbers of the kernels against accuracies: whether kernels of attacked images rank cells better.
 
 A drawing, from this project's scores, of a figure of Wu et al., Robust NAS under adversarial training (ICLR 2024): for
-every attack of a table of scores, the rank correlation of the minimum eigenvalue and of the Frobenius norm of the clean, robust, cross and robust-twice
-kernels with every accuracy on the same data set, and that of the parameter count. Run: ``python analysis/ntk_figure.py
-SCORES.parquet``. It writes the numbers as CSV, the figure as PNG and SVG, and prints what follows; docs/analysis.md.
+every attack of a table of scores, the rank correlation of the minimum eigenvalue and of the Frobenius norm of clean,
+robust, cross and robust-twice kernels with every accuracy on the same data set, and that of the parameter count. Run:
+``python analysis/ntk_figure.py SCORES.parquet``. It writes the numbers as CSV, the figure as PNG and SVG, and prints
+what follows from them.
 """
 
 from __future__ import annotations

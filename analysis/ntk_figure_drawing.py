@@ -78,11 +78,14 @@ def _label(figure: Any, axes: Any, points: pd.DataFrame) -> None:
     handles.append(Line2D([], [], color="black", linewidth=1.3, label="parameter count"))
     dataset, count = points["dataset"].iloc[0], points["cells"].iloc[0]
     if (points["failed"] > _MANY * points["cells"]).any():
-        hollow = f"hollow: over {100 * _MANY:.0f} % of the cells have no value and rank last"
+        hollow = f"hollow: over {100 * _MANY:.0f} % of the cells without a value"
         handles.append(Line2D([], [], color="none", markeredgecolor="black", marker="o", markersize=4, label=hollow))
     columns = len(handles) if len(handles) * 1.55 < figure.get_figwidth() else 3
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.6, columnspacing=1.4)
-    figure.supxlabel(f"accuracy of {count:,} cells after adversarial training on {_SETS.get(dataset, dataset)}", size=8)
+    below = f"accuracy of {count:,} cells after adversarial training on {_SETS.get(dataset, dataset)}"
+    if "cross" in kernels and "minimum eigenvalue" in set(points["scalar"]):
+        below += "\ncross kernels: smallest singular value in place of the minimum eigenvalue"
+    figure.supxlabel(below, size=8)
     figure.align_ylabels(axes[:, 0])
 
 

@@ -180,4 +180,5 @@ def _complete(frame: Any) -> tuple[list[int], list[int]]:
     """Return the cells that the most common seed has, and the seeds that enough of these have."""
     have = {int(seed): set(part) for seed, part in frame.groupby("seed")["index"]}
     index = max(have.values(), key=len, default=set())
-    return sorted(index), [seed for seed, part in sorted(have.items()) if len(part & index) >= FEWEST_CELLS]
+    enough = min(FEWEST_CELLS, len(index))
+    return sorted(index), [seed for seed, part in sorted(have.items()) if len(part & index) >= enough]
