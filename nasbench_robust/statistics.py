@@ -186,7 +186,9 @@ def bootstrap(
     return Interval(float(statistic(*named)), *percentile_interval(drawn, level))
 
 
-def bootstrap_spearman(columns: npt.ArrayLike, *, rng: np.random.Generator, resamples: int = 1000) -> Floats:
+def bootstrap_spearman(
+    columns: npt.ArrayLike, *, rng: np.random.Generator, resamples: int = 1000, against: int | None = None
+) -> Floats:
     """Return Spearman's rho between all columns in every resample of the cells.
 
     All columns see the same resamples, so differences between correlations, and partial correlations, can be formed
@@ -201,10 +203,13 @@ def bootstrap_spearman(columns: npt.ArrayLike, *, rng: np.random.Generator, resa
         Draws the resamples.
     resamples : int
         How many, B.
+    against : int, optional
+        Correlate only the first so many columns, m, with all k, which is what a few targets and many predictors need;
+        all with all by default.
 
     Returns
     -------
-    ndarray of float64, shape (B, k, k)
+    ndarray of float64, shape (B, m, k)
         nan where a column is constant in a resample.
 
     Raises
@@ -214,11 +219,12 @@ def bootstrap_spearman(columns: npt.ArrayLike, *, rng: np.random.Generator, resa
     """
     rows = checked_columns(**{f"column {position}": column for position, column in enumerate(np.atleast_2d(columns))})
     checked_generator(rng)
+    first = len(rows) if against is None else min(_checked_positive("against", against), len(rows))
     orders = [_Order(column) for column in rows]
     parts = []
     for start in range(0, _checked_positive("resamples", resamples), _CHUNK):
         counts = _draw(rng, len(rows[0]), min(_CHUNK, resamples - start))
-        parts.append(_correlate(orders, counts))
+        parts.append(_correlate(orders, counts, first))
     return np.concatenate(parts)
 
 
@@ -270,16 +276,16 @@ def _draw(rng: np.random.Generator, cells: int, resamples: int) -> Floats:
     return np.ascontiguousarray(counts.reshape(resamples, cells).T, dtype=np.float64)
 
 
-def _correlate(orders: Sequence[_Order], counts: Floats) -> Floats:
-    """Return the correlations of ranks between columns, shape (b, k, k)."""
+def _correlate(orders: Sequence[_Order], counts: Floats, first: int) -> Floats:
+    """Return the correlations of ranks between the first columns and all, shape (b, first, k)."""
     roots = np.sqrt(counts)
     by_resample = np.empty((counts.shape[1], len(orders), len(counts)), counts.dtype)
     for position, order in enumerate(orders):
         by_resample[:, position] = (order.centred_ranks(counts) * roots).T
-    products = by_resample @ by_resample.transpose(0, 2, 1)
-    norms = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+    products = by_resample[:, :first] @ by_resample.transpose(0, 2, 1)
+    norms = np.sqrt(np.einsum("bkn,bkn->bk", by_resample, by_resample))
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlations: Floats = np.clip(products / (norms[:, :, None] * norms[:, None, :]), -1, 1)
+        correlations: Floats = np.clip(products / (norms[:, :first, None] * norms[:, None, :]), -1, 1)
     return correlations
 
 

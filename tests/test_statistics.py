@@ -104,6 +104,18 @@ def test_resampled_spearman_is_that_of_the_resample():
         assert resample == pytest.approx(stats.spearmanr(repeated.T).statistic, abs=1e-12)
 
 
+def test_a_few_columns_against_all_are_the_first_rows_of_all_against_all():
+    columns = tied_columns(10, n=60, k=5)
+    whole, part = (
+        statistics.bootstrap_spearman(columns, rng=np.random.default_rng(0), resamples=20, against=against)
+        for against in (None, 2)
+    )
+    assert part.shape == (20, 2, 5)
+    assert part == pytest.approx(whole[:, :2], abs=1e-12)
+    with pytest.raises(InvalidValueError):
+        statistics.bootstrap_spearman(columns, rng=np.random.default_rng(0), against=0)
+
+
 def test_both_bootstraps_agree_with_each_other_and_with_scipy():
     x, y = tied_columns(5, n=150)
     drawn = statistics.bootstrap_spearman([x, y], rng=np.random.default_rng(1), resamples=2000)[:, 0, 1]
