@@ -69,7 +69,7 @@ def make(
         codes = [process.wait() for process in processes]
     left = find_missing(args.out, settings, units, kind)
     print(f"{len(left)} missing", file=sys.stderr)
-    return max(codes) if left else 0
+    return max(map(abs, codes)) if left else 0  # of a process that was killed, the negative number of the signal
 
 
 def _share(units: list[Unit], workers: int) -> list[list[Unit]]:
