@@ -20,7 +20,7 @@ from nasbench_robust.ntk import Kernels, kernels, ntk
 from nasbench_robust.ntk.kernels import attacked
 from nasbench_robust.ntk.modes import prepare
 from nasbench_robust.ntk.predictors import Split, held_out_accuracy, score_kernel, weyl_bound
-from nasbench_robust.proxies import PROXIES, scores
+from nasbench_robust.proxies import scores
 from nasbench_robust.scoring import Scored, ScoreSettings, chosen_images, score_cell, score_settings_for
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
@@ -211,7 +211,7 @@ def test_settings_of_kernels_reach_them(found, network, batch, changes: dict[str
 
 @pytest.mark.parametrize(("value", "failure"), [(math.nan, None), (math.inf, None), (None, None), (1.0, "singular")])
 def test_score_is_a_finite_number_or_a_reason(value: float | None, failure: str | None) -> None:
-    with pytest.raises(InvalidValueError, match="finite number|either a value or the reason"):
+    with pytest.raises(InvalidValueError, match=r"finite number|either a value or the reason"):
         Scored("clean", None, "trace", value, failure, 0.1)
 
 
