@@ -21,7 +21,14 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+    parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+
+
+def seed(text: str) -> int:
+    """Read a seed: the type of an argument."""
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is no seed: expected an integer in 0..2147483647")
+    return int(text)
 
 
 def read_table_arguments(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:

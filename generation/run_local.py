@@ -18,6 +18,7 @@ from common import add_table_arguments, add_train_arguments, read_table_argument
 from nasbench_robust.runs import OfDataset
 from nasbench_robust.worklists import Unit, find_missing, write_worklist
 
+EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
 Command = Callable[[argparse.Namespace, Path], tuple[str, ...]]
 
 
@@ -60,16 +61,20 @@ def make(
     worklist = Path(args.out) / "jobs" / "local.jsonl"
     workers = max(1, args.workers)
     write_worklist(_share(missing, workers), worklist)
-    processes = [subprocess.Popen([*command(args, worklist), "--task", str(worker)]) for worker in range(workers)]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for worker in range(workers):  # one by one, so that those that run are known wherever this is interrupted
+            processes += [subprocess.Popen([*command(args, worklist), "--task", str(worker)])]
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:
         for process in processes:
             process.send_signal(signal.SIGTERM)
-        codes = [process.wait() for process in processes]
+        for process in processes:
+            process.wait()
+        codes = [EXIT_INTERRUPTED]
     left = find_missing(args.out, settings, units, kind)
     print(f"{len(left)} missing", file=sys.stderr)
-    return max(codes) if left else 0
+    return max(map(abs, codes)) if left else 0  # of a process that was killed, the negative number of the signal
 
 
 def _share(units: list[Unit], workers: int) -> list[list[Unit]]:

@@ -1,9 +1,10 @@
 """Score cells without training them: ``python generation/score_cells.py --dataset digits --out DIR --workers 2``.
 
 Kernels, kernel regression and proxies of untrained networks, one shard per cell and initial seed; what is there is not
-made again, and several processes or machines may work on one folder. --table FILE merges the shards of --out at the
-end. In a Slurm array write the work list with --write-worklist FILE, then run tasks with --work FILE: the task's number
-says which line.
+made again, and several processes or machines may work on one folder. Ctrl-C stops at once, SIGTERM after the cell under
+way; the next call goes on. --table FILE merges the shards of --out at the end, and moves damaged ones to
+``quarantine/``, so that the next call makes them again. In a Slurm array write the work list with --write-worklist
+FILE, then run tasks with --work FILE: the task's number says which line.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 import argparse  # noqa: E402
-import json  # noqa: E402
+import logging  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import run_local  # noqa: E402
-from common import run  # noqa: E402
+from common import run, seed  # noqa: E402
+from train_cell import EXIT_REQUEUE, Signals  # noqa: E402
 
 from nasbench_robust.cells import Cell  # noqa: E402
-from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError  # noqa: E402
+from nasbench_robust.errors import InvalidValueError, MissingPackageError  # noqa: E402
 from nasbench_robust.runs import shard_name  # noqa: E402
 from nasbench_robust.score_tables import FOLDER, check_folder, collect_scores, write_scores  # noqa: E402
+from nasbench_robust.settings import read_settings  # noqa: E402
 from nasbench_robust.worklists import (  # noqa: E402
     Unit,
     claim,
@@ -42,6 +45,7 @@ from nasbench_robust.worklists import (  # noqa: E402
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing and return the exit code."""
     args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     return run("score_cells.py", lambda: _run(args))
 
 
@@ -49,14 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", required=True, help="folder of the shards")
     parser.add_argument("--dataset", default="digits", help="images to look at (default: digits)")
-    parser.add_argument("--settings", help="JSON file that overrides settings of the data set's scores")
+    parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's scores")
     parser.add_argument(
         "--cells",
         default="all",
         help="'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234",
     )
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
+        "--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
     )
     parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
     parser.add_argument("--engine", default="auto", choices=("auto", "native", "torch"), help="of the kernels")
@@ -76,8 +80,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.work:
         if args.task is None:
             raise InvalidValueError("--task", None, "a line of the work list, or a Slurm array task")
-        _score(read_task(args.work, args.task), settings, args)
-        return 0
+        return _score(read_task(args.work, args.task), settings, args)
     units = [Unit(index, seed) for seed in args.seeds for index in _cells(args.cells)]
     if args.write_worklist:
         missing = find_missing(args.out, settings, units, FOLDER)
@@ -86,9 +89,11 @@ def _run(args: argparse.Namespace) -> int:
         print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
         return 0
     code = run_local.make(args, settings, units, FOLDER, _command)
-    if args.table and not code:
-        print(f"{collect_scores(args.out, args.table)} rows -> {args.table}")
-    return code
+    if code or not args.table:
+        return code
+    report = collect_scores(args.out, args.table)
+    print(f"{report.rows} rows, {len(report.quarantined)} damaged shards set aside -> {args.table}")
+    return int(bool(report.quarantined))
 
 
 def _cells(text: str) -> list[int]:
@@ -102,21 +107,11 @@ def _cells(text: str) -> list[int]:
 
 def _settings(args: argparse.Namespace) -> Any:
     try:
-        from nasbench_robust.scoring import ScoreSettings, score_settings_for
+        from nasbench_robust.scoring import score_settings_for
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "ntk") from None
     settings = score_settings_for(args.dataset)
-    if not args.settings:
-        return settings
-    try:
-        given = json.loads(Path(args.settings).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingDataError(f"cannot read {args.settings} ({error.strerror})", "check the path") from None
-    except ValueError as error:
-        raise InvalidValueError("--settings", args.settings, f"a JSON file ({error})") from None
-    if not isinstance(given, dict):
-        raise InvalidValueError("--settings", args.settings, "a JSON object of settings by name")
-    return ScoreSettings.from_dict({**settings.to_dict(), **given})
+    return read_settings(args.settings, settings) if args.settings else settings
 
 
 def _command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
@@ -131,8 +126,8 @@ def _command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
     return tuple(command)
 
 
-def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> None:
-    """Score units one after the other, but those that are there or that another process is at."""
+def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> int:
+    """Score units one after the other, but those that are there or that another process is at; return the exit code."""
     import torch
 
     from nasbench_robust.images import load_images
@@ -140,15 +135,19 @@ def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> No
     from nasbench_robust.scoring import chosen_images, score_cell
 
     torch.set_num_threads(1)
-    device = torch.device(args.device)
-    images, labels = chosen_images(settings, load_images(args.dataset, device, args.data_root))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    signals = Signals()
+    images, labels = chosen_images(settings, load_images(settings.dataset, args.device, args.data_root))
+    name = torch.cuda.get_device_name(images.device) if images.is_cuda else processor()
     for unit in units:
-        with claim(args.out, shard_name(settings, unit.index, unit.seed)) as had:
-            if not had or not find_missing(args.out, settings, [unit], FOLDER):
+        if signals.should_stop():
+            return EXIT_REQUEUE
+        cell = Cell.from_index(Cell.from_index(unit.index).representative)
+        with claim(args.out, shard_name(settings, cell.index, unit.seed)) as had:
+            if not had or not find_missing(args.out, settings, [Unit(cell.index, unit.seed)], FOLDER):
                 continue
-            found = score_cell(Cell.from_index(unit.index), settings, images, labels, unit.seed, args.engine)
-            write_scores(found, settings, unit.index, unit.seed, args.out, name)
+            found = score_cell(cell, settings, images, labels, unit.seed, args.engine)
+            write_scores(found, settings, cell.index, unit.seed, args.out, name)
+    return 0
 
 
 if __name__ == "__main__":

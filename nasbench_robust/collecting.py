@@ -19,7 +19,7 @@ import pyarrow as pa
 from .errors import MissingDataError, NasbenchRobustError, TableError
 from .tables import Reader, ReleaseInfo, cells_table, write_table
 
-__all__ = ["Collected", "ConflictError", "collect"]
+__all__ = ["Collected", "ConflictError", "collect", "quarantine"]
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _read_or_quarantine(folder: Path, name: str, report: Collected) -> dict[str,
                 tables[table] = _read_shard(path, tables.get("runs"))
         except TableError as error:
             log.warning("%s; its run is set aside and counts as missing", error)
-            _quarantine(folder, name, report)
+            report.quarantined += quarantine(folder, TABLES, name)
             return {}
     return tables
 
@@ -188,12 +188,14 @@ def _read_shard(path: Path, run: pa.Table | None) -> pa.Table:
     return table
 
 
-def _quarantine(folder: Path, name: str, report: Collected) -> None:
-    """Move the files of a run to ``quarantine/``, where nothing looks for rows."""
-    for table in TABLES:  # runs first: without that file the run is missing, wherever this is interrupted
+def quarantine(folder: Path, tables: Sequence[str], name: str) -> list[Path]:
+    """Move the files called `name` to ``quarantine/``, where nothing looks for rows; return where they are then."""
+    moved = []
+    for table in tables:  # runs first: without that file the run is missing, wherever this is interrupted
         path, aside = folder / table / name, folder / "quarantine" / table / name
         if path.exists():
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, aside)
-            report.quarantined.append(aside)
+            moved.append(aside)
             log.warning("moved to %s", aside)
+    return moved

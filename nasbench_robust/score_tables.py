@@ -1,16 +1,19 @@
 """Scores on disk: one tidy table, a row for every score of a cell; shards for what is under way. No torch.
 
 A folder of scores belongs to one set of settings and holds ``scores/``, one Parquet file per cell and seed, which
-`worklists` and `runs.shard_name` name as they name the shards of training runs.
+`worklists` and `runs.shard_name` name as they name the shards of training runs. A damaged one is set aside when they
+are collected, so that it counts as missing and is made again.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+import logging
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +21,29 @@ import numpy as np
 import pyarrow as pa
 
 from . import provenance
-from .errors import InvalidValueError, TableError
+from .collecting import KEY, quarantine
+from .errors import InvalidValueError, MissingDataError, TableError
 from .runs import shard_name
 from .tables import Reader, write_table
 
 if TYPE_CHECKING:
     from .scoring import Scored, ScoreSettings
 
-__all__ = ["FOLDER", "SCORES_SCHEMA", "collect_scores", "read_scores", "settings_of", "write_scores"]
+__all__ = [
+    "FOLDER",
+    "SCORES_SCHEMA",
+    "CollectedScores",
+    "check_folder",
+    "collect_scores",
+    "read_scores",
+    "settings_of",
+    "write_scores",
+]
+
+log = logging.getLogger(__name__)
 
 FOLDER = "scores"
 _METADATA_KEY = b"nasbench_robust_scores"
-_TEXT = pa.dictionary(pa.int32(), pa.string())
 SCORES_SCHEMA = pa.schema(
     [
         pa.field("dataset", pa.string(), nullable=False),
@@ -69,24 +83,69 @@ def write_scores(
 
 def _stored(value: float | None) -> float | None:
     """Return a value to 24 bits, as exact as fp32 arithmetic makes it and half as large on disk; counts stay whole."""
-    return value if value is None or float(value).is_integer() else float(np.float32(value))
+    if value is None or float(value).is_integer():
+        return value
+    fraction, exponent = math.frexp(value)  # and not a cast to fp32, whose range some scores of large networks leave
+    return math.ldexp(round(fraction * 2**24), exponent - 24)
 
 
-def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> int:
-    """Merge the shards of a folder into one file, sorted by cell and seed, and return the number of its rows.
+@dataclass
+class CollectedScores:
+    """What a collection found.
+
+    Attributes
+    ----------
+    rows : int
+        Of the file that was written.
+    quarantined : list of Path
+        Damaged shards, where they are now.
+    """
+
+    rows: int = 0
+    quarantined: list[Path] = field(default_factory=list)
+
+
+def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> CollectedScores:
+    """Merge the shards of a folder into one file, sorted by cell and seed; set damaged ones aside.
 
     Raises
     ------
     MissingDataError
-        If there are no shards.
+        If there are no sound shards.
     TableError
-        If a shard is damaged, or of other settings than the others.
+        If a shard is of other settings than the others.
     """
-    table = Reader(Path(folder) / FOLDER).read()
-    settings_of(table.schema, Path(folder) / FOLDER)
-    order: Any = np.lexsort([table.column(name).to_numpy() for name in ("index", "seed")])
+    report = CollectedScores()
+    parts: list[pa.Table] = []
+    for shard in sorted((Path(folder) / FOLDER).glob("[!.]*.parquet")):
+        try:
+            part = _read_shard(shard)
+        except TableError as error:
+            log.warning("%s; it is set aside and counts as missing", error)
+            report.quarantined += quarantine(Path(folder), (FOLDER,), shard.name)
+            continue
+        if parts and not part.schema.equals(parts[0].schema, check_metadata=True):
+            raise TableError(shard, "its settings differ from those of other shards")
+        parts.append(part)
+    if not parts:
+        raise MissingDataError(f"no scores in {Path(folder) / FOLDER}", "check the folder")
+    table = pa.concat_tables(parts).combine_chunks()
+    order: Any = np.lexsort([table.column(name).to_numpy() for name in ("seed", "index")])  # the last one counts most
     write_table(table.take(pa.array(order)), path)
-    return int(table.num_rows)
+    report.rows = table.num_rows
+    return report
+
+
+def _read_shard(path: Path) -> pa.Table:
+    """Read a shard, which holds the scores of the cell and seed in its name."""
+    table = Reader(path).read()
+    settings_of(table.schema, path)
+    if table.schema.names != SCORES_SCHEMA.names:
+        raise TableError(path, f"has the columns {', '.join(table.schema.names)}")
+    keys = set(zip(*(table.column(name).to_pylist() for name in KEY), strict=True))
+    if [f"{dataset}-{index:05d}-{seed}.parquet" for dataset, index, seed in keys] != [path.name]:
+        raise TableError(path, "does not hold the scores of the cell and seed in its name")
+    return table
 
 
 def read_scores(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
@@ -106,13 +165,18 @@ def settings_of(schema: pa.Schema, path: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads(schema.metadata[_METADATA_KEY])
     except (TypeError, KeyError, ValueError):
-        raise TableError(path, "is not a table of scores: its metadata hold no settings") from None
+        raise TableError(path, "not a table of scores: its metadata hold no settings") from None
     return settings
 
 
 def check_folder(folder: str | os.PathLike[str], settings: ScoreSettings) -> None:
     """Raise `InvalidValueError` where a folder holds scores of other settings: they do not belong into one table."""
-    shards = Path(folder) / FOLDER
-    some = next(shards.glob("[!.]*.parquet"), None) if shards.is_dir() else None
-    if some is not None and settings_of(Reader(some).schema, some) != settings.to_dict():
-        raise InvalidValueError("folder", str(folder), f"a new folder, or one of scores with settings {settings.hash}")
+    for shard in (Path(folder) / FOLDER).glob("[!.]*.parquet"):
+        try:
+            given = settings_of(Reader(shard).schema, shard)
+        except TableError:
+            continue  # damaged: `collect_scores` sets it aside, and another one tells
+        if given != settings.to_dict():
+            expected = f"a new folder, or one of scores with settings {settings.hash}"
+            raise InvalidValueError("folder", str(folder), expected)
+        return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from .cells import Cell
-from .datasets import canonical_name
+from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, UnknownNameError
 from .images import Images, to_unit
 from .metrics import Attack, Metric, fgsm, pgd
@@ -23,9 +24,9 @@ from .ntk.gram import BN_MODES, PRECISIONS, choose_engine, ntk
 from .ntk.kernels import Kernels, attacked, kernels
 from .ntk.modes import prepare
 from .ntk.predictors import SCORES, HeldOut, Split, held_out_accuracy, score_kernel, weyl_bound
-from .ntk.values import Value
+from .ntk.values import Value, checked_real
 from .proxies import PROXIES, scores
-from .settings import settings_for
+from .settings import attacks_from, build, settings_for
 from .skeletons import Skeleton
 from .training import make_generator
 
@@ -49,7 +50,7 @@ class ScoreSettings:
     bn, output, precision : str
         Of the kernels, as for `ntk.ntk`. Attacks see the same network.
     attacks : tuple of Attack
-        FGSM or PGD; robust, cross, twice and combined kernels are made for each.
+        FGSM or PGD of different names; robust, cross, twice and combined kernels are made for each.
     beta : float
         Weight of the adversarial loss in the combined kernels.
     train_fraction, relative_ridge : float
@@ -80,12 +81,48 @@ class ScoreSettings:
         for name, known in (("bn", BN_MODES), ("precision", tuple(PRECISIONS)), ("output", ("sum", "trace"))):
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)
-        for name in self.proxies:
-            if name not in PROXIES:
-                raise UnknownNameError("proxy", name, tuple(PROXIES))
+        self._check_numbers()
+        self._check_skeleton()
+        self._check_lists()
+
+    def _check_numbers(self) -> None:
+        for name, high, expected in (
+            ("beta", 1.0, "a weight in [0, 1]"),
+            ("train_fraction", 1.0, "a fraction in (0, 1)"),
+            ("relative_ridge", math.inf, "a finite number of at least 0"),
+        ):
+            object.__setattr__(self, name, checked_real(name, getattr(self, name), expected, 0, high))
+        if not 0 < self._train < self.images:
+            expected = f"a fraction of {self.images} images that leaves some to train and some to test"
+            raise InvalidValueError("train_fraction", self.train_fraction, expected)
+
+    def _check_skeleton(self) -> None:
+        facts, kind = dataset(self.dataset), "a Skeleton"
+        if isinstance(self.skeleton, Skeleton):
+            kind = f"one for {facts.classes} classes and {facts.input_channels} x {facts.image_size}^2 pixels"
+            given = (self.skeleton.classes, self.skeleton.input_channels, self.skeleton.image_size)
+            if given == (facts.classes, facts.input_channels, facts.image_size):
+                return
+        raise InvalidValueError("skeleton", self.skeleton, f"{kind}, the images of {self.dataset}")
+
+    def _check_lists(self) -> None:
+        for name in ("attacks", "proxies"):
+            if not isinstance(getattr(self, name), tuple):
+                raise InvalidValueError(name, getattr(self, name), "a tuple")
+        for proxy in self.proxies:
+            if not isinstance(proxy, str) or proxy not in PROXIES:
+                raise UnknownNameError("proxy", proxy, tuple(PROXIES))
         for attack in self.attacks:
-            if not isinstance(attack, Attack) or attack.name not in ("fgsm", "pgd"):
-                raise InvalidValueError("attacks", attack, "FGSM or PGD")
+            if not isinstance(attack, Attack) or not _serves(attack):
+                raise InvalidValueError("attacks", attack, "FGSM in L-infinity, or PGD with steps and step_size")
+        for name, entries in (("proxies", self.proxies), ("attacks", tuple(map(_name, self.attacks)))):
+            if len(set(entries)) < len(entries):  # two scores of one name could not be told apart
+                raise InvalidValueError(name, entries, "each name once")
+
+    @property
+    def _train(self) -> int:
+        """How many of the images kernel regression trains on."""
+        return round(self.train_fraction * self.images)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries and lists of plain values."""
@@ -94,19 +131,22 @@ class ScoreSettings:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> ScoreSettings:
-        """Rebuild settings from what `to_dict` gave; entries that are missing have their defaults."""
-        known = [entry.name for entry in fields(cls)]
-        for name in facts:
-            if name not in known:
-                raise UnknownNameError("entry of settings", name, known)
+        """Rebuild settings from what `to_dict` gave; entries that are missing have their defaults.
+
+        Raises
+        ------
+        UnknownNameError, InvalidValueError
+            If a name is not known or a value is out of range.
+        """
         facts = dict(facts)
         if "skeleton" in facts:
-            facts["skeleton"] = Skeleton(**facts["skeleton"])
+            facts["skeleton"] = build(Skeleton, "skeleton", facts["skeleton"])
         if "attacks" in facts:
-            facts["attacks"] = tuple(Attack(**attack) for attack in facts["attacks"])
-        if "proxies" in facts:
+            facts["attacks"] = attacks_from("attacks", facts["attacks"])
+        if isinstance(facts.get("proxies"), list):
             facts["proxies"] = tuple(facts["proxies"])
-        return cls(**facts)
+        settings: ScoreSettings = build(cls, "settings", facts)
+        return settings
 
     @property
     def hash(self) -> str:
@@ -123,6 +163,13 @@ def score_settings_for(name: str) -> ScoreSettings:
     attacks = tuple(make(eps) for eps in (3 / 255, 8 / 255) for make in (fgsm, _training_pgd))
     cheap = tuple(name for name in PROXIES if name not in ("grasp", "croze"))  # which cost more than all else together
     return replace(common, attacks=attacks, proxies=cheap)
+
+
+def _serves(attack: Attack) -> bool:
+    """Return whether kernels can be made with an attack; PGD without steps would leave the images as they are."""
+    if attack.name == "fgsm":
+        return attack.norm == "Linf"
+    return attack.name == "pgd" and attack.steps is not None and bool(attack.step_size)
 
 
 def _training_pgd(eps: float) -> Attack:
@@ -155,6 +202,9 @@ class Scored:
     value: float | None
     failure: str | None
     seconds: float
+
+    def __post_init__(self) -> None:
+        Value(self.value, self.failure)  # either of the two, and the value finite
 
 
 def chosen_images(settings: ScoreSettings, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
@@ -245,10 +295,11 @@ class _Found:
 
     def proxies(self) -> list[Scored]:
         """Return the proxies, on clean images and on images attacked by the last attack."""
-        s, start, adversarial = self._settings, time.perf_counter(), None
+        s, start = self._settings, time.perf_counter()
         if not s.proxies:
             return []
-        if s.attacks and self._reason is None:
+        adversarial = self._images if s.attacks else None
+        if s.attacks and self._reason is None:  # else there is no gradient to follow, nor a proxy of attacked images
             engine = choose_engine(self._engine, self._network, self._images, s.bn, s.precision)
             twin = prepare(self._network, self._images, s.bn, self._images.dtype)
             generator = make_generator(self._seed, "scores", self._images.device)
@@ -296,7 +347,7 @@ class _Found:
     def _regression(self, clean: Any = None, robust: Any = None, cross: Any = None) -> dict[str, Value]:
         if self._reason is not None:
             return {entry.name: Value.failed(self._reason) for entry in fields(HeldOut)}
-        s, train = self._settings, round(self._settings.train_fraction * self._settings.images)
+        s, train = self._settings, self._settings._train
         order = np.arange(s.images)
         found = held_out_accuracy(
             clean,

@@ -7,14 +7,27 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
-__all__ = ["TrainingSettings", "read_settings", "settings_for"]
+__all__ = ["TrainingSettings", "attacks_from", "build", "read_settings", "settings_for"]
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(Protocol):
+    """Settings of training or of scores, which are stored as dictionaries."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as nested dictionaries and lists of plain values."""
+
+    @classmethod
+    def from_dict(cls: type[S], facts: dict[str, Any]) -> S:
+        """Rebuild them."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +123,10 @@ class TrainingSettings:
         facts = dict(facts)
         for name, kind in (("skeleton", Skeleton), ("attack", Attack)):
             if name in facts:
-                facts[name] = _build(kind, name, facts[name])
+                facts[name] = build(kind, name, facts[name])
         if "evaluation" in facts:
-            facts["evaluation"] = tuple(_build(Attack, "evaluation", attack) for attack in facts["evaluation"])
-        settings: TrainingSettings = _build(cls, "settings", facts)
+            facts["evaluation"] = attacks_from("evaluation", facts["evaluation"])
+        settings: TrainingSettings = build(cls, "settings", facts)
         return settings
 
     @property
@@ -141,11 +154,11 @@ def settings_for(name: str) -> TrainingSettings:
     return TrainingSettings(dataset=name, skeleton=Skeleton.for_dataset(name), crop_padding=padding)
 
 
-def read_settings(path: str | os.PathLike[str], base: TrainingSettings) -> TrainingSettings:
-    """Read a TOML or JSON file that overrides some of the settings in `base`.
+def read_settings(path: str | os.PathLike[str], base: S) -> S:
+    """Read a TOML or JSON file that overrides some of the settings in `base`, those of training or of scores.
 
-    Nested tables (``[skeleton]``, ``[attack]``) are overridden entry by entry; ``evaluation`` is a list of attacks and
-    is replaced as a whole.
+    Nested tables (``[skeleton]``, ``[attack]``) are overridden entry by entry; lists (``evaluation``, ``attacks``) are
+    replaced as a whole.
 
     Raises
     ------
@@ -167,7 +180,7 @@ def read_settings(path: str | os.PathLike[str], base: TrainingSettings) -> Train
             facts[name].update(value)
         else:
             facts[name] = value
-    return TrainingSettings.from_dict(facts)
+    return base.from_dict(facts)
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -188,7 +201,14 @@ def _toml() -> Any:
     return tomllib
 
 
-def _build(kind: type[Any], name: str, facts: object) -> Any:
+def attacks_from(name: str, facts: object) -> tuple[Attack, ...]:
+    """Make attacks of a list of dictionaries; `name` is what an error calls the list."""
+    if not isinstance(facts, (list, tuple)):
+        raise InvalidValueError(name, facts, "a list of attacks")
+    return tuple(build(Attack, name, attack) for attack in facts)
+
+
+def build(kind: type[Any], name: str, facts: object) -> Any:
     """Make a dataclass of a dictionary, with an error that names a key that it does not have."""
     known = [entry.name for entry in fields(kind)]
     if not isinstance(facts, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -343,6 +344,41 @@ def test_local_run_makes_everything_once_and_goes_on(folder: Path, tmp_path: Pat
     assert "done      4" in state
     assert "missing   0" in state
     assert program("run_local.py", *arguments).stderr == "4 runs, 4 there, 0 missing\n"
+
+
+MAKER = """
+import argparse, sys
+sys.path.insert(0, sys.argv[1])
+import run_local
+from nasbench_robust.settings import settings_for
+from nasbench_robust.worklists import Unit
+args = argparse.Namespace(out=sys.argv[2], workers=2)
+sys.exit(run_local.make(args, settings_for("digits"), [Unit(0, 0)], "runs", lambda *_: ("sh", "-c", sys.argv[3])))
+"""
+
+
+def make_by(script: str, out: Path) -> subprocess.Popen[str]:
+    """Start a local run whose workers are a shell script."""
+    command = [sys.executable, "-c", MAKER, str(GENERATION), str(out), script]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, start_new_session=True, **pipes)
+
+
+@pytest.mark.parametrize(("script", "code"), [("kill -9 $$", 9), ('test "$1" = 0 || kill -9 $$', 9), ("exit 2", 2)])
+def test_local_run_whose_workers_end_too_early_says_so(script: str, code: int, tmp_path: Path) -> None:
+    with make_by(script, tmp_path) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors == "1 runs, 0 there, 1 missing\n1 missing\n"
+
+
+def test_local_run_ends_with_ctrl_c(tmp_path: Path) -> None:
+    with make_by("echo started; exec sleep 600", tmp_path) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["started\n"] * 2
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
 
 
 def test_index_comes_from_the_array_task(tmp_path: Path) -> None:

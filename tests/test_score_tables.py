@@ -1,0 +1,211 @@
+"""Scores on disk: shards, what becomes of damaged ones, and the table that they are merged into."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
+from nasbench_robust.runs import shard_name
+from nasbench_robust.score_tables import FOLDER, SCORES_SCHEMA, check_folder, collect_scores, read_scores, write_scores
+from nasbench_robust.scoring import Scored, ScoreSettings, score_settings_for
+from nasbench_robust.tables import Reader, write_table
+from nasbench_robust.worklists import Unit, find_missing
+
+SETTINGS = score_settings_for("digits")
+OTHER = replace(SETTINGS, images=64)
+UNITS = [Unit(index, seed) for index in (9930, 3) for seed in (10, 2)]
+NAME = shard_name(SETTINGS, 3, 10)
+
+
+def made_up(unit: Unit) -> list[Scored]:
+    number = unit.index + unit.seed / 7
+    return [
+        Scored("clean", None, "trace", number, None, 0.25),
+        Scored("robust", "pgd@0.1", "condition_number", None, "the kernel is singular", 0.5),
+        Scored(None, None, "params", 2.0**40 + 1, None, 0.0),
+    ]
+
+
+def write(unit: Unit, folder: Path, settings: ScoreSettings = SETTINGS) -> Path:
+    return write_scores(made_up(unit), settings, unit.index, unit.seed, folder, "a processor")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for unit in UNITS:
+        write(unit, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_table_has_every_row_in_order_and_the_settings(folder: Path, tmp_path: Path) -> None:
+    report = collect_scores(folder, tmp_path / "scores.parquet")
+    assert (report.rows, report.quarantined) == (12, [])
+    frame, settings = read_scores(tmp_path / "scores.parquet")
+    assert ScoreSettings.from_dict(settings) == SETTINGS
+    assert list(frame.columns) == SCORES_SCHEMA.names
+    order = [(unit.index, unit.seed) for unit in ((UNITS[3], UNITS[2], UNITS[1], UNITS[0])) for _ in range(3)]
+    assert list(zip(frame["index"], frame["seed"], strict=True)) == order
+    for unit in UNITS:
+        rows = frame[(frame["index"] == unit.index) & (frame["seed"] == unit.seed)]
+        for (_, row), scored in zip(rows.iterrows(), made_up(unit), strict=True):
+            for name in ("kernel", "attack", "failure"):
+                assert (row[name] if isinstance(row[name], str) else None) == getattr(scored, name)
+            assert (row["score"], row["seconds"]) == (scored.score, scored.seconds)
+            assert (row["dataset"], row["device"]) == ("digits", "a processor")
+
+
+def test_missing_values_are_null_and_not_nan(folder: Path, tmp_path: Path) -> None:
+    collect_scores(folder, tmp_path / "scores.parquet")
+    values = Reader(tmp_path / "scores.parquet").read().column("value").to_pylist()
+    assert values.count(None) == len(UNITS)
+    assert not any(math.isnan(value) for value in values if value is not None)
+
+
+@pytest.mark.parametrize("value", [1 / 3, -123.456, 1e-3, 0.0, 16777217.0, 2.0**40 + 1, 1e39 / 3, -1e-60 / 3, 1e300])
+def test_values_are_kept_to_24_bits_and_counts_exactly(value: float, tmp_path: Path) -> None:
+    scored = Scored(None, None, "synflow", value, None, 0.0)
+    path = write_scores([scored], SETTINGS, 3, 0, tmp_path, "a processor")
+    stored = Reader(path).read().column("value").to_pylist()[0]
+    assert stored == pytest.approx(value, rel=2**-24, abs=0)
+    if value.is_integer():
+        assert stored == value
+    elif 1e-30 < abs(value) < 1e30:
+        assert stored == float(np.float32(value))
+
+
+def test_shard_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    path = write(Unit(3, 10), tmp_path)
+    before = path.read_bytes()
+    again = write_scores([Scored(None, None, "params", 1.0, None, 0.0)], SETTINGS, 3, 10, tmp_path, "another")
+    assert again == path
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [NAME]
+
+
+def test_collection_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two", "one"):
+        collect_scores(folder, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_part_of_a_shard_that_a_crash_left_is_not_looked_at(folder: Path, tmp_path: Path) -> None:
+    (folder / FOLDER / f".{NAME}.123-abcd.tmp").write_bytes(b"PAR1")
+    (folder / FOLDER / ".hidden.parquet").write_bytes(b"PAR1")
+    report = collect_scores(folder, tmp_path / "scores.parquet")
+    assert (report.rows, report.quarantined) == (12, [])
+    check_folder(folder, SETTINGS)
+
+
+# --- damage
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def take_rows(path: Path) -> None:
+    write_table(Reader(path).read().slice(0, 0), path)
+
+
+def misplace(path: Path) -> None:
+    path.write_bytes(path.with_name(shard_name(SETTINGS, 9930, 2)).read_bytes())
+
+
+def double(path: Path) -> None:
+    other = Reader(path.with_name(shard_name(SETTINGS, 9930, 2))).read()
+    write_table(pa.concat_tables([Reader(path).read(), other]), path)
+
+
+def replace_by_another_table(path: Path) -> None:
+    write_table(pa.table({"index": [1]}), path)
+
+
+def take_a_column(path: Path) -> None:
+    write_table(Reader(path).read().drop_columns(["value"]), path)
+
+
+DAMAGES = [cut, empty, take_rows, misplace, double, replace_by_another_table, take_a_column]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_shard_is_named_set_aside_and_made_again(
+    damage: Callable[[Path], None], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    collect_scores(folder, tmp_path / "undisturbed")
+    damage(folder / FOLDER / NAME)
+    check_folder(folder, SETTINGS)
+    report = collect_scores(folder, tmp_path / "scores")
+    assert (report.rows, report.quarantined) == (9, [folder / "quarantine" / FOLDER / NAME])
+    assert report.quarantined[0].exists()
+    assert str(folder / FOLDER / NAME) in caplog.text
+    assert "is set aside and counts as missing" in caplog.text
+    assert find_missing(folder, SETTINGS, UNITS, FOLDER) == [Unit(3, 10)]
+    write(Unit(3, 10), folder)
+    assert collect_scores(folder, tmp_path / "scores").quarantined == []
+    first, second = (Reader(tmp_path / name).read().drop_columns(["date"]) for name in ("undisturbed", "scores"))
+    assert first.equals(second)
+
+
+def test_damaged_shards_alone_are_no_table(tmp_path: Path) -> None:
+    cut(write(Unit(3, 10), tmp_path))
+    check_folder(tmp_path, SETTINGS)
+    with pytest.raises(MissingDataError, match="no scores in"):
+        collect_scores(tmp_path, tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+    assert find_missing(tmp_path, SETTINGS, [Unit(3, 10)], FOLDER) == [Unit(3, 10)]
+
+
+def test_table_that_is_damaged_or_another_is_named(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    collect_scores(folder, path)
+    cut(path)
+    with pytest.raises(TableError, match=r"scores\.parquet: not readable as Parquet"):
+        read_scores(path)
+    replace_by_another_table(path)
+    with pytest.raises(TableError, match=r"scores\.parquet: not a table of scores"):
+        read_scores(path)
+    with pytest.raises(MissingDataError, match="no file or folder"):
+        read_scores(tmp_path / "nothing.parquet")
+
+
+def test_nothing_to_collect(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no scores in"):
+        collect_scores(tmp_path, tmp_path / "scores.parquet")
+
+
+# --- other settings
+
+
+def test_shards_of_other_settings_are_refused_and_stay(folder: Path, tmp_path: Path) -> None:
+    path = write(Unit(4, 0), folder, OTHER)
+    with pytest.raises(TableError, match="its settings differ from those of other shards") as caught:
+        collect_scores(folder, tmp_path / "scores.parquet")
+    assert caught.value.path in (str(path), str(folder / FOLDER / shard_name(SETTINGS, 9930, 10)))
+    assert path.exists()
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_folder_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> None:
+    check_folder(folder, SETTINGS)
+    check_folder(tmp_path / "new", OTHER)
+    with pytest.raises(InvalidValueError, match=f"a new folder, or one of scores with settings {OTHER.hash}"):
+        check_folder(folder, OTHER)
+    with pytest.raises(InvalidValueError, match="folder is"):
+        check_folder(folder, score_settings_for("cifar10"))
+
+
+def test_settings_in_the_file_are_plain_json(folder: Path) -> None:
+    schema = Reader(folder / FOLDER / NAME).schema
+    assert json.loads(schema.metadata[b"nasbench_robust_scores"]) == SETTINGS.to_dict()

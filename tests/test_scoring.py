@@ -1,0 +1,301 @@
+"""All scores of a cell, against the functions that they are made of, and their settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from native_twins import needs_engine
+
+from nasbench_robust.cells import Cell
+from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
+from nasbench_robust.images import Images, load_images
+from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
+from nasbench_robust.networks import Network
+from nasbench_robust.ntk import Kernels, kernels, ntk
+from nasbench_robust.ntk.kernels import attacked
+from nasbench_robust.ntk.modes import prepare
+from nasbench_robust.ntk.predictors import Split, held_out_accuracy, score_kernel, weyl_bound
+from nasbench_robust.proxies import scores
+from nasbench_robust.scoring import Scored, ScoreSettings, chosen_images, score_cell, score_settings_for
+from nasbench_robust.settings import read_settings, settings_for
+from nasbench_robust.skeletons import Skeleton
+from nasbench_robust.training import Trainer, make_generator
+
+SKELETON = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
+SMALL = ScoreSettings("digits", SKELETON, images=12, attacks=(fgsm(0.05), pgd(0.1, steps=2)))
+CELL = Cell(["nor_conv_3x3", "skip_connect", "nor_conv_1x1", "avg_pool_3x3", "nor_conv_3x3", "skip_connect"])
+CUT = Cell(["none", "none", "nor_conv_3x3", "none", "none", "nor_conv_1x1"])  # no path to the output
+SEED = 3
+KERNELS = ("robust", "cross", "robust_twice", "cross_twice", "combined", "combined_robust")
+
+Key = tuple[str | None, str | None, str]
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def by_key(found: list[Scored]) -> dict[Key, tuple[float | None, str | None]]:
+    keys = [(row.kernel, row.attack, row.score) for row in found]
+    assert len(set(keys)) == len(keys)  # no score has two values
+    return {key: (row.value, row.failure) for key, row in zip(keys, found, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return load_images("digits")
+
+
+@pytest.fixture(scope="module")
+def batch(digits: Images) -> Batch:
+    return chosen_images(SMALL, digits)
+
+
+@pytest.fixture(scope="module")
+def found(batch: Batch) -> dict[Key, tuple[float | None, str | None]]:
+    return by_key(score_cell(CELL, SMALL, *batch, SEED, "torch"))
+
+
+@pytest.fixture(scope="module")
+def network(digits: Images) -> Network:
+    """The network that training in torch begins with."""
+    training = replace(settings_for("digits"), skeleton=SKELETON)
+    return Trainer(Cell.from_index(CELL.representative), training, digits, SEED).network
+
+
+@pytest.fixture(scope="module")
+def parts(network: Network, batch: Batch) -> dict[str, Kernels]:
+    return {
+        name: kernels(
+            network,
+            batch[0],
+            attack,
+            beta=SMALL.beta,
+            bn=SMALL.bn,
+            labels=batch[1],
+            generator=make_generator(SEED, "scores"),
+            engine="torch",
+        )
+        for name, attack in zip(("fgsm@0.05", "pgd@0.1"), SMALL.attacks, strict=True)
+    }
+
+
+# --- the scores are those of the pieces
+
+
+def test_images_are_the_first_ones_of_a_permutation(digits: Images) -> None:
+    images, labels = chosen_images(SMALL, digits)
+    more, _ = chosen_images(replace(SMALL, images=40), digits)
+    others, _ = chosen_images(replace(SMALL, draw=1), digits)
+    assert images.shape == (12, 1, 8, 8)
+    assert torch.equal(more[:12], images)
+    assert not torch.equal(others, images)
+    for image, label in zip(images, labels, strict=True):
+        assert int(label) in digits.train_labels[(digits.train_images == image).flatten(1).all(1)]
+
+
+def test_more_images_than_there_are(digits: Images) -> None:
+    with pytest.raises(InvalidValueError, match="images is 1025, expected at most the 1024 training images"):
+        chosen_images(replace(SMALL, images=1025), digits)
+
+
+def test_clean_kernel_is_that_of_the_network_that_training_begins_with(found, network, batch) -> None:
+    kernel = ntk(network, batch[0], output=SMALL.output, bn=SMALL.bn, engine="torch").numpy()
+    expected = score_kernel(kernel, batch[1].numpy(), SMALL.precision)
+    assert {key[2] for key in found if key[0] == "clean"} == set(expected)
+    for name, value in expected.items():
+        assert found["clean", None, name] == (value.value, value.failure)
+
+
+@pytest.mark.parametrize("attack", ["fgsm@0.05", "pgd@0.1"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels_of_attacks(found, parts, batch, attack: str, kernel: str) -> None:
+    kind = "cross" if kernel.startswith("cross") else "symmetric"
+    expected = score_kernel(getattr(parts[attack], kernel), batch[1].numpy(), SMALL.precision, kind)
+    some = parts[attack]
+    if kernel == "combined":
+        expected["weyl_bound"] = weyl_bound(some.clean, some.cross, some.robust, weight=0.5, precision="fp32")
+    if kernel == "combined_robust":
+        matrices = (some.robust, some.cross_twice, some.robust_twice)
+        expected["weyl_bound"] = weyl_bound(*matrices, weight=0.5, precision="fp32")
+    assert {key[2] for key in found if key[:2] == (kernel, attack)} == set(expected)
+    for name, value in expected.items():
+        assert found[kernel, attack, name] == (value.value, value.failure), name
+
+
+@pytest.mark.parametrize("attack", ["fgsm@0.05", "pgd@0.1"])
+def test_kernel_regression(found, parts, batch, attack: str) -> None:
+    some = parts[attack]
+    split = Split(np.arange(9), np.arange(9, 12))
+    options = {"classes": 10, "precision": "fp32", "relative_ridge": 1e-3, "robust": some.robust, "cross": some.cross}
+    expected = held_out_accuracy(some.clean, batch[1].numpy(), split, **options)
+    for name in ("standard_attacked", "adversarial_clean", "adversarial_attacked"):
+        value = getattr(expected, name).accuracy
+        assert found["regression", attack, name] == (value.value, value.failure)
+    assert found["regression", None, "standard_clean"][0] == expected.standard_clean.accuracy.value
+
+
+def test_proxies(found, network, batch) -> None:
+    images, labels = batch
+    twin = prepare(network, images, SMALL.bn, torch.float32)
+    adversarial = attacked(twin, images, labels, SMALL.attacks[-1], make_generator(SEED, "scores"), "torch")
+    rows = scores(
+        network, images, labels, adversarial=adversarial.clamp(0, 1), generator=make_generator(SEED, "scores")
+    )
+    expected = {(None, "pgd@0.1" if row.images == "adversarial" else None, row.name): row for row in rows}
+    assert {key for key in found if key[0] is None} == set(expected)
+    for key, row in expected.items():
+        assert found[key] == (row.value, row.failure), key
+
+
+def test_scores_repeat_and_depend_on_the_seed(found, batch) -> None:
+    assert by_key(score_cell(CELL, SMALL, *batch, SEED, "torch")) == found
+    other = by_key(score_cell(CELL, SMALL, *batch, SEED + 1, "torch"))
+    assert other.keys() == found.keys()
+    assert other["clean", None, "trace"] != found["clean", None, "trace"]
+    assert other[None, None, "synflow"] != found[None, None, "synflow"]
+
+
+@needs_engine
+def test_engines_agree(found, batch) -> None:
+    native = by_key(score_cell(CELL, SMALL, *batch, SEED, "native"))
+    assert native.keys() == found.keys()
+    assert native["clean", None, "trace"] != found["clean", None, "trace"]  # it was the other engine
+    for key, (value, _) in found.items():
+        if key[1] is None:
+            # What divides by small eigenvalues carries their rounding.
+            tolerance = 1e-2 if key[2] in ("complexity", "condition_number", "minimum_eigenvalue") else 1e-4
+            assert native[key][0] == pytest.approx(value, rel=tolerance), key
+        # A gradient that is 0 to rounding may have another sign in an attack, which moves a pixel or two.
+        if key[2] == "trace":
+            assert native[key][0] == pytest.approx(value, rel=5e-2), key
+
+
+def test_cell_without_a_path_has_every_row_and_the_reason(found, batch) -> None:
+    cut = by_key(score_cell(CUT, SMALL, *batch, SEED))
+    assert cut.keys() == found.keys()
+    counts = {(None, None, "params"): CUT.parameters(SKELETON), (None, None, "flops"): CUT.flops(SKELETON)}
+    for key, row in cut.items():
+        expected = (counts[key], None) if key in counts else (None, "the output does not depend on the input")
+        assert row == expected, key
+
+
+def test_any_member_of_a_class_gives_the_scores_of_the_class(batch) -> None:
+    settings = replace(SMALL, attacks=(), proxies=("synflow", "params"))
+    member = Cell.from_index(1234)
+    assert member.representative == 172
+    found, expected = (score_cell(cell, settings, *batch, 0) for cell in (member, Cell.from_index(172)))
+    assert by_key(found) == by_key(expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bn": "eval"},
+        {"bn": "batch_coupled"},
+        {"output": "trace"},
+        {"precision": "fp64"},
+    ],
+)
+def test_settings_of_kernels_reach_them(found, network, batch, changes: dict[str, str]) -> None:
+    settings = replace(SMALL, attacks=(), proxies=(), **changes)
+    rows = by_key(score_cell(CELL, settings, *batch, SEED, "torch"))
+    options = {name: getattr(settings, name) for name in ("output", "bn", "precision")}
+    kernel = ntk(network, batch[0], engine="torch", **options)
+    assert rows["clean", None, "trace"][0] == pytest.approx(float(kernel.trace()), rel=1e-9)
+    assert rows["clean", None, "trace"] != found["clean", None, "trace"]
+    assert {key[0] for key in rows} == {"clean", "regression"}
+
+
+@pytest.mark.parametrize(("value", "failure"), [(math.nan, None), (math.inf, None), (None, None), (1.0, "singular")])
+def test_score_is_a_finite_number_or_a_reason(value: float | None, failure: str | None) -> None:
+    with pytest.raises(InvalidValueError, match=r"finite number|either a value or the reason"):
+        Scored("clean", None, "trace", value, failure, 0.1)
+
+
+# --- settings
+
+
+@pytest.mark.parametrize("settings", [SMALL, ScoreSettings(), *map(score_settings_for, ("digits", "cifar100"))])
+def test_settings_round_trip(settings: ScoreSettings) -> None:
+    again = ScoreSettings.from_dict(json.loads(json.dumps(settings.to_dict())))
+    assert again == settings
+    assert again.hash == settings.hash
+
+
+def test_settings_that_differ_have_another_hash_and_equal_ones_the_same() -> None:
+    assert replace(SMALL, beta=1, relative_ridge=0).hash == replace(SMALL, beta=1.0, relative_ridge=0.0).hash
+    changes = [{"images": 13}, {"draw": 1}, {"bn": "eval"}, {"beta": 0.4}, {"attacks": ()}, {"proxies": ("zen",)}]
+    assert len({replace(SMALL, **change).hash for change in changes} | {SMALL.hash}) == len(changes) + 1
+
+
+def test_scores_are_of_the_networks_that_are_trained() -> None:
+    for name in ("digits", "cifar10", "cifar100", "ImageNet16-120"):
+        settings, training = score_settings_for(name), settings_for(name)
+        assert (settings.dataset, settings.skeleton) == (training.dataset, training.skeleton)
+
+
+BAD = [
+    ({"imags": 8}, UnknownNameError, "unknown entry of settings 'imags'; did you mean 'images'"),
+    ({"dataset": "cifar11"}, UnknownNameError, "unknown data set 'cifar11'; did you mean 'cifar10'"),
+    ({"images": 3}, InvalidValueError, "images is 3, expected an integer of at least 4"),
+    ({"images": 8.0}, InvalidValueError, "images is 8.0, expected an integer"),
+    ({"images": True}, InvalidValueError, "images is True, expected an integer"),
+    ({"draw": -1}, InvalidValueError, "draw is -1, expected an integer of at least 0"),
+    ({"bn": "frozen"}, UnknownNameError, "unknown bn 'frozen'; did you mean 'batch_frozen'"),
+    ({"bn": ["eval"]}, UnknownNameError, "unknown bn"),
+    ({"output": "full"}, UnknownNameError, "unknown output 'full'"),
+    ({"precision": "fp16"}, UnknownNameError, "unknown precision 'fp16'; did you mean 'fp"),
+    ({"beta": 1.5}, InvalidValueError, r"beta is 1.5, expected a weight in \[0, 1\]"),
+    ({"beta": math.nan}, InvalidValueError, "beta is nan"),
+    ({"train_fraction": 0.01}, InvalidValueError, "train_fraction is 0.01, expected a fraction of 12 images that"),
+    ({"train_fraction": 1}, InvalidValueError, "train_fraction is 1.0, expected a fraction of 12 images that"),
+    ({"train_fraction": "half"}, InvalidValueError, r"train_fraction is 'half', expected a fraction in \(0, 1\)"),
+    ({"relative_ridge": -1}, InvalidValueError, "relative_ridge is -1, expected a finite number of at least 0"),
+    ({"relative_ridge": math.inf}, InvalidValueError, "relative_ridge is inf"),
+    ({"skeleton": {"chanels": 2}}, UnknownNameError, "unknown entry of skeleton 'chanels'; did you mean 'channels'"),
+    ({"skeleton": 3}, InvalidValueError, "skeleton is 3, expected a table with channels"),
+    ({"skeleton": {"channels": "2"}}, InvalidValueError, "channels is '2', expected a positive integer"),
+    ({"skeleton": {"image_size": 32}}, InvalidValueError, "expected one for 10 classes and 1 x 8\\^2 pixels"),
+    ({"proxies": ["synfow"]}, UnknownNameError, "unknown proxy 'synfow'; did you mean 'synflow'"),
+    ({"proxies": [["zen"]]}, UnknownNameError, "unknown proxy"),
+    ({"proxies": "zen"}, InvalidValueError, "proxies is 'zen', expected a tuple"),
+    ({"proxies": ["zen", "zen"]}, InvalidValueError, "proxies is .*, expected each name once"),
+    ({"attacks": 3}, InvalidValueError, "attacks is 3, expected a list of attacks"),
+    ({"attacks": {"name": "fgsm"}}, InvalidValueError, "attacks is .*, expected a list of attacks"),
+    ({"attacks": ["fgsm"]}, InvalidValueError, "attacks is 'fgsm', expected a table with name, eps"),
+    ({"attacks": [{"name": "fgsm"}]}, InvalidValueError, "expected a complete table"),
+    ({"attacks": [{"name": "pdg", "eps": 0.1}]}, UnknownNameError, "unknown attack 'pdg'; did you mean 'pgd'"),
+    ({"attacks": [{"name": "pgd", "eps": 0.1, "step": 3}]}, UnknownNameError, "did you mean 'steps'"),
+    ({"attacks": [{"name": "pgd", "eps": 0.1}]}, InvalidValueError, "expected FGSM in L-infinity, or PGD with steps"),
+    ({"attacks": [autoattack(0.1).__dict__]}, InvalidValueError, "expected FGSM in L-infinity, or PGD"),
+    ({"attacks": [{"name": "fgsm", "eps": 0.1, "norm": "L2"}]}, InvalidValueError, "expected FGSM in L-infinity"),
+    (
+        {"attacks": [pgd(0.1, steps=steps).__dict__ for steps in (1, 7)]},
+        InvalidValueError,
+        "attacks is .*'pgd@0.1', 'pgd@0.1'.*, expected each name once",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "message"), BAD, ids=[json.dumps(given) for given, *_ in BAD])
+def test_bad_entries_are_explained(given: dict, error: type, message: str, tmp_path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(given))
+    with pytest.raises(error, match=message):
+        read_settings(path, SMALL)
+
+
+@pytest.mark.parametrize("change", [{"skeleton": None}, {"attacks": [fgsm(0.1)]}, {"attacks": (0.1,)}])
+def test_entries_of_another_type_are_refused(change: dict) -> None:
+    with pytest.raises(NasbenchRobustError, match=f"{next(iter(change))} is .*, expected"):
+        replace(SMALL, **change)
+
+
+def test_settings_file_overrides_nested_tables_entry_by_entry(tmp_path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"images": 8, "skeleton": {"channels": 3}, "attacks": [{"name": "fgsm", "eps": "8/255"}]}')
+    expected = replace(SMALL, images=8, skeleton=replace(SKELETON, channels=3), attacks=(Attack("fgsm", 8 / 255),))
+    assert read_settings(path, SMALL) == expected
