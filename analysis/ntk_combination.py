@@ -15,7 +15,7 @@ from ntk_statistics import Effort, Mask, correlate, failures_last, intervals
 from nasbench_robust import statistics as st
 from nasbench_robust.errors import MissingResultError, TableError
 from nasbench_robust.metrics import parse_eps
-from nasbench_robust.scoring import score_settings_for
+from nasbench_robust.score_settings import score_settings_for
 
 SIZE = 3
 COLUMNS = ["dataset", "metric", "cells", "combination", "spearman", "low", "high", "parameters"]

@@ -18,6 +18,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse  # noqa: E402
 import logging  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -88,11 +89,15 @@ def _run(args: argparse.Namespace) -> int:
         write_worklist(tasks, args.write_worklist)
         print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
         return 0
+    start = time.time()
     code = run_local.make(args, settings, units, FOLDER, _command)
     if code or not args.table:
         return code
     report = collect_scores(args.out, args.table)
-    print(f"{report.rows} rows, {len(report.quarantined)} damaged shards set aside -> {args.table}")
+    print(
+        f"{report.rows} rows, {len(report.quarantined)} damaged shards set aside -> {args.table}; "
+        f"{report.hours:.2f} core hours of scoring, this call took {(time.time() - start) / 3600:.2f} h"
+    )
     return int(bool(report.quarantined))
 
 
@@ -107,7 +112,7 @@ def _cells(text: str) -> list[int]:
 
 def _settings(args: argparse.Namespace) -> Any:
     try:
-        from nasbench_robust.scoring import score_settings_for
+        from nasbench_robust.score_settings import score_settings_for
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "ntk") from None
     settings = score_settings_for(args.dataset)

@@ -27,7 +27,8 @@ from .runs import shard_name
 from .tables import Reader, write_table
 
 if TYPE_CHECKING:
-    from .scoring import Scored, ScoreSettings
+    from .score_settings import ScoreSettings
+    from .scoring import Scored
 
 __all__ = [
     "FOLDER",
@@ -99,10 +100,13 @@ class CollectedScores:
         Of the file that was written.
     quarantined : list of Path
         Damaged shards, where they are now.
+    hours : float
+        Core hours that the scores took, by the times in the rows; what several scores share counts once.
     """
 
     rows: int = 0
     quarantined: list[Path] = field(default_factory=list)
+    hours: float = 0.0
 
 
 def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> CollectedScores:
@@ -132,8 +136,16 @@ def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str])
     table = pa.concat_tables(parts).combine_chunks()
     order: Any = np.lexsort([table.column(name).to_numpy() for name in ("seed", "index")])  # the last one counts most
     write_table(table.take(pa.array(order)), path)
-    report.rows = table.num_rows
+    report.rows, report.hours = table.num_rows, _hours(table)
     return report
+
+
+def _hours(table: pa.Table) -> float:
+    """Return the hours of all kernels and proxies; what the kernels of one cell and attack say was made at once."""
+    frame = table.select(["index", "seed", "kernel", "attack", "score", "seconds"]).to_pandas()
+    frame["made"] = frame["score"].where(frame["kernel"].isna(), "kernels")
+    each = frame.groupby(["index", "seed", "attack", "made"], dropna=False)["seconds"].max()
+    return float(each.sum()) / 3600
 
 
 def _read_shard(path: Path) -> pa.Table:

@@ -14,8 +14,9 @@ import pytest
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
 from nasbench_robust.runs import shard_name
+from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.score_tables import FOLDER, SCORES_SCHEMA, check_folder, collect_scores, read_scores, write_scores
-from nasbench_robust.scoring import Scored, ScoreSettings, score_settings_for
+from nasbench_robust.scoring import Scored
 from nasbench_robust.tables import Reader, write_table
 from nasbench_robust.worklists import Unit, find_missing
 

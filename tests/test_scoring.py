@@ -21,7 +21,8 @@ from nasbench_robust.ntk.kernels import attacked
 from nasbench_robust.ntk.modes import prepare
 from nasbench_robust.ntk.predictors import Split, held_out_accuracy, score_kernel, weyl_bound
 from nasbench_robust.proxies import scores
-from nasbench_robust.scoring import Scored, ScoreSettings, chosen_images, score_cell, score_settings_for
+from nasbench_robust.score_settings import ScoreSettings, score_settings_for
+from nasbench_robust.scoring import Scored, chosen_images, score_cell
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.training import Trainer, make_generator
