@@ -20,7 +20,6 @@ __all__ = ["PredictorGuided", "path_encoding"]
 Floats = npt.NDArray[np.float64]
 _ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
-_PARENTS = 5  # cells whose mutants are candidates: what the authors' code looks at before it gives up
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +106,7 @@ class PredictorGuided:
         if not self._queue:
             known = len(self._index) >= self.initial
             self._queue = self._predicted() if known else []
-        if not self._queue and len(self._asked) < len(np.unique(cells.representatives())):
+        if not self._queue and len(self._asked) < np.unique(cells.representatives()).size:
             self._queue = [self._new()]
         if not self._queue:
             return None
@@ -129,23 +128,24 @@ class PredictorGuided:
     def _predicted(self) -> list[Cell]:
         """Return the next batch: the candidates with the best Thompson samples."""
         candidates = self._mutants()
-        if not candidates:
+        if not len(candidates):
             return []
-        predictions = self._predict(np.array([cell.index for cell in candidates]))
+        predictions = self._predict(candidates)
         drawn = self._rng.normal(predictions.mean(axis=0), predictions.std(axis=0))
-        return [candidates[place] for place in (-drawn).argsort(kind="stable")[: self.batch].tolist()]
+        best = candidates[(-drawn).argsort(kind="stable")[: self.batch]]
+        return [Cell.from_index(index) for index in best.tolist()]
 
-    def _mutants(self) -> list[Cell]:
+    def _mutants(self) -> npt.NDArray[np.int64]:
         """Return neighbours of the best cells, best parent first, of classes that were not asked for."""
-        found: dict[int, Cell] = {}
-        best = np.argsort(-np.array(self._values), kind="stable")[:_PARENTS]
-        for place in best.tolist():
-            neighbours = list(Cell.from_index(self._index[place]).neighbours())
-            for choice in self._rng.permutation(len(neighbours)).tolist():
-                cell = neighbours[choice]
-                if cell.representative not in self._asked:
-                    found.setdefault(cell.representative, cell)
-        return list(found.values())[: self.candidates]
+        found: dict[int, int] = {}
+        for place in np.argsort(-np.array(self._values), kind="stable").tolist():
+            mutants = self._rng.permutation(cells.neighbours()[self._index[place]])
+            for mutant, representative in zip(mutants.tolist(), cells.representatives()[mutants].tolist(), strict=True):
+                if representative not in self._asked:
+                    found.setdefault(representative, mutant)
+            if len(found) >= self.candidates:
+                break
+        return np.array(list(found.values())[: self.candidates], np.int64)
 
     def _predict(self, index: npt.NDArray[np.int64]) -> Floats:
         """Return what each regressor predicts for cells, standardised, shape (ensemble, cells)."""
@@ -168,11 +168,9 @@ class PredictorGuided:
         """Return the weights of a ridge regression."""
         if len(inputs) < inputs.shape[1]:  # the smaller of the two equal systems
             kernel = inputs @ inputs.T + self.ridge * np.eye(len(inputs))
-            dual: Floats = inputs.T @ np.linalg.solve(kernel, values)
-            return dual
+            return np.asarray(inputs.T @ np.linalg.solve(kernel, values), np.float64)
         covariance = inputs.T @ inputs + self.ridge * np.eye(inputs.shape[1])
-        primal: Floats = np.linalg.solve(covariance, inputs.T @ values)
-        return primal
+        return np.asarray(np.linalg.solve(covariance, inputs.T @ values), np.float64)
 
 
 def _with_hidden(inputs: Floats, weights: Floats) -> Floats:
