@@ -1,10 +1,10 @@
 """What search methods find in a table of adversarially trained cells, for how many queries.
 
-Every method searches the published table many times, selecting by clean, FGSM and PGD accuracy; what it found is judged
-by every accuracy of the table. Then the two questions that one number hides: how much of the trade-off between clean
-and robust accuracy a search uncovers (hypervolume), and what it costs to select on validation images instead of the test
-images that are reported, on digits, whose table has both. Run: ``python analysis/search_comparison.py``. It writes a CSV
-in long form and a figure, and prints the tables and what follows from them.
+Every method searches the published table many times, selecting by clean, FGSM and PGD accuracy; what it found is
+judged by every accuracy of the table. Then the two questions that one number hides: how much of the trade-off between
+clean and robust accuracy a search uncovers (hypervolume), and what it costs to select on validation images instead of
+the test images that are reported, on digits, whose table has both. Run: ``python analysis/search_comparison.py``. It
+writes a CSV in long form and a figure, and prints the tables and what follows from them.
 """
 
 from __future__ import annotations
