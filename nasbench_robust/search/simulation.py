@@ -53,7 +53,7 @@ class Simulator:
     queries : int
         Charged queries so far.
     seconds : float
-        Seconds charged so far; 0 where neither the budget nor the problem counts them.
+        Seconds charged so far; 0 where the budget counts queries alone.
 
     Raises
     ------
