@@ -170,6 +170,15 @@ def statistics(values: npt.NDArray[Any]) -> tuple[float, ...]:
     return float(column.mean()), spread, low, middle, high, len(column)
 
 
+def with_provenance(results: pd.DataFrame, benches: Sequence[nbr.Benchmark]) -> pd.DataFrame:
+    """Add the version of each table and the largest number of seeds that a cell has in it."""
+    versions = {bench.name: bench.version for bench in benches}
+    seeds = {bench.name: int(bench.metrics()["seeds"].max()) for bench in benches}
+    table = results["table"]
+    results.insert(1, "version", table.map(versions))
+    return results.assign(seeds=table.map(seeds))
+
+
 # ------------------------------------------------------------------ the program
 
 
@@ -207,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
         rows += splits(digits, digits.datasets[0], effort)
     except MissingResultError as error:
         print(f"validation against test is left out: {error}\n")
-    results = pd.DataFrame(rows, columns=COLUMNS + STATISTICS)
+    results = with_provenance(pd.DataFrame(rows, columns=COLUMNS + STATISTICS), (digits, published))
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "search_comparison.csv"

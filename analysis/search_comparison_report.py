@@ -79,8 +79,9 @@ def _splits(axes: Any, results: pd.DataFrame) -> None:
                 axes.fill_between(part["queries"], low, high, color=colour, alpha=0.13, linewidth=0)
     for split, line in (("test", "--"), ("validation", "-")):
         axes.plot([], [], line, color="black", linewidth=1.3, label=f"c: selected on {split}")
-    axes.set_title("c   Images to select by")
-    axes.set_ylabel("digits: PGD accuracy on test (%)")
+    seeds = int(rows["seeds"].max())
+    axes.set_title(f"c   Digits, {'one seed' if seeds == 1 else f'{seeds} seeds'}")
+    axes.set_ylabel("PGD accuracy on test images (%)")
     _query_axis(axes, int(rows["queries"].max()))
 
 
