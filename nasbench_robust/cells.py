@@ -21,7 +21,17 @@ from .encodings import EDGES, OPERATIONS
 from .errors import InvalidCellError, InvalidValueError
 from .skeletons import Skeleton
 
-__all__ = ["EDGES", "OPERATIONS", "SIZE", "Cell", "connected", "opcodes", "operation_counts", "representatives"]
+__all__ = [
+    "EDGES",
+    "OPERATIONS",
+    "SIZE",
+    "Cell",
+    "connected",
+    "neighbours",
+    "opcodes",
+    "operation_counts",
+    "representatives",
+]
 
 SIZE: int = len(OPERATIONS) ** len(EDGES)
 _NONE, _SKIP = OPERATIONS.index("none"), OPERATIONS.index("skip_connect")
@@ -278,6 +288,20 @@ def connected() -> npt.NDArray[np.bool_]:
     to_1, to_2, from_1_to_2, to_3, from_1_to_3, from_2_to_3 = present.T
     reach_2 = to_2 | (to_1 & from_1_to_2)
     return _read_only(to_3 | (to_1 & from_1_to_3) | (reach_2 & from_2_to_3))
+
+
+@lru_cache(maxsize=1)
+def neighbours() -> npt.NDArray[np.int16]:
+    """Return the indices of the 24 neighbours of all cells, shape (15625, 24), rows by index, as `Cell.neighbours`."""
+    places, index_of = np.array(_PLACES), np.array(_index_of_number())
+    codes = opcodes().astype(np.int64)
+    numbers = codes @ places
+    columns = []
+    for edge, place in enumerate(places.tolist()):
+        for choice in range(len(OPERATIONS) - 1):
+            other = choice + (choice >= codes[:, edge])  # the choice-th operation that is not the cell's own
+            columns.append(index_of[numbers + (other - codes[:, edge]) * place])
+    return _read_only(np.stack(columns, axis=1).astype(np.int16))
 
 
 def operation_counts(operation: str) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "BudgetSpentError",
     "DownloadError",
     "InvalidCellError",
     "InvalidValueError",
@@ -141,6 +142,22 @@ class MissingResultError(NasbenchRobustError, LookupError):
         self.what, self.available, self.hint = what, tuple(available), hint
         listed = f" ({available_name}: {', '.join(map(str, self.available))})" if self.available else ""
         super().__init__(f"{what}{listed}" + (f"; {hint}" if hint else ""))
+
+
+class BudgetSpentError(NasbenchRobustError, RuntimeError):
+    """A query that a search can no longer pay for.
+
+    Attributes
+    ----------
+    needed : str
+        What the query costs.
+    left : str
+        What is left of the budget.
+    """
+
+    def __init__(self, needed: str, left: str) -> None:
+        self.needed, self.left = needed, left
+        super().__init__(f"the query costs {needed} and the budget has {left} left")
 
 
 class UncomputableScoreError(NasbenchRobustError, ArithmeticError):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nasbench_robust import errors
 from nasbench_robust.errors import (
+    BudgetSpentError,
     DownloadError,
     InvalidCellError,
     InvalidValueError,
@@ -26,6 +27,12 @@ from nasbench_robust.errors import (
 
 # The error, its sentence, its attributes, its built-in base class.
 EXAMPLES = [
+    (
+        BudgetSpentError("1 query", "0 queries"),
+        "the query costs 1 query and the budget has 0 queries left",
+        {"needed": "1 query", "left": "0 queries"},
+        RuntimeError,
+    ),
     (
         InvalidCellError("|x|", "edge 0: unknown operation 'x'"),
         "edge 0: unknown operation 'x' (given '|x|')",

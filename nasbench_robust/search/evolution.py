@@ -1,0 +1,165 @@
+"""Search without a model: random search, local search, regularised evolution."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from ..cells import Cell
+from ..errors import InvalidValueError
+from ..statistics import checked_generator
+
+__all__ = ["LocalSearch", "RandomSearch", "RegularisedEvolution"]
+
+
+class RandomSearch:
+    """Draw cells uniformly from all 15,625, with replacement.
+
+    The baseline that every method has to beat (Li and Talwalkar, UAI 2019). Takes any number of objectives.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws the cells.
+    """
+
+    several: ClassVar[bool] = True
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = checked_generator(rng)
+
+    def ask(self) -> Cell:
+        """Return the next cell to train."""
+        return Cell.sample(self._rng)
+
+    def tell(self, cell: Cell, value: object) -> None:
+        """Ignore what was found."""
+
+
+class LocalSearch:
+    """Go to the best neighbour until there is none better, then start again elsewhere.
+
+    White, Nolen and Savani, "Exploring the loss landscape in neural architecture search" (UAI 2021). A start is the
+    best of `initial` random cells. The 24 neighbours differ in one operation. Cells of a class that was asked before
+    are not asked again; what they are worth is known.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws starts and the order of neighbours.
+    initial : int
+        Random cells for a start. 10 is the default of the authors' code (naszilla).
+    first_improvement : bool
+        Move as soon as a neighbour is better, without training the others: the default of the authors' code. False
+        trains all neighbours and moves to the best, as in the paper's algorithm 1.
+    restart : bool
+        Whether to start again at a local optimum. False ends the search there.
+    """
+
+    several: ClassVar[bool] = False
+
+    def __init__(
+        self, rng: np.random.Generator, *, initial: int = 10, first_improvement: bool = True, restart: bool = True
+    ) -> None:
+        self._rng, self.initial = checked_generator(rng), checked_count("initial", initial)
+        self.first_improvement, self.restart = bool(first_improvement), bool(restart)
+        self._known: dict[int, float] = {}  # by representative
+        self._steps = self._walk()
+
+    def ask(self) -> Cell | None:
+        """Return the next cell to train, or None at the end of a search without restarts.
+
+        Raises
+        ------
+        InvalidValueError
+            If the value of the cell before was not told: each step depends on it.
+        """
+        return next(self._steps, None)
+
+    def tell(self, cell: Cell, value: float) -> None:
+        """Take the accuracy of a cell."""
+        self._known[cell.representative] = value
+
+    def _walk(self) -> Iterator[Cell]:
+        """Yield the cells to train, in order; their values are told in between."""
+        while True:
+            starts = []
+            for _ in range(self.initial):
+                start = Cell.sample(self._rng)
+                starts.append(start)
+                yield from self._unknown(start)
+            here: Cell | None = max(starts, key=self._value)
+            while here is not None:
+                here = yield from self._move(here)
+            if not self.restart:
+                return
+
+    def _move(self, here: Cell) -> Generator[Cell, None, Cell | None]:
+        """Yield what has to be trained to leave a cell; return where to go, or None at a local optimum."""
+        best = here
+        neighbours = list(here.neighbours())
+        for place in self._rng.permutation(len(neighbours)).tolist():
+            yield from self._unknown(neighbours[place])
+            if self._value(neighbours[place]) > self._value(best):
+                best = neighbours[place]
+                if self.first_improvement:
+                    break
+        return None if best is here else best
+
+    def _unknown(self, cell: Cell) -> Iterator[Cell]:
+        if cell.representative not in self._known:
+            yield cell
+
+    def _value(self, cell: Cell) -> float:
+        if cell.representative not in self._known:
+            raise InvalidValueError("tell", None, f"the accuracy of {cell!r}, which was asked for, before the next ask")
+        return self._known[cell.representative]
+
+
+class RegularisedEvolution:
+    """Mutate the best of a random sample of the population; the oldest member makes room.
+
+    Real et al., "Regularized evolution for image classifier architecture search" (AAAI 2019), also called ageing
+    evolution. A mutation changes one of the six operations.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws first cells, samples and mutations.
+    population : int
+        Members. 30 as in White et al. (BANANAS, AAAI 2021) for budgets of some hundred queries; the paper, with 20,000,
+        has 100.
+    sample : int
+        Members that compete to be the parent, drawn with replacement. 10 as in White et al.; the paper has 25.
+    """
+
+    several: ClassVar[bool] = False
+
+    def __init__(self, rng: np.random.Generator, *, population: int = 30, sample: int = 10) -> None:
+        self._rng = checked_generator(rng)
+        self.population, self.sample = checked_count("population", population), checked_count("sample", sample)
+        self._members: deque[tuple[float, Cell]] = deque(maxlen=population)
+        self._asked = 0
+
+    def ask(self) -> Cell:
+        """Return a random cell while the population fills, then a mutant."""
+        self._asked += 1
+        if self._asked <= self.population or not self._members:
+            return Cell.sample(self._rng)
+        drawn = self._rng.integers(len(self._members), size=self.sample).tolist()
+        _, parent = max((self._members[place] for place in drawn), key=lambda member: member[0])
+        return parent.mutate(self._rng)
+
+    def tell(self, cell: Cell, value: float) -> None:
+        """Add a cell; the oldest leaves a full population."""
+        self._members.append((value, cell))
+
+
+def checked_count(name: str, number: int) -> int:
+    """Return a number if it is a positive integer."""
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
+        raise InvalidValueError(name, number, "a positive integer", "1")
+    return int(number)

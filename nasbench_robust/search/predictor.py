@@ -1,0 +1,184 @@
+"""Search guided by an ensemble of small regressors that predict the accuracy of a cell."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise, product
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import cells
+from ..cells import EDGES, OPERATIONS, Cell, opcodes
+from ..errors import InvalidValueError
+from ..statistics import checked_generator
+from .evolution import checked_count
+
+__all__ = ["PredictorGuided", "path_encoding"]
+
+Floats = npt.NDArray[np.float64]
+_ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
+_SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
+
+
+@lru_cache(maxsize=1)
+def path_encoding() -> npt.NDArray[np.bool_]:
+    """Return which paths of operations lead from the input of each cell to its output, shape (15625, 84), read only.
+
+    A path is a sequence of one to three operations other than none, 4 + 16 + 64 of them, whatever nodes it goes by.
+    White, Neiswanger and Savani (BANANAS, AAAI 2021), section 4.
+    """
+    present = [code for code, operation in enumerate(OPERATIONS) if operation != "none"]
+    found: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {}
+    for nodes in _ROUTES:
+        codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
+        for path in product(present, repeat=codes.shape[1]):
+            taken = (codes == path).all(axis=1)
+            found[path] = found[path] | taken if path in found else taken
+    encoding = np.stack(list(found.values()), axis=1)
+    encoding.flags.writeable = False
+    return encoding
+
+
+@lru_cache(maxsize=1)
+def _features() -> Floats:
+    """Return the inputs of the regressors: path encoding, operations by edge, and a constant; shape (15625, 115)."""
+    one_hot = (opcodes()[:, :, None] == np.arange(len(OPERATIONS))).reshape(cells.SIZE, -1)
+    features = np.hstack([path_encoding(), one_hot, np.ones((cells.SIZE, 1))]).astype(np.float64)
+    features.flags.writeable = False
+    return features
+
+
+class PredictorGuided:
+    """Train what an ensemble of regressors, asked at random within its spread, predicts to be best.
+
+    After BANANAS (White, Neiswanger and Savani, AAAI 2021): random cells first; then, batch by batch, mutants of the
+    best cells so far are ranked by independent Thompson sampling, one normal draw each with the ensemble's mean and
+    spread, and the top ones are trained. Where the paper has an ensemble of deep networks, this has one of networks
+    with a single hidden layer of random, fixed weights and a ridge regression on top, each on its own bootstrap of the
+    data: a light stand-in, not BANANAS itself.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws cells, mutants, weights, bootstraps and Thompson samples.
+    initial : int
+        Random cells before the first prediction; 10 in the paper.
+    batch : int
+        Cells trained per prediction; 10 in the paper.
+    candidates : int
+        Mutants ranked per prediction; 100 in the authors' code.
+    ensemble : int
+        Regressors; 5 in the paper.
+    hidden : int
+        Hidden units of each.
+    ridge : float
+        Penalty on the squared output weights, accuracies being standardised.
+    """
+
+    several: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        initial: int = 10,
+        batch: int = 10,
+        candidates: int = 100,
+        ensemble: int = 5,
+        hidden: int = 32,
+        ridge: float = 1.0,
+    ) -> None:
+        self._rng = checked_generator(rng)
+        self.initial, self.batch = checked_count("initial", initial), checked_count("batch", batch)
+        self.candidates, self.ensemble = checked_count("candidates", candidates), checked_count("ensemble", ensemble)
+        self.hidden, self.ridge = checked_count("hidden", hidden), ridge
+        if not isinstance(ridge, (int, float)) or not ridge > 0:
+            raise InvalidValueError("ridge", ridge, "a positive number", "1.0")
+        self._asked: set[int] = set()  # representatives
+        self._index: list[int] = []
+        self._values: list[float] = []
+        self._queue: list[Cell] = []
+
+    def ask(self) -> Cell | None:
+        """Return the next cell of the batch, or None when every class of cells has been asked for."""
+        if not self._queue:
+            known = len(self._index) >= self.initial
+            self._queue = self._predicted() if known else []
+        if not self._queue and len(self._asked) < np.unique(cells.representatives()).size:
+            self._queue = [self._new()]
+        if not self._queue:
+            return None
+        cell = self._queue.pop(0)
+        self._asked.add(cell.representative)
+        return cell
+
+    def tell(self, cell: Cell, value: float) -> None:
+        """Take the accuracy of a cell."""
+        self._index.append(cell.index)
+        self._values.append(value)
+
+    def _new(self) -> Cell:
+        """Return a random cell of a class that was not asked for."""
+        while (cell := Cell.sample(self._rng)).representative in self._asked:
+            pass
+        return cell
+
+    def _predicted(self) -> list[Cell]:
+        """Return the next batch: the candidates with the best Thompson samples."""
+        candidates = self._mutants()
+        if not len(candidates):
+            return []
+        predictions = self._predict(candidates)
+        drawn = self._rng.normal(predictions.mean(axis=0), predictions.std(axis=0))
+        best = candidates[(-drawn).argsort(kind="stable")[: self.batch]]
+        return [Cell.from_index(index) for index in best.tolist()]
+
+    def _mutants(self) -> npt.NDArray[np.int64]:
+        """Return neighbours of the best cells, best parent first, of classes that were not asked for."""
+        found: dict[int, int] = {}
+        for place in np.argsort(-np.array(self._values), kind="stable").tolist():
+            mutants = self._rng.permutation(cells.neighbours()[self._index[place]])
+            for mutant, representative in zip(mutants.tolist(), cells.representatives()[mutants].tolist(), strict=True):
+                if representative not in self._asked:
+                    found.setdefault(representative, mutant)
+            if len(found) >= self.candidates:
+                break
+        return np.array(list(found.values())[: self.candidates], np.int64)
+
+    def _predict(self, index: npt.NDArray[np.int64]) -> Floats:
+        """Return what each regressor predicts for cells, standardised, shape (ensemble, cells)."""
+        values = np.array(self._values)
+        # The few cells near chance must not stretch the scale on which the good ones differ.
+        values = np.clip(values, np.median(values) - 3 * _spread(values), None)
+        values = (values - values.mean()) / max(values.std(), 1e-12)
+        inputs, asked = _features()[self._index], _features()[index]
+        predictions = []
+        for _ in range(self.ensemble):
+            # A bootstrap says how often each cell counts: its roots weigh the rows of the regression.
+            counts = np.bincount(self._rng.integers(len(values), size=len(values)), minlength=len(values))
+            drawn, roots = counts > 0, np.sqrt(counts[counts > 0])
+            weights = self._rng.standard_normal((inputs.shape[1], self.hidden)) / _SCALE
+            fitted = self._fit(_with_hidden(inputs[drawn], weights) * roots[:, None], values[drawn] * roots)
+            predictions.append(_with_hidden(asked, weights) @ fitted)
+        return np.array(predictions)
+
+    def _fit(self, inputs: Floats, values: Floats) -> Floats:
+        """Return the weights of a ridge regression."""
+        if len(inputs) < inputs.shape[1]:  # the smaller of the two equal systems
+            kernel = inputs @ inputs.T + self.ridge * np.eye(len(inputs))
+            return np.asarray(inputs.T @ np.linalg.solve(kernel, values), np.float64)
+        covariance = inputs.T @ inputs + self.ridge * np.eye(inputs.shape[1])
+        return np.asarray(np.linalg.solve(covariance, inputs.T @ values), np.float64)
+
+
+def _with_hidden(inputs: Floats, weights: Floats) -> Floats:
+    """Return the inputs and the hidden units that they excite."""
+    return np.hstack([inputs, np.maximum(inputs @ weights, 0)])
+
+
+def _spread(values: Floats) -> float:
+    """Return the interquartile range, or the standard deviation where that is 0."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low) or float(values.std())

@@ -1,0 +1,216 @@
+"""What a search found, query by query: best so far, regret, hypervolume, and what that is worth on other images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InvalidValueError, UnknownNameError
+from .pareto import non_dominated, running_hypervolume
+from .problems import TableProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Repeats", "Trajectory"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The charged queries of one search, in order; arrays have one entry per query.
+
+    Attributes
+    ----------
+    problem : TableProblem
+        What was searched.
+    index : ndarray of int64, shape (n,)
+        The cells.
+    values : ndarray of float64, shape (n, objectives)
+        What the search was told.
+    """
+
+    problem: TableProblem
+    index: npt.NDArray[np.int64]
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def seconds(self) -> Floats:
+        """Training time spent up to and including each query; errors as for `TableProblem.seconds`."""
+        spent: Floats = self.problem.seconds[self.index].cumsum()
+        return spent
+
+    @property
+    def best(self) -> Floats:
+        """Best value so far of the one objective, as the search was told it."""
+        found: Floats = np.maximum.accumulate(self._single())
+        return found
+
+    @property
+    def incumbents(self) -> npt.NDArray[np.int64]:
+        """Index of the cell with the best value so far; of equal ones the first."""
+        values = self._single()
+        before = np.append(-np.inf, np.maximum.accumulate(values)[:-1])
+        place = np.maximum.accumulate(np.where(values > before, np.arange(len(values)), 0))
+        return self.index[place]
+
+    @property
+    def front(self) -> npt.NDArray[np.int64]:
+        """Indices of the cells that no other queried cell dominated, in the order they were found."""
+        return np.array(list(dict.fromkeys(self.index[non_dominated(self.values)].tolist())), np.int64)
+
+    @property
+    def regret(self) -> Floats:
+        """What is missing to the best that the table has, at least 0.
+
+        One objective: the best mean accuracy of any cell, minus the mean accuracy of the incumbent (the mean over
+        seeds, even where single runs were queried). Several: the hypervolume of all cells minus that of the queried
+        ones, both of means, from the reference 0.
+        """
+        means = self.problem.means
+        if self.problem.objectives == 1:
+            missed: Floats = self.problem.optimum - means[self.incumbents, 0]
+        else:
+            missed = self.problem.optimum - running_hypervolume(means[self.index])
+        return missed
+
+    def hypervolume(self, reference: Sequence[float] | None = None) -> Floats:
+        """Return the hypervolume of the values so far; see `pareto.hypervolume` for the reference and its errors."""
+        return running_hypervolume(self.values, reference)
+
+    def judged(self, metric: str, *, eps: float | str | None = None, split: str = "test") -> Floats:
+        """Return another accuracy of the incumbents: what they are worth on other images, or under another attack.
+
+        Parameters
+        ----------
+        metric, eps, split
+            As in `Benchmark.query`; means over seeds.
+        """
+        return self.problem.judge(metric, eps=eps, split=split)[self.incumbents]
+
+    def frame(self, judges: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the search as a tidy table, one row per query.
+
+        Parameters
+        ----------
+        judges : sequence of str, optional
+            Accuracies of the incumbent to add, named as in `Benchmark.query`, on the test split unless they say
+            otherwise (``"pgd_acc#validation"``); by default the searched metric on the test split.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``query`` (from 1), ``index``, ``seconds`` where they are known, and for one objective ``value, best,
+            incumbent, regret`` and a column per judge, for several ``value <metric>`` each, ``hypervolume, regret``.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._columns(judges))
+
+    def _columns(self, judges: Sequence[str] | None) -> dict[str, npt.NDArray[Any]]:
+        found: dict[str, npt.NDArray[Any]] = {"query": np.arange(1, len(self) + 1), "index": self.index}
+        if self.problem.has_seconds:
+            found["seconds"] = self.seconds
+        if self.problem.objectives > 1:
+            if judges:
+                expected = "none: of several objectives there is a front, and no one cell to judge"
+                raise InvalidValueError("judges", judges, expected)
+            for column, values in zip(self.problem.columns, self.values.T, strict=True):
+                found[f"value {column}"] = values
+            return {**found, "hypervolume": self.hypervolume(), "regret": self.regret}
+        found |= {"value": self.values[:, 0], "best": self.best, "incumbent": self.incumbents, "regret": self.regret}
+        for name in self.problem.judges if judges is None else judges:
+            found[name] = self.judged(name)
+        return found
+
+    def _single(self) -> Floats:
+        if self.problem.objectives > 1:
+            expected = "one objective; of several there is a front, and no best cell"
+            raise InvalidValueError("problem", ", ".join(self.problem.columns), expected)
+        return self.values[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Many searches of one problem.
+
+    Attributes
+    ----------
+    trajectories : tuple of Trajectory
+        In the order of the repeats.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    def frame(self, judges: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all searches as one tidy table: a column ``repeat``, and the columns of `Trajectory.frame`."""
+        import pandas as pd
+
+        parts = [trajectory._columns(judges) for trajectory in self.trajectories]
+        number = np.repeat(np.arange(len(parts)), [len(trajectory) for trajectory in self.trajectories])
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return pd.DataFrame({"repeat": number, **joined})
+
+    def curves(self, column: str, judges: Sequence[str] | None = None) -> Floats:
+        """Return one column of `frame` as a matrix, shape (repeats, queries).
+
+        Searches that ended early keep their last value: nothing is found after the end.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        """
+        rows = []
+        longest = max(len(trajectory) for trajectory in self.trajectories)
+        for trajectory in self.trajectories:
+            columns = trajectory._columns(judges)
+            if column not in columns:
+                raise UnknownNameError("column", column, tuple(columns))
+            values = columns[column].astype(np.float64)
+            rows.append(np.pad(values, (0, longest - len(values)), mode="edge"))
+        return np.array(rows)
+
+    def summary(self, at: Sequence[int], judges: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return mean, standard deviation and deciles over the repeats after so many queries.
+
+        Parameters
+        ----------
+        at : sequence of int
+            Numbers of queries, at least 1; searches that ended before count with their last value.
+        judges : sequence of str, optional
+            As in `Trajectory.frame`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per number of queries and column: ``query, column, mean, std`` (n - 1), ``low, median, high`` (the
+            10th, 50th and 90th percentile over repeats) and ``repeats``.
+        """
+        import pandas as pd
+
+        for number in at:
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
+                raise InvalidValueError("at", at, "positive numbers of queries", "[150, 500]")
+        parts = [trajectory._columns(judges) for trajectory in self.trajectories]
+        rows = []
+        for name in parts[0]:
+            if name in ("query", "index", "incumbent"):
+                continue
+            for number in at:
+                values = np.array([part[name][min(number, len(part[name])) - 1] for part in parts])
+                spread = values.std(ddof=1) if len(values) > 1 else np.nan
+                low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
+                rows.append((number, name, values.mean(), spread, low, middle, high, len(values)))
+        return pd.DataFrame(rows, columns=["query", "column", "mean", "std", "low", "median", "high", "repeats"])

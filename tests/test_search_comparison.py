@@ -1,0 +1,88 @@
+"""The program that compares search methods: its rows agree with searches made by hand, its sentences with its rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nasbench_robust import load
+from nasbench_robust.search import Budget, RandomSearch, TableProblem, repeat
+
+pytest.importorskip("matplotlib")
+PROGRAM = Path(__file__).parents[1] / "analysis" / "search_comparison.py"
+REPEATS, QUERIES = 3, (10, 25)
+KEYS = ["table", "dataset", "selected by", "split", "method", "queries", "judged by"]
+
+
+def execute(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def outcome(made_up_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, pd.DataFrame]:
+    folder = tmp_path_factory.mktemp("comparison") / "new"
+    options = ("--published", made_up_table, "--repeats", REPEATS, "--queries", *QUERIES, "--out", folder)
+    done = execute(*options, "--dataset", "cifar-10")
+    assert done.returncode == 0, done.stderr
+    assert all((folder / f"search_comparison.{ending}").stat().st_size > 10_000 for ending in ("png", "svg"))
+    return done.stdout, pd.read_csv(folder / "search_comparison.csv")
+
+
+def test_rows_agree_with_searches_by_hand(outcome, bench):
+    found = outcome[1].set_index(KEYS)
+    assert not found.index.duplicated().any()
+    assert (found["repeats"] == REPEATS).all()
+    hand = repeat(
+        TableProblem(bench, "pgd_acc", "cifar10", split="test"), RandomSearch, Budget(queries=25), repeats=REPEATS
+    )
+    summary = hand.summary(QUERIES, ["clean_acc"]).set_index(["column", "query"])
+    place = (bench.name, "cifar10", "pgd_acc", "test", "random search")
+    for number in QUERIES:
+        for judged in ("regret", "clean_acc"):
+            row = found.loc[(*place, number, judged)]
+            for statistic in ("mean", "std", "low", "median", "high"):
+                assert row[statistic] == pytest.approx(summary.loc[(judged, number), statistic], rel=1e-5)
+
+
+def test_validation_and_test_selection_on_digits(outcome):
+    found = outcome[1].set_index(KEYS)["mean"]
+    hand = repeat(TableProblem(load(), "pgd_acc"), RandomSearch, Budget(queries=25), repeats=REPEATS)
+    worth = hand.curves("pgd_acc@0.1")[:, -1].mean()
+    place = ("digits", "digits", "pgd_acc")
+    assert found[(*place, "validation", "random search", 25, "pgd_acc@0.1")] == pytest.approx(worth, rel=1e-5)
+    # Whoever selects on test images gets what the search saw.
+    seen, judged = (
+        found[(*place, "test", "random search", 25, name)] for name in ("what the search saw", "pgd_acc@0.1")
+    )
+    assert seen == judged
+
+
+def test_it_prints_tables_seeds_and_conclusions(outcome):
+    printed = outcome[0]
+    assert f"{REPEATS} searches each" in printed
+    assert "10 queries\n" in printed
+    assert "25 queries\n" in printed
+    seeds = int(load().metrics()["seeds"].max())
+    assert f"up to {seeds} seed" in printed
+    rows = outcome[1].query("queries == 25 and `judged by` == 'regret' and `selected by` == 'pgd_acc'")
+    regret = 100 * rows.set_index("method")["mean"]["random search"]
+    assert f"random search {regret:.2f}" in next(line for line in printed.splitlines() if line.startswith("- after 25"))
+    assert np.isfinite(rows["mean"]).all()
+
+
+def test_faults_are_one_line(tmp_path):
+    for arguments, message in (
+        (("--published", tmp_path / "none"), "search_comparison.py: "),
+        (("--queries", 0), "queries is [0]"),
+        (("--published", "digits", "--dataset", "cifar10"), "has no data set"),
+    ):
+        done = execute(*arguments, "--out", tmp_path)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
