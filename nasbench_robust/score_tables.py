@@ -135,7 +135,7 @@ def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str])
         raise MissingDataError(f"no scores in {Path(folder) / FOLDER}", "check the folder")
     table = pa.concat_tables(parts).combine_chunks()
     order: Any = np.lexsort([table.column(name).to_numpy() for name in ("seed", "index")])  # the last one counts most
-    write_table(table.take(pa.array(order)), path)
+    write_table(table.take(pa.array(order)), path, floats=("value", "seconds"))
     report.rows, report.hours = table.num_rows, _hours(table)
     return report
 
