@@ -2,9 +2,9 @@
 
 Kernels, kernel regression and proxies of untrained networks, one shard per cell and initial seed; what is there is not
 made again, and several processes or machines may work on one folder. Ctrl-C stops at once, SIGTERM after the cell under
-way; the next call goes on. --table FILE merges the shards of --out at the end, and moves damaged ones to
-``quarantine/``, so that the next call makes them again. In a Slurm array write the work list with --write-worklist
-FILE, then run tasks with --work FILE: the task's number says which line.
+way; the next call goes on. --table FILE adds the shards of --out to a file at the end, whose cells are not made again
+either, and moves damaged ones to ``quarantine/``, so that the next call makes them again. In a Slurm array write the
+work list with --write-worklist FILE, then run tasks with --work FILE: the task's number says which line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from train_cell import EXIT_REQUEUE, Signals  # noqa: E402
 from nasbench_robust.cells import Cell  # noqa: E402
 from nasbench_robust.errors import InvalidValueError, MissingPackageError  # noqa: E402
 from nasbench_robust.runs import shard_name  # noqa: E402
-from nasbench_robust.score_tables import FOLDER, check_folder, collect_scores, write_scores  # noqa: E402
+from nasbench_robust.score_tables import (  # noqa: E402
+    FOLDER,
+    check_folder,
+    collect_scores,
+    scored_units,
+    write_scores,
+)
 from nasbench_robust.settings import read_settings  # noqa: E402
 from nasbench_robust.worklists import (  # noqa: E402
     Unit,
@@ -67,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="auto", choices=("auto", "native", "torch"), help="of the kernels")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--table", metavar="FILE", help="merge all shards into this file at the end")
+    parser.add_argument("--table", metavar="FILE", help="add the shards to this file; what it has is not made")
     parser.add_argument("--write-worklist", metavar="FILE", help="only write what is missing, --per-task units a line")
     parser.add_argument("--per-task", type=int, default=20, metavar="N", help="(default: 20)")
     parser.add_argument("--work", help="work list; --task says which line of it")
@@ -82,7 +88,11 @@ def _run(args: argparse.Namespace) -> int:
         if args.task is None:
             raise InvalidValueError("--task", None, "a line of the work list, or a Slurm array task")
         return _score(read_task(args.work, args.task), settings, args)
-    units = [Unit(index, seed) for seed in args.seeds for index in _cells(args.cells)]
+    there = scored_units(args.table, settings) if args.table else set()
+    wanted = [(index, seed) for seed in args.seeds for index in _cells(args.cells)]
+    units = [Unit(*key) for key in wanted if key not in there]
+    if there:
+        print(f"{len(wanted) - len(units)} of {len(wanted)} are in {args.table}", file=sys.stderr)
     if args.write_worklist:
         missing = find_missing(args.out, settings, units, FOLDER)
         tasks = make_tasks(missing, max(1, args.per_task))

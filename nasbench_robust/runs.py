@@ -358,7 +358,12 @@ class OfDataset(Protocol):
 
 def shard_name(settings: OfDataset, index: int, seed: int) -> str:
     """Return the name of the file that a cell and seed have in each of the folders of a table."""
-    return f"{settings.dataset}-{index:05d}-{seed}.parquet"
+    return shard_file(settings.dataset, index, seed)
+
+
+def shard_file(dataset: str, index: int, seed: int) -> str:
+    """Return `shard_name`, given the name of the data set."""
+    return f"{dataset}-{index:05d}-{seed}.parquet"
 
 
 def _pack(outcome: Outcome) -> bytes:

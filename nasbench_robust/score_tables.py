@@ -23,7 +23,7 @@ import pyarrow as pa
 from . import provenance
 from .collecting import KEY, quarantine
 from .errors import InvalidValueError, MissingDataError, TableError
-from .runs import shard_name
+from .runs import shard_file, shard_name
 from .tables import Reader, write_table
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "check_folder",
     "collect_scores",
     "read_scores",
+    "scored_units",
     "settings_of",
     "write_scores",
 ]
@@ -112,16 +113,21 @@ class CollectedScores:
 def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> CollectedScores:
     """Merge the shards of a folder into one file, sorted by cell and seed; set damaged ones aside.
 
+    Cells and seeds that the file has already stay as they are there.
+
     Raises
     ------
     MissingDataError
-        If there are no sound shards.
+        If there are no sound shards, and no file.
     TableError
-        If a shard is of other settings than the others.
+        If a shard is of other settings than the others, or than the file.
     """
     report = CollectedScores()
-    parts: list[pa.Table] = []
+    parts: list[pa.Table] = [Reader(path).read()] if Path(path).exists() else []
+    there = {shard_file(*key) for table in parts for key in _keys(table)}
     for shard in sorted((Path(folder) / FOLDER).glob("[!.]*.parquet")):
+        if shard.name in there:
+            continue
         try:
             part = _read_shard(shard)
         except TableError as error:
@@ -154,10 +160,30 @@ def _read_shard(path: Path) -> pa.Table:
     settings_of(table.schema, path)
     if table.schema.names != SCORES_SCHEMA.names:
         raise TableError(path, f"has the columns {', '.join(table.schema.names)}")
-    keys = set(zip(*(table.column(name).to_pylist() for name in KEY), strict=True))
-    if [f"{dataset}-{index:05d}-{seed}.parquet" for dataset, index, seed in keys] != [path.name]:
+    if [shard_file(*key) for key in _keys(table)] != [path.name]:
         raise TableError(path, "does not hold the scores of the cell and seed in its name")
     return table
+
+
+def scored_units(path: str | os.PathLike[str], settings: ScoreSettings) -> set[tuple[int, int]]:
+    """Return index and seed of everything that a file of scores has; none if there is no such file.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file has scores of other settings.
+    """
+    if not Path(path).exists():
+        return set()
+    reader = Reader(path)
+    if settings_of(reader.schema, Path(path)) != settings.to_dict():
+        raise InvalidValueError("table", str(path), f"a new file, or one of scores with settings {settings.hash}")
+    return {(index, seed) for _, index, seed in _keys(reader.read(KEY))}
+
+
+def _keys(table: pa.Table) -> set[tuple[str, int, int]]:
+    """Return data set, index and seed of all rows."""
+    return set(zip(*(table.column(name).to_pylist() for name in KEY), strict=True))
 
 
 def read_scores(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:

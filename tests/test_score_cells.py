@@ -114,9 +114,14 @@ def test_two_workers_make_everything_once(
     assert sorted(set(frame["index"])) == made
 
     before = state(out)
+    kept = table.read_bytes()
     assert call(*arguments) == 0  # again
-    assert f"{len(made)} scores, {len(made)} there, 0 missing" in capfd.readouterr().err
+    assert f"{len(made)} of {len(made)} are in {table}" in capfd.readouterr().err
     assert state(out) == before
+    assert call("--out", tmp_path / "elsewhere", *arguments[2:]) == 0  # the table is enough
+    assert table.read_bytes() == kept
+    assert call(*arguments[:-2]) == 0
+    assert f"{len(made)} scores, {len(made)} there, 0 missing" in capfd.readouterr().err
 
 
 # --- interrupted

@@ -15,7 +15,15 @@ import pytest
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
 from nasbench_robust.runs import shard_name
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for
-from nasbench_robust.score_tables import FOLDER, SCORES_SCHEMA, check_folder, collect_scores, read_scores, write_scores
+from nasbench_robust.score_tables import (
+    FOLDER,
+    SCORES_SCHEMA,
+    check_folder,
+    collect_scores,
+    read_scores,
+    scored_units,
+    write_scores,
+)
 from nasbench_robust.scoring import Scored
 from nasbench_robust.tables import Reader, write_table
 from nasbench_robust.worklists import Unit, find_missing
@@ -95,6 +103,24 @@ def test_collection_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
     for name in ("one", "two", "one"):
         collect_scores(folder, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_file_keeps_its_cells_and_gets_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    path, later = tmp_path / "scores.parquet", tmp_path / "later"
+    assert scored_units(path, SETTINGS) == set()
+    rows = collect_scores(folder, path).rows
+    there = scored_units(path, SETTINGS)
+    first, _ = read_scores(path)
+    write(Unit(*min(there)), later)  # again: the file's own rows stay
+    write(Unit(9, 3), later)
+    assert collect_scores(later, path).rows == rows + len(made_up(Unit(9, 3)))
+    assert scored_units(path, SETTINGS) == there | {(9, 3)}
+    both, settings = read_scores(path)
+    assert settings == SETTINGS.to_dict()
+    kept = both[[(index, seed) in there for index, seed in zip(both["index"], both["seed"], strict=True)]]
+    assert kept.reset_index(drop=True).equals(first)
+    with pytest.raises(InvalidValueError, match="a new file, or one of scores with settings"):
+        scored_units(path, replace(SETTINGS, draw=1))
 
 
 def test_part_of_a_shard_that_a_crash_left_is_not_looked_at(folder: Path, tmp_path: Path) -> None:
