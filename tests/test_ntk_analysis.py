@@ -293,7 +293,7 @@ def test_what_cannot_be_done_is_one_sentence(
     write_table(table.replace_schema_metadata(settings), tmp_path / "other.parquet")
     (tmp_path / "wrong.json").write_text("{}")
     for arguments, message in (
-        ([made["published"] / "runs.parquet"], "is not a table of scores"),
+        ([made["published"] / "runs.parquet"], "not a table of scores"),
         ([tmp_path / "nothing.parquet"], "no file or folder"),
         ([tmp_path / "mnist.parquet"], "unknown data set 'mnist'"),
         ([tmp_path / "other.parquet"], "no table of accuracies has cifar100"),
