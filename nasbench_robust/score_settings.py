@@ -77,7 +77,7 @@ class ScoreSettings:
             ("relative_ridge", math.inf, "a finite number of at least 0"),
         ):
             object.__setattr__(self, name, checked_real(name, getattr(self, name), expected, 0, high))
-        if not 0 < self._train < self.images:
+        if not 0 < self.train_images < self.images:
             expected = f"a fraction of {self.images} images that leaves some to train and some to test"
             raise InvalidValueError("train_fraction", self.train_fraction, expected)
 
@@ -105,8 +105,8 @@ class ScoreSettings:
                 raise InvalidValueError(name, entries, "each name once")
 
     @property
-    def _train(self) -> int:
-        """How many of the images kernel regression trains on."""
+    def train_images(self) -> int:
+        """How many of the images kernel regression trains on, the first ones."""
         return round(self.train_fraction * self.images)
 
     def to_dict(self) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class _Found:
     def _regression(self, clean: Any = None, robust: Any = None, cross: Any = None) -> dict[str, Value]:
         if self._reason is not None:
             return {entry.name: Value.failed(self._reason) for entry in fields(HeldOut)}
-        s, train = self._settings, self._settings._train
+        s, train = self._settings, self._settings.train_images
         order = np.arange(s.images)
         found = held_out_accuracy(
             clean,

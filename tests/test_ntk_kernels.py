@@ -152,6 +152,8 @@ def test_what_an_attack_needs() -> None:
         kernels(network, images, autoattack(0.1), labels=labels, **fixed)
     with pytest.raises(InvalidValueError, match=r"beta.*a weight in \[0, 1\]"):
         kernels(network, images, fgsm(0.1), beta=1.5, bn="eval", labels=labels)
+    with pytest.raises(InvalidValueError, match="the shape of adversarial"):
+        kernels(network, images, adversarial=images[:2], twice=False, **fixed)
     with pytest.raises(InvalidValueError, match="output"):
         kernels(network, images, fgsm(0.1), labels=labels, output="full", **fixed)
 
@@ -197,5 +199,9 @@ def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="has no kernels digits/"):
         load_kernels(path, **{**KEY, "settings": {"bn": "eval", "eps": 0.2}})
     path.write_bytes(path.read_bytes()[:200])
+    damaged = path.read_bytes()
     with pytest.raises(TableError, match="not a sound HDF5 file"):
         load_kernels(path, **KEY)
+    with pytest.raises(TableError, match="not a sound HDF5 file"):
+        save_kernels(some_kernels(), path, **KEY)
+    assert path.read_bytes() == damaged

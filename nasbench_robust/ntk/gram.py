@@ -80,7 +80,7 @@ def ntk(
     they change the kernel itself.
     """
     _check(network, images, others, output, budget_mib)
-    batch = (images if others is None else torch.cat([images, others])).to(dtype_of(precision))
+    batch = (images if others is None else torch.cat([images, others])).detach().to(dtype_of(precision))
     twin = prepare(network, batch, bn, batch.dtype)
     prune(twin)
     products = _Products(twin, batch, bn, precision == "mixed", choose_engine(engine, network, batch, bn, precision))

@@ -58,8 +58,7 @@ class Kernels:
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.beta, bool) or not isinstance(self.beta, (int, float)) or not 0 <= self.beta <= 1:
-            raise InvalidValueError("beta", self.beta, "a weight in [0, 1]", "1")
+        _check_beta(self.beta)
 
     @property
     def combined(self) -> Matrix:
@@ -82,6 +81,11 @@ class Kernels:
     def with_beta(self, beta: float) -> Kernels:
         """Return the same kernels for another weight of the adversarial loss."""
         return replace(self, beta=beta)
+
+
+def _check_beta(beta: object) -> None:
+    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 <= beta <= 1:
+        raise InvalidValueError("beta", beta, "a weight in [0, 1]", "1")
 
 
 def _combine(first: Matrix, cross: Matrix, second: Matrix, beta: float) -> Matrix:
@@ -142,13 +146,17 @@ def kernels(
     """
     if output == "full":
         raise InvalidValueError("output", output, "'sum', 'trace' or a class: one value for a pair of images", "sum")
+    _check_beta(beta)  # before the work, not after it
+    for argument, given in (("adversarial", adversarial), ("adversarial_twice", adversarial_twice)):
+        if given is not None and given.shape != images.shape:
+            raise InvalidValueError(f"the shape of {argument}", tuple(given.shape), str(tuple(images.shape)))
     name = choose_engine(engine, network, images, bn, precision)
-    images = images.to(dtype_of(precision))
+    images = images.detach().to(dtype_of(precision))
     twin = prepare(network, images, bn, images.dtype)
     versions = [images]
     for given in (adversarial, adversarial_twice)[: 1 + twice]:
         made = _attacked(twin, versions[-1], attack, labels, generator, name) if given is None else given
-        versions.append(made.to(images))
+        versions.append(made.detach().to(images))
     kernel = ntk(
         twin,
         torch.cat(versions),

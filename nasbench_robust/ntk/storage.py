@@ -44,18 +44,21 @@ def save_kernels(
     ------
     InvalidValueError
         If the file has other kernels of this group.
+    TableError
+        If what is there is damaged, or no HDF5 file.
     """
     path, group = Path(path), _group(cell, dataset, seed, settings)
+    there = _find(path, group) if path.exists() else None
+    if there is not None:
+        if not _same(there, kernels):
+            raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         if path.exists():
             shutil.copyfile(path, beside)
         with _h5py().File(beside, "a") as file:
-            if group in file:
-                if not _same(_read(file[group]), kernels):
-                    raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
-                return
             place = file.create_group(group)
             place.attrs["settings"] = json.dumps(settings, sort_keys=True)
             place.attrs["beta"] = kernels.beta
@@ -85,14 +88,20 @@ def load_kernels(
     path, group = Path(path), _group(cell, dataset, seed, settings)
     if not path.exists():
         raise MissingDataError(f"there is no file {path}", "check the path")
-    try:
-        with _h5py().File(path, "r") as file:
-            found = _read(file[group]) if group in file else None
-    except OSError as error:
-        raise TableError(path, f"not a sound HDF5 file ({error})") from None
+    found = _find(path, group)
     if found is None:
         raise MissingDataError(f"{path} has no kernels {group}", "check cell, data set, seed and settings")
     return found
+
+
+def _find(path: Path, group: str) -> Kernels | None:
+    """Return what a file has in a group, or None; `TableError` if the file is damaged."""
+    h5py = _h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file[group]) if group in file else None
+    except OSError as error:
+        raise TableError(path, f"not a sound HDF5 file ({error})") from None
 
 
 def _read(group: Any) -> Kernels:

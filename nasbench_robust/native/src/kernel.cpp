@@ -12,8 +12,6 @@
 
 namespace engine {
 
-constexpr float kBnEps = 1e-5f;
-
 namespace {
 
 // Rows of the Jacobian's transpose: one per parameter of a layer, the images of all blocks along it.

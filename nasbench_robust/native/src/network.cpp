@@ -7,8 +7,6 @@
 
 namespace engine {
 
-constexpr float kBnEps = 1e-5f;
-
 Workspace::Workspace(const Plan& plan, int n) : blocks(n) {
   std::size_t plane = 1;
   for (const Tensor& tensor : plan.tensors) {

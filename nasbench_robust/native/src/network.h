@@ -9,6 +9,8 @@
 
 namespace engine {
 
+constexpr float kBnEps = 1e-5f;  // of every batch normalisation, as torch has it
+
 // Values of all tensors, and their gradients, for some blocks of images.
 struct Workspace {
   Workspace(const Plan& plan, int blocks);

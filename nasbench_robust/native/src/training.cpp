@@ -8,7 +8,7 @@
 
 namespace engine {
 
-constexpr float kBnEps = 1e-5f, kBnMomentum = 0.1f;
+constexpr float kBnMomentum = 0.1f;
 
 Batch::Batch(const Plan& plan, int blocks)
     : work(plan, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
