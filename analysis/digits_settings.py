@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from command import guarded
 
 import nasbench_robust as nbr
 from nasbench_robust import native
 from nasbench_robust import statistics as st
 from nasbench_robust.epochs import TrainingDivergedError
-from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.native.draws import Draws
@@ -170,15 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"digits_settings.py: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"digits_settings.py: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    return 2
+    return guarded("digits_settings.py", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

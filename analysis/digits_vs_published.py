@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from command import guarded
 from digits_vs_published_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import noise
 from nasbench_robust import statistics as st
-from nasbench_robust.errors import MissingResultError, NasbenchRobustError
+from nasbench_robust.errors import MissingResultError
 from nasbench_robust.releases import locate
 from nasbench_robust.tables import Reader, numpy_column
 
@@ -243,13 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kendall-resamples", type=int, default=100, help="for Kendall (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"digits_vs_published.py: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"digits_vs_published.py: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    return 2
+    return guarded("digits_vs_published.py", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

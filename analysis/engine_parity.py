@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from command import guarded
 from engine_parity_report import LEVEL, POWER, draw, print_conclusion
 
-from nasbench_robust.errors import MissingResultError, NasbenchRobustError
+from nasbench_robust.errors import MissingResultError
 from nasbench_robust.runs import release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.tables import Reader
@@ -207,15 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cells", type=int, nargs="+", default=list(CELLS), help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"engine_parity.py: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"engine_parity.py: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    return 2
+    return guarded("engine_parity.py", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,11 +18,10 @@ from pathlib import Path
 import ntk_combination as combination
 import numpy as np
 import pandas as pd
+from command import guarded
 from ntk_leaderboard import leaderboard, print_leaderboard
 from ntk_scores import Data, Target, read_data
 from ntk_statistics import Effort, compare
-
-from nasbench_robust.errors import NasbenchRobustError
 
 PROGRAM = "ntk_correlation.py"
 
@@ -36,13 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resampling and of the halves (default: 0)")
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"{PROGRAM}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    return 2
+    return guarded(PROGRAM, lambda: run(args))
 
 
 def add_tables(parser: argparse.ArgumentParser) -> None:

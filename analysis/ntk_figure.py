@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from command import guarded
 from ntk_correlation import add_tables
 from ntk_figure_drawing import draw
 from ntk_scores import Data, Floats, Name, Target, read_data
 from ntk_statistics import correlate, failures_last, intervals
 
-from nasbench_robust.errors import MissingResultError, NasbenchRobustError
+from nasbench_robust.errors import MissingResultError
 from nasbench_robust.metrics import parse_eps
 from nasbench_robust.statistics import Interval
 
@@ -42,13 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"{PROGRAM}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    return 2
+    return guarded(PROGRAM, lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

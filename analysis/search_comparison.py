@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from command import guarded
 from search_comparison_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import search
-from nasbench_robust.errors import InvalidValueError, MissingResultError, NasbenchRobustError
+from nasbench_robust.errors import InvalidValueError, MissingResultError
 
 Floats = npt.NDArray[np.float64]
 METHODS = {
@@ -193,13 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, nargs="+", default=[150, 500], help="budgets (default: 150 500)")
     parser.add_argument("--seed", type=int, default=0, help="of the searches (default: 0)")
     args = parser.parse_args(arguments)
-    try:
-        return run(args)
-    except NasbenchRobustError as error:
-        print(f"search_comparison.py: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"search_comparison.py: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    return 2
+    return guarded("search_comparison.py", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
