@@ -17,7 +17,7 @@ from .datasets import dataset
 from .errors import InvalidValueError
 from .skeletons import Skeleton
 
-__all__ = ["Network", "network_for"]
+__all__ = ["Network", "Normalisation", "ResidualBlock", "draw_parameters", "network_for", "operation"]
 
 
 class Network(nn.Module):
@@ -55,7 +55,9 @@ class Network(nn.Module):
             nn.Conv2d(skeleton.input_channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first)
         )
         stages = [[CellLayer(cell, width) for _ in range(skeleton.cells_per_stage)] for width in skeleton.widths]
-        self.cells = nn.Sequential(*stages[0], ResidualBlock(first), *stages[1], ResidualBlock(middle), *stages[2])
+        self.cells = nn.Sequential(
+            *stages[0], ResidualBlock(first, middle), *stages[1], ResidualBlock(middle, last), *stages[2]
+        )
         self.last_activation = nn.Sequential(nn.BatchNorm2d(last), nn.ReLU())
         self.classifier = nn.Linear(last, skeleton.classes)
         self.reset_parameters(generator)
@@ -66,17 +68,22 @@ class Network(nn.Module):
         logits: torch.Tensor = self.classifier(self.last_activation(features).mean(dim=(2, 3)))
         return logits
 
-    @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all weights again: PyTorch's defaults for convolutions and linear layers, 1 and 0 for BN."""
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                bound = 1 / math.sqrt(module.weight[0].numel())  # kaiming_uniform with a = sqrt(5)
-                module.weight.uniform_(-bound, bound, generator=generator)
-                if module.bias is not None:
-                    module.bias.uniform_(-bound, bound, generator=generator)
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
+        draw_parameters(self, generator)
+
+
+@torch.no_grad()
+def draw_parameters(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw all weights of a network: PyTorch's defaults for convolutions and linear layers, 1 and 0 for BN."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            bound = 1 / math.sqrt(module.weight[0].numel())  # kaiming_uniform with a = sqrt(5)
+            module.weight.uniform_(-bound, bound, generator=generator)
+            if module.bias is not None:
+                module.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
 
 
 def network_for(cell: Cell, skeleton: Skeleton, name: str, generator: torch.Generator) -> Network:
@@ -106,7 +113,7 @@ class CellLayer(nn.Module):
 
     def __init__(self, cell: Cell, channels: int) -> None:
         super().__init__()
-        self.edges = nn.ModuleList(_operation(name, channels) for name in cell.operations)
+        self.edges = nn.ModuleList(operation(name, channels) for name in cell.operations)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return node 3, given node 0."""
@@ -121,14 +128,15 @@ class CellLayer(nn.Module):
         return nodes[3]
 
 
-def _operation(name: str, channels: int) -> nn.Module:
+def operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
+    """Return one of the five operations; `affine` is whether its batch normalisation has a scale and a shift."""
     if name == "none":
         return Zero()
     if name == "skip_connect":
         return nn.Identity()
     if name == "avg_pool_3x3":
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return relu_conv_bn(channels, channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name])
+    return relu_conv_bn(channels, channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name], affine=affine)
 
 
 class Zero(nn.Module):
@@ -139,24 +147,26 @@ class Zero(nn.Module):
         return features * 0.0
 
 
-def relu_conv_bn(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def relu_conv_bn(
+    channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, affine: bool = True
+) -> nn.Sequential:
     """Return ReLU, convolution without bias, batch normalisation."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(channels_out),
+        nn.BatchNorm2d(channels_out, affine=affine),
     )
 
 
 class ResidualBlock(nn.Module):
-    """The block between stages: halves the image, doubles the channels."""
+    """The block between stages: halves the image and changes the channels, as published to twice as many."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            relu_conv_bn(channels, 2 * channels, 3, stride=2), relu_conv_bn(2 * channels, 2 * channels, 3)
+            relu_conv_bn(channels_in, channels_out, 3, stride=2), relu_conv_bn(channels_out, channels_out, 3)
         )
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels, 2 * channels, 1, bias=False))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels_in, channels_out, 1, bias=False))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the sum of both branches."""
