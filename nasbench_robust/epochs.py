@@ -9,7 +9,7 @@ from .errors import NasbenchRobustError
 __all__ = ["STREAMS", "Epoch", "TrainingDivergedError"]
 
 # What draws are for: streams of one seed must not overlap, and a change of one must not move the others.
-STREAMS = ("weights", "training", "curve", "evaluation", "scores")
+STREAMS = ("weights", "training", "curve", "evaluation", "scores", "search")
 
 
 class TrainingDivergedError(NasbenchRobustError, ArithmeticError):

@@ -146,12 +146,13 @@ class MixedCell(nn.Module):
     ) -> torch.Tensor:
         """Return node 3, given node 0, the weights of the operations, shape (6, 5), and perhaps one per edge."""
         nodes = [features]
+        nothing = features * 0.0  # what none gives, so that gradients exist and are zero
         for target in (1, 2, 3):
-            total = torch.zeros_like(features)
+            total = nothing
             for edge, (source, node) in enumerate(EDGES):
                 if node == target:
                     for code in range(len(OPERATIONS)) if choice is None else (choice[edge],):
-                        if code != NONE:  # zero, whatever its weight
+                        if code != NONE:
                             total = total + mixture[edge, code] * self.edges[edge][code](nodes[source])  # type: ignore[index]
             nodes.append(total)
         return nodes[3]

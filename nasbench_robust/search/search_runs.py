@@ -1,0 +1,177 @@
+"""A differentiable search from beginning to end, as a record of plain values that is kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import provenance
+from ..cells import Cell
+from ..checkpoints import load_checkpoint, save_checkpoint
+from ..epochs import TrainingDivergedError
+from ..errors import InvalidValueError, SourceFormatError
+from ..images import Images
+from ..manifests import write_bytes
+from ..metrics import Metric
+from ..runs import RunInterruptedError
+from ..training import make_generator
+from ..worklists import parse_cells
+from .bilevel import BilevelSearch, SearchEpoch
+from .one_shot import one_shot_accuracies
+from .search_settings import SearchSettings
+
+__all__ = ["one_shot_sample", "read_search", "record_name", "run_search", "write_search"]
+
+ONE_SHOT_IMAGES = 1000
+
+
+def one_shot_sample(count: int) -> list[int]:
+    """Return so many representatives at equal distances of all, or all if there are no more."""
+    everything = parse_cells("all")
+    return everything[:: -(-len(everything) // count)] if count else []
+
+
+def run_search(
+    settings: SearchSettings,
+    images: Images,
+    seed: int,
+    *,
+    progress: Callable[[SearchEpoch], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Search, score a sample of cells by the supernet, and return the record.
+
+    Parameters
+    ----------
+    settings : SearchSettings
+    images : Images
+        On the device that is to be used.
+    seed : int
+    progress : callable, optional
+        Called with every epoch as it ends.
+    checkpoint : path, optional
+        Written after every epoch and on a stop, and gone on from where it is there.
+    should_stop : callable
+        Asked after every step.
+
+    Returns
+    -------
+    dict
+        ``settings``, ``seed``, ``history`` (see `SearchEpoch`), ``argmax`` and ``argmax_without_none`` (indices of the
+        cell found with and without the operation none allowed), ``one_shot`` (indices of the sampled cells and an
+        accuracy per cell by metric, on images of the architecture's half), ``failure`` (None, or why the search ended
+        early), ``seconds`` and provenance. A search that diverged has neither cells nor one-shot scores.
+
+    Raises
+    ------
+    RunInterruptedError
+        If `should_stop` said yes.
+    InvalidValueError
+        If the checkpoint is one of another search.
+    """
+    search = BilevelSearch(settings, images, seed)
+    path = None if checkpoint is None else Path(checkpoint)
+    key = [settings.hash, seed]
+    state = None if path is None else load_checkpoint(path, images.train_images.device)
+    if state is not None:
+        if state.get("key") != key:
+            raise InvalidValueError("checkpoint", str(path), f"a state of the search {key}")
+        search.load_state_dict(state["search"])
+
+    def keep() -> None:
+        if path is not None:
+            save_checkpoint({"key": key, "search": search.state_dict()}, path)
+
+    failure = None
+    try:
+        while not search.finished:
+            epoch = search.step()
+            if epoch is not None:
+                keep()
+                if progress is not None:
+                    progress(epoch)
+            if should_stop():
+                keep()
+                raise RunInterruptedError(f"{settings.method}, seed {seed}: stopped on request")
+    except TrainingDivergedError as error:
+        failure = str(error)
+    return {
+        "settings": settings.to_dict(),
+        "settings_hash": settings.hash,
+        "seed": seed,
+        "history": [asdict(epoch) for epoch in search.history],
+        **(_found(search, images) if failure is None else {}),
+        "failure": failure,
+        "seconds": search.seconds,
+        "device": _device(images),
+        "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
+        "revision": provenance.revision(),
+    }
+
+
+def _found(search: BilevelSearch, images: Images) -> dict[str, Any]:
+    supernet: Any = search.supernet
+    return {
+        "argmax": [cell.index for cell in supernet.cells()],
+        "argmax_without_none": [cell.index for cell in supernet.cells(allow_none=False)],
+        "one_shot": _one_shot(search, images),
+    }
+
+
+def _one_shot(search: BilevelSearch, images: Images) -> dict[str, Any]:
+    metrics = [Metric("clean_acc"), Metric.of(search.settings.attack)]
+    for_weights, for_architecture = (half[:ONE_SHOT_IMAGES] for half in search.halves)
+    sample = one_shot_sample(search.settings.one_shot_cells)
+    found = one_shot_accuracies(
+        search.supernet,
+        [Cell.from_index(index) for index in sample],
+        images.train_images[for_weights],
+        images.train_images[for_architecture],
+        images.train_labels[for_architecture],
+        metrics,
+        make_generator(search.seed, "evaluation", images.train_images.device),
+    )
+    return {"cells": sample, **{metric.name: accuracies for metric, accuracies in found.items()}}
+
+
+def _device(images: Images) -> str:
+    device = images.train_images.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor()
+
+
+def record_name(settings: SearchSettings, seed: int) -> str:
+    """Return the file name of a search's record."""
+    return f"{settings.method}-{settings.dataset}-{settings.hash[:8]}-{seed}.json"
+
+
+def write_search(record: dict[str, Any], folder: str | os.PathLike[str]) -> Path:
+    """Write a record into a folder, whole or not at all, and return its path."""
+    path = Path(folder) / record_name(SearchSettings.from_dict(record["settings"]), record["seed"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes((json.dumps(record) + "\n").encode(), path)
+    return path
+
+
+def read_search(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a record that `write_search` wrote.
+
+    Raises
+    ------
+    SourceFormatError
+        If it is none.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        SearchSettings.from_dict(record["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceFormatError(path, "", f"not the record of a search: {error}") from None
+    found: dict[str, Any] = record
+    return found

@@ -1,0 +1,228 @@
+"""The formulas of differentiable search: directions, divergences, second order, draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nasbench_robust.datasets import dataset
+from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.search.models import Batch, Model, look_ahead, sample_operations
+from nasbench_robust.search.objectives import (
+    METHODS,
+    between,
+    find_method,
+    first_plus,
+    kl_divergence,
+    minimum_norm_direction,
+)
+from nasbench_robust.search.supernet import Supernet, supernet_for
+from nasbench_robust.skeletons import Skeleton
+
+TINY = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny_supernet(seed: int = 0) -> Supernet:
+    return supernet_for(TINY, "digits", generator(seed)).double()
+
+
+def batch_of(count: int, seed: int = 0) -> Batch:
+    draws = generator(seed)
+    images = torch.rand(count, 1, 8, 8, generator=draws, dtype=torch.float64)
+    noise = 0.1 * torch.rand(images.shape, generator=draws, dtype=torch.float64)
+    labels = torch.randint(0, dataset("digits").classes, (count,), generator=draws)
+    return Batch(images, labels, (images + noise).clamp(0, 1))
+
+
+# ------------------------------------------------------------------ minimum-norm direction
+
+
+@pytest.mark.parametrize(
+    ("natural", "adversarial", "share", "direction"),
+    [
+        ([1.0, 0.0], [0.0, 1.0], 0.5, [0.5, 0.5]),  # orthogonal
+        ([1.0, 0.0], [-1.0, 0.0], 0.5, [0.0, 0.0]),  # opposite: nothing helps both
+        ([2.0, 0.0], [-1.0, 1.0], 0.4, [0.2, 0.6]),  # conflicting: a = (-3, 1), a . g_a = 4, |a|^2 = 10
+        ([3.0, 0.0], [1.0, 0.0], 0.0, [1.0, 0.0]),  # aligned: the shorter one
+        ([1.0, 0.0], [3.0, 0.0], 1.0, [1.0, 0.0]),
+        ([1.0, 2.0], [1.0, 2.0], 0.0, [1.0, 2.0]),  # equal: the denominator is zero
+        ([0.0, 0.0], [0.0, 0.0], 0.0, [0.0, 0.0]),
+    ],
+)
+def test_minimum_norm_direction(
+    natural: list[float], adversarial: list[float], share: float, direction: list[float]
+) -> None:
+    found, logs = minimum_norm_direction([torch.tensor(natural), torch.tensor(adversarial)], 1.0)
+    assert logs["natural_share"] == pytest.approx(share)
+    assert found.tolist() == pytest.approx(direction)
+
+
+def test_minimum_norm_is_the_minimum_and_helps_both() -> None:
+    draws = generator()
+    grid = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
+    for _ in range(50):
+        natural, adversarial = torch.randn(2, 6, generator=draws, dtype=torch.float64)
+        for strength in (0.1, 1.0):
+            found, _ = minimum_norm_direction([natural, adversarial], strength)
+            norms = (grid * natural + (1 - grid) * strength * adversarial).norm(dim=1)
+            assert float(found.norm()) <= float(norms.min()) + 1e-12
+            square = float(found @ found)
+            assert float(found @ natural) >= square - 1e-12
+            assert float(found @ adversarial) * strength >= square - 1e-12
+
+
+def test_sums_of_two_gradients() -> None:
+    gradients = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 10.0])]
+    total, logs = first_plus(gradients, 0.5)
+    assert total.tolist() == [3.0, 9.0]
+    assert logs["ratio"] == pytest.approx(1.0)
+    assert between(gradients, 0.25)[0].tolist() == [2.25, 5.5]
+    assert first_plus([torch.zeros(2), torch.ones(2)], 1.0)[1]["ratio"] == float("inf")
+
+
+# ------------------------------------------------------------------ divergence
+
+
+def test_kl_divergence_by_its_definition() -> None:
+    logits, others = torch.randn(2, 5, 10, generator=generator(), dtype=torch.float64)
+    p, q = F.softmax(logits, dim=1), F.softmax(others, dim=1)
+    assert float(kl_divergence(logits, others)) == pytest.approx(float((p * (p / q).log()).sum() / 5), rel=1e-12)
+
+
+def test_kl_divergence_of_small_noise_is_the_fisher_form() -> None:
+    """For noise of standard deviation s on the input, the mean of KL is s^2 / 2 tr(J^T F J), F = diag(p) - p p^T."""
+    draws = generator(3)
+    weights = torch.randn(10, 64, generator=draws, dtype=torch.float64) / 8
+    image = torch.rand(64, generator=draws, dtype=torch.float64)
+    logits = torch.tanh(weights @ image)
+    jacobian = (1 - logits**2)[:, None] * weights
+    p = F.softmax(logits, dim=0)
+    expected = torch.trace(jacobian.T @ (torch.diag(p) - torch.outer(p, p)) @ jacobian) / 2
+    spread = 1e-3
+    noise = spread * torch.randn(20000, 64, generator=draws, dtype=torch.float64)
+    noisy = torch.tanh((image + noise) @ weights.T)
+    found = kl_divergence(logits.expand_as(noisy), noisy) / spread**2
+    assert float(found) == pytest.approx(float(expected), rel=0.03)  # 20,000 draws: a standard error of 1 %
+
+
+# ------------------------------------------------------------------ second order
+
+
+def look_ahead_loss(supernet: Supernet, alpha: torch.Tensor, optimiser: torch.optim.SGD) -> torch.Tensor:
+    """Return the loss of one batch after one step of the weights on another, as a function of alpha."""
+    train, held_out = batch_of(6, 1), batch_of(6, 2)
+    model = Model(supernet, F.softmax(alpha, dim=-1))
+    ahead = look_ahead(model, F.cross_entropy(model(train.images), train.labels), optimiser)
+    return F.cross_entropy(ahead(held_out.images), held_out.labels)
+
+
+@pytest.mark.parametrize("velocity", [False, True])
+def test_second_order_gradient_against_finite_differences(velocity: bool) -> None:
+    supernet = tiny_supernet()
+    weights = [value for _, value in supernet.weights()]
+    optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01)
+    if velocity:
+        draws = generator(9)
+        for value in weights:
+            random = torch.randn(value.shape, generator=draws, dtype=torch.float64)
+            optimiser.state[value]["momentum_buffer"] = 0.1 * random
+    alpha = torch.randn(1, 6, 5, generator=generator(5), dtype=torch.float64).requires_grad_()
+    (exact,) = torch.autograd.grad(look_ahead_loss(supernet, alpha, optimiser), alpha)
+    step = 1e-6
+    for place in [(0, 0, 3), (0, 2, 1), (0, 3, 2), (0, 5, 4), (0, 4, 0)]:
+        sides = []
+        for sign in (1, -1):
+            moved = alpha.detach().clone()
+            moved[place] += sign * step
+            sides.append(float(look_ahead_loss(supernet, moved, optimiser).detach()))
+        assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(float(exact[place]), rel=1e-4, abs=1e-9)
+
+
+def test_look_ahead_takes_the_optimisers_step() -> None:
+    supernet = tiny_supernet()
+    names, weights = zip(*supernet.weights(), strict=True)
+    optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01)
+    train = batch_of(8)
+    for _ in range(2):  # the second step has a velocity
+        model = Model(supernet, supernet.mixture())
+        loss = F.cross_entropy(model(train.images), train.labels)
+        ahead = look_ahead(model, loss, optimiser)
+        optimiser.zero_grad()
+        F.cross_entropy(supernet(train.images), train.labels).backward()
+        optimiser.step()
+        assert ahead.weights is not None
+        for name, value in zip(names, weights, strict=True):
+            torch.testing.assert_close(ahead.weights[name], value, rtol=1e-10, atol=1e-12)
+
+
+def test_second_order_differs_from_first_order_by_the_step() -> None:
+    """With a learning rate of zero the look-ahead is no look-ahead."""
+    supernet = tiny_supernet()
+    weights = [value for _, value in supernet.weights()]
+    alpha = torch.zeros(1, 6, 5, dtype=torch.float64, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(look_ahead_loss(supernet, alpha, torch.optim.SGD(weights, lr=rate)), alpha)[0]
+        for rate in (0.0, 0.1)
+    ]
+    held_out = batch_of(6, 2)
+    model = Model(supernet, F.softmax(alpha, dim=-1))
+    (first,) = torch.autograd.grad(F.cross_entropy(model(held_out.images), held_out.labels), alpha)
+    torch.testing.assert_close(gradients[0], first, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(gradients[1], first, rtol=1e-2)
+
+
+# ------------------------------------------------------------------ GDAS
+
+
+def test_draws_follow_the_softmax_of_alpha() -> None:
+    alpha = torch.tensor([[[0.0, 1.0, 2.0, -1.0, 0.5]] * 6])
+    draws, count = generator(), 4000
+    seen = np.zeros((6, 5))
+    for _ in range(count):
+        mixture, choice = sample_operations(alpha, 5.0, draws)
+        assert torch.equal(mixture.argmax(dim=-1), torch.tensor(choice))
+        for edge, code in enumerate(choice[0]):
+            seen[edge, code] += 1
+    expected = F.softmax(alpha[0, 0], dim=0).numpy() * count
+    squares = ((seen - expected) ** 2 / expected).sum(axis=1)
+    assert (squares < 18.5).all()  # 99.9 % point of chi-square with 4 degrees of freedom; the seed is fixed
+
+
+def test_a_draw_is_one_hot_and_differentiates_as_the_softmax() -> None:
+    alpha = torch.randn(1, 6, 5, generator=generator(2), dtype=torch.float64).requires_grad_()
+    direction = torch.randn(1, 6, 5, generator=generator(4), dtype=torch.float64)
+    mixture, _ = sample_operations(alpha, 0.7, generator(1))
+    assert set(mixture.detach().round(decimals=12).unique().tolist()) == {0.0, 1.0}
+    (found,) = torch.autograd.grad((mixture * direction).sum(), alpha)
+    uniform = torch.rand(alpha.shape, generator=generator(1)).to(alpha)
+    noisy = (F.log_softmax(alpha, dim=-1) - torch.log(-torch.log(uniform))) / 0.7
+    (expected,) = torch.autograd.grad((F.softmax(noisy, dim=-1) * direction).sum(), alpha)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+# ------------------------------------------------------------------ the catalogue
+
+
+def test_every_method_has_terms_that_depend_on_the_architecture() -> None:
+    supernet, batch = tiny_supernet(), batch_of(4)
+    for method in METHODS.values():
+        model = Model(supernet, supernet.mixture())
+        gradients = [
+            torch.autograd.grad(loss, supernet.alpha, retain_graph=True)[0] for loss in method.terms(model, batch)
+        ]
+        direction, _ = method.combine(gradients, method.strength)
+        assert direction.shape == supernet.alpha.shape
+        assert float(direction.norm()) > 0, method.name
+
+
+def test_unknown_method_and_order() -> None:
+    with pytest.raises(UnknownNameError, match=r"dart.*darts"):
+        find_method("dart")
+    with pytest.raises(InvalidValueError, match=r"order.*2.*gdas"):
+        find_method("gdas", 2)

@@ -1,0 +1,278 @@
+"""The supernet, the bilevel loop, and the program that runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.datasets import dataset
+from nasbench_robust.epochs import TrainingDivergedError
+from nasbench_robust.errors import InvalidValueError, SourceFormatError, UnknownNameError
+from nasbench_robust.images import Images, load_images
+from nasbench_robust.metrics import Metric
+from nasbench_robust.networks import network_for
+from nasbench_robust.search.bilevel import BilevelSearch
+from nasbench_robust.search.one_shot import one_shot_accuracies
+from nasbench_robust.search.search_runs import read_search, run_search
+from nasbench_robust.search.search_settings import SearchSettings, search_settings_for
+from nasbench_robust.search.supernet import Subnetwork, Supernet, supernet_for
+from nasbench_robust.skeletons import Skeleton
+
+PROGRAM = Path(__file__).resolve().parents[1] / "generation" / "search_supernet.py"
+SMALL = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def small_settings(method: str, **changes: Any) -> SearchSettings:
+    return search_settings_for("digits", method, **{"skeleton": SMALL, "epochs": 2, "batch_size": 128, **changes})
+
+
+def searched(settings: SearchSettings, images: Images) -> BilevelSearch:
+    search = BilevelSearch(settings, images, 0)
+    while not search.finished:
+        search.step()
+    return search
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return load_images("digits")
+
+
+# ------------------------------------------------------------------ the supernet
+
+
+def randomise_statistics(network: torch.nn.Module, seed: int) -> None:
+    draws = generator(seed)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = torch.rand(module.num_features, generator=draws, dtype=torch.float64) - 0.5
+            module.running_var = torch.rand(module.num_features, generator=draws, dtype=torch.float64) + 0.5
+
+
+def copy_of(supernet: Supernet, cell: Cell) -> torch.nn.Module:
+    """Return the plain network of a cell with the weights and statistics of the supernet."""
+    network = network_for(cell, SMALL, "digits", generator(1)).double()
+    shared = supernet.state_dict()
+    places = {0: "stages.0.0", 1: "reductions.0", 2: "stages.1.0", 3: "reductions.1", 4: "stages.2.0"}
+    state = network.state_dict()
+    for name in state:
+        source = name
+        if name.startswith("cells."):
+            _, place, rest = name.split(".", 2)
+            if rest.startswith("edges."):
+                _, edge, tail = rest.split(".", 2)
+                rest = f"edges.{edge}.{OPERATIONS.index(cell.operations[int(edge)])}.{tail}"
+            source = f"{places[int(place)]}.{rest}"
+        if source in shared:
+            state[name] = shared[source]
+    network.load_state_dict(state)
+    return network.eval()
+
+
+@pytest.mark.parametrize("index", [1462, 9930, 138, 3928, 0, 15624, 7777])
+def test_a_subnetwork_is_the_network_of_its_cell(index: int) -> None:
+    """With shared weights, at 1 and 0 as scale and shift, the logits are those of the published network."""
+    cell = Cell.from_index(index)
+    supernet = supernet_for(SMALL, "digits", generator()).double().eval()
+    randomise_statistics(supernet, index)
+    images = torch.rand(3, 1, 8, 8, generator=generator(7), dtype=torch.float64)
+    expected = copy_of(supernet, cell)(images)
+    torch.testing.assert_close(Subnetwork(supernet, [cell])(images), expected, rtol=1e-12, atol=1e-12)
+    one_hot = F.one_hot(torch.tensor([[OPERATIONS.index(name) for name in cell.operations]]), 5).double()
+    torch.testing.assert_close(supernet(images, one_hot), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it() -> None:
+    supernet = supernet_for(SMALL, "digits", generator())
+    assert supernet.alpha.shape == (1, 6, 5)
+    torch.testing.assert_close(supernet.mixture().sum(dim=-1), torch.ones(1, 6))
+    images = torch.rand(4, 1, 8, 8, generator=generator(1))
+    (gradient,) = torch.autograd.grad(supernet(images).square().sum(), supernet.alpha)
+    assert (gradient != 0).all()  # of every operation on every edge, none too: a softmax couples them
+    assert "alpha" not in dict(supernet.weights())
+    assert sum(1 for _ in supernet.weights()) == sum(1 for _ in supernet.parameters()) - 1
+
+
+def test_discretisation_with_and_without_none() -> None:
+    supernet = supernet_for(SMALL, "digits", generator())
+    with torch.no_grad():
+        supernet.alpha.copy_(torch.tensor([[3.0, 2.0, 0.0, 0.0, 0.0]] * 5 + [[0.0, 0.0, 0.0, 1.0, 0.0]]))
+    assert supernet.cells()[0].operations == ("none",) * 5 + ("nor_conv_3x3",)
+    assert supernet.cells(allow_none=False)[0].operations == ("skip_connect",) * 5 + ("nor_conv_3x3",)
+
+
+def test_groups_and_widths() -> None:
+    facts = dataset("digits")
+    supernet = Supernet(
+        SMALL, mean=facts.mean, std=facts.std, generator=generator(), groups=(0, 0, 1), widths=(2, 4, 4)
+    )
+    assert supernet.alpha.shape == (2, 6, 5)
+    assert len(supernet.cells()) == 2
+    assert supernet(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert supernet.classifier.in_features == 4
+    with pytest.raises(InvalidValueError, match="groups"):
+        Supernet(SMALL, mean=facts.mean, std=facts.std, generator=generator(), groups=(0, 2, 1, 1))  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"cells.*1.*2"):
+        Subnetwork(supernet, [Cell.from_index(0)])
+
+
+# ------------------------------------------------------------------ the loop
+
+
+@pytest.mark.parametrize("method", ["darts", "gdas", "arnas-s"])
+def test_a_search_resumes_without_a_trace(method: str, digits: Images) -> None:
+    settings = small_settings(method)
+    straight = BilevelSearch(settings, digits, 3)
+    while not straight.finished:
+        straight.step()
+    first, steps = BilevelSearch(settings, digits, 3), straight.steps_per_epoch + 1  # into the second epoch
+    for _ in range(steps):
+        first.step()
+    second = BilevelSearch(settings, digits, 4)  # another seed: nothing of its start may stay
+    second.load_state_dict(first.state_dict())
+    while not second.finished:
+        second.step()
+    assert second.history == straight.history
+    found = second.supernet.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in straight.supernet.state_dict().items())
+
+
+def test_halves_are_disjoint_and_complete(digits: Images) -> None:
+    halves = BilevelSearch(small_settings("darts"), digits, 0).halves
+    assert sorted(torch.cat(halves).tolist()) == list(range(len(digits.train_labels)))
+    assert len(halves[0]) == len(halves[1])
+
+
+def test_a_search_learns(digits: Images) -> None:
+    settings = small_settings("darts", epochs=8, batch_size=32, max_lr=0.2)
+    start = BilevelSearch(settings, digits, 0).supernet.alpha.detach()
+    search = searched(settings, digits)
+    losses = [epoch.train_loss for epoch in search.history]
+    assert losses[-1] < 0.7 * losses[0]
+    moved = (search.supernet.alpha.detach() - start).abs().max()
+    assert 0.05 < float(moved) < 8 * search.steps_per_epoch * search.settings.alpha_lr * 1.01  # Adam's longest way
+    rates = [epoch.learning_rate for epoch in search.history]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_divergence_is_reported(digits: Images) -> None:
+    settings = small_settings("darts", max_lr=1e30, clip=1e30)
+    with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
+        searched(settings, digits)
+    record = run_search(settings, digits, 0)
+    assert "not finite" in record["failure"]
+    assert "argmax" not in record
+    assert "one_shot" not in record
+
+
+def test_one_shot_scores_favour_the_cell_that_was_trained(digits: Images) -> None:
+    """Where the mixture is all but one cell, that cell's score is high; the supernet is left as it was."""
+    settings = small_settings("darts", epochs=10, batch_size=32, max_lr=0.2)
+    supernet = supernet_for(SMALL, "digits", generator())
+    trained, without = Cell.from_index(1462), Cell(["none"] * 6)
+    with torch.no_grad():
+        supernet.alpha[:, :, OPERATIONS.index("nor_conv_3x3")] += 8
+    search = BilevelSearch(settings, digits, 0, supernet)
+    while not search.finished:
+        search.step()
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    metrics = [Metric("clean_acc"), Metric.of(settings.attack)]
+    seen, held_out = (half[:256] for half in search.halves)
+    found = one_shot_accuracies(
+        supernet,
+        [trained, without],
+        digits.train_images[seen],
+        digits.train_images[held_out],
+        digits.train_labels[held_out],
+        metrics,
+        generator(),
+    )
+    clean, attacked = (found[metric] for metric in metrics)
+    assert clean[0] > 0.5 > 0.25 > clean[1]
+    assert attacked[0] < clean[0]
+    assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_settings_round_trip_and_name_what_is_wrong() -> None:
+    settings = search_settings_for("digits", "arnas-s")
+    assert (settings.order, settings.strength, settings.batch_size) == (2, 0.1, 32)
+    assert SearchSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert settings.hash != search_settings_for("digits", "arnas-s", strength=1.0).hash
+    with pytest.raises(UnknownNameError, match="arnas-s"):
+        search_settings_for("digits", "arnas")
+    with pytest.raises(InvalidValueError, match=r"order.*gdas"):
+        search_settings_for("digits", "gdas", order=2)
+    with pytest.raises(InvalidValueError, match="strength"):
+        SearchSettings(strength=-1)
+    with pytest.raises(InvalidValueError, match="epochs"):
+        SearchSettings(epochs=0)
+
+
+# ------------------------------------------------------------------ the program
+
+
+def command(folder: Path, settings: Path, *more: str) -> list[str]:
+    start = [sys.executable, str(PROGRAM), "--method", "darts", "--out", str(folder), "--settings", str(settings)]
+    return [*start, *more]
+
+
+def test_the_program_stops_on_a_signal_and_goes_on(tmp_path: Path) -> None:
+    settings = tmp_path / "small.json"
+    settings.write_text(json.dumps({"skeleton": {"channels": 2}, "epochs": 12, "one_shot_cells": 2}))
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    subprocess.run(command(straight, settings), check=True, capture_output=True)
+    process = subprocess.Popen(command(stopped, settings), stdout=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while not list(stopped.glob("checkpoints/*.pt")) and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode == 75
+    assert "stopped on request" in output
+    assert not list(stopped.glob("*.json"))
+    subprocess.run(command(stopped, settings), check=True, capture_output=True)
+    (expected,), (found,) = (list(folder.glob("*.json")) for folder in (straight, stopped))
+    records = [read_search(path) for path in (expected, found)]
+    for record in records:
+        del record["seconds"]
+    assert records[0] == records[1]
+    assert not list(stopped.glob("checkpoints/*.pt"))
+    again = subprocess.run(command(stopped, settings), check=True, capture_output=True, text=True)
+    assert "already in" in again.stdout
+
+
+def test_the_program_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
+    settings = tmp_path / "wrong.json"
+    settings.write_text(json.dumps({"epoch": 3}))
+    done = subprocess.run(command(tmp_path, settings), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "epoch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_foreign_file_is_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"settings": {"method": "darts", "epoch": 1}}')
+    with pytest.raises((SourceFormatError, UnknownNameError), match="epoch"):
+        read_search(path)
+    path.write_text("[]")
+    with pytest.raises(SourceFormatError, match="not the record of a search"):
+        read_search(path)
