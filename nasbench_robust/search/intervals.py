@@ -101,7 +101,7 @@ def log_radius(
     """Return the mean over images and logits of the natural logarithm of the radius of a logit's interval.
 
     The radius itself explodes with depth and is useless beside a loss: `benchmarks/bounds.py` prints it. The gradient
-    of its logarithm is that of a relative change. In both, the convolutions raise the radius most, pooling and skip less
+    of its logarithm is that of a relative change. In both, convolutions raise the radius most, pooling and skip less
     and none not at all, whatever they do for accuracy: minimised strongly, it makes cells without convolutions.
 
     Parameters
