@@ -11,6 +11,7 @@ what is made of it, is a reconstruction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import singledispatch
 
@@ -45,6 +46,7 @@ def interval_bounds(
     Returns
     -------
     Box of shape (n, classes)
+        In units of 1. Radii beyond the range of the floating-point type are infinite; `log_radius` does not need them.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def interval_bounds(
     if bool((lower > upper).any()):
         excess = float((lower - upper).max())
         raise InvalidValueError("lower", f"up to {excess:g} above upper", "bounds of pixels in ascending order")
-    return _logits(network, Box.between(lower, upper), mixture)
+    return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
 
 
 def certified_margins(
@@ -90,6 +92,7 @@ def certified_margins(
     weights = last.weight[labels][:, None] - last.weight  # (n, classes, features)
     lowest = torch.einsum("ncf,nf->nc", weights, features.centre)
     lowest = lowest - torch.einsum("ncf,nf->nc", weights.abs(), features.radius)
+    lowest = lowest * torch.exp2(features.exponent)[:, None]
     if last.bias is not None:
         lowest = lowest + last.bias[labels][:, None] - last.bias
     return lowest.scatter(1, labels[:, None], torch.inf)
@@ -121,7 +124,8 @@ def log_radius(
     """
     if eps == 0:
         raise InvalidValueError("eps", eps, "a positive radius, whose bounds have a logarithm")
-    return _logits(network, image_box(images, eps), mixture).radius.log().mean()
+    logits = _logits(network, image_box(images, eps), mixture)
+    return logits.radius.log().mean() + math.log(2) * logits.exponent.mean()
 
 
 def _logits(network: nn.Module, images: Box, mixture: torch.Tensor | None) -> Box:
@@ -183,19 +187,19 @@ def _through_mixed_cell(cell: MixedCell, box: Box, mixture: torch.Tensor, choice
     """Propagate through a mixed cell; `mixture` has shape (6, 5), `choice` names the only operation of every edge."""
 
     def along_edge(edge: int, source: Box) -> Box:
-        total = Box(torch.zeros_like(source.centre), torch.zeros_like(source.radius))
+        total = source._replace(centre=torch.zeros_like(source.centre), radius=torch.zeros_like(source.radius))
         operations: nn.ModuleList = cell.edges[edge]  # type: ignore[assignment]
         for code in range(len(operations)) if choice is None else (choice[edge],):
             if code != NONE:
                 found, weight = propagate(operations[code], source), mixture[edge, code]
-                total = total.plus(Box(weight * found.centre, weight * found.radius))
+                total = total.plus(found._replace(centre=weight * found.centre, radius=weight * found.radius))
         return total
 
     return through_cell(box, along_edge)
 
 
 def _pixel_mean(box: Box) -> Box:
-    return Box(box.centre.mean(dim=(2, 3)), box.radius.mean(dim=(2, 3)))
+    return box._replace(centre=box.centre.mean(dim=(2, 3)), radius=box.radius.mean(dim=(2, 3)))
 
 
 def _check_no_mixture(network: nn.Module, mixture: torch.Tensor | None) -> None:
