@@ -1,0 +1,207 @@
+"""Certified bounds of networks and supernets by interval propagation, differentiable in the architecture.
+
+A mixed operation is a sum with non-negative weights, so centre and radius are the weighted sums of the operations'.
+What is certified: for every image of the box each logit lies in its interval, and each difference of logits above its
+bound, up to rounding. The bounds are loose, and looser with every layer: see `log_radius`. All are those of the network
+in eval mode, which it has to be in; `jacobians.running_statistics` puts it there for a while.
+
+Hosseini, Yang and Xie ("DSRNA", CVPR 2021) regularise a search by a certified lower bound. That it is this one, and
+what is made of it, is a reconstruction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import singledispatch
+
+import torch
+from torch import nn
+
+from ..errors import InvalidValueError
+from ..networks import Network
+from .boxes import Box, image_box, in_turn, propagate, through_cell
+from .supernet import NONE, MixedCell, Subnetwork, Supernet
+
+__all__ = ["certified_margins", "interval_bounds", "log_radius"]
+
+ROUNDING = 1e-6  # by how much straight-through weights of operations may be below zero
+
+
+def interval_bounds(
+    network: nn.Module, lower: torch.Tensor, upper: torch.Tensor, mixture: torch.Tensor | None = None
+) -> Box:
+    """Bound the logits of all images between two images.
+
+    Parameters
+    ----------
+    network : Module
+        A `Network`, `Supernet` or `Subnetwork`, or an `nn.Sequential` of layers that `boxes.propagate` knows, the last
+        of them linear. In eval mode.
+    lower, upper : Tensor, shape (n, channels, size, size)
+        Least and largest value of every pixel.
+    mixture : Tensor of the shape of `Supernet.alpha`, optional
+        Weights of a supernet's operations, not negative; by default its own. The bounds are differentiable in it.
+
+    Returns
+    -------
+    Box of shape (n, classes)
+        In units of 1. Radii beyond the range of the floating-point type are infinite; `log_radius` does not need them.
+
+    Raises
+    ------
+    InvalidValueError
+        If a pixel's bounds are the wrong way round, a layer is unknown or in train mode, a weight is negative, or a
+        mixture comes with a network that is no supernet.
+    """
+    if bool((lower > upper).any()):
+        excess = float((lower - upper).max())
+        raise InvalidValueError("lower", f"up to {excess:g} above upper", "bounds of pixels in ascending order")
+    return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
+
+
+def certified_margins(
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: float,
+    mixture: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Bound from below by how much the label's logit exceeds each other one, on all images within eps.
+
+    The difference is folded into the last layer, whose weights become W_y - W_c: never looser and usually much tighter
+    than the difference of the two logits' intervals.
+
+    Parameters
+    ----------
+    network, mixture
+        See `interval_bounds`.
+    images : Tensor, shape (n, channels, size, size)
+        Pixels in [0, 1].
+    labels : Tensor of int64, shape (n,)
+    eps : float
+        L-infinity radius, pixels in [0, 1]; the box is cut off at 0 and 1.
+
+    Returns
+    -------
+    Tensor, shape (n, classes)
+        Lower bounds of f_y - f_c; infinity at the label itself. An image is certified where the smallest is positive:
+        no image of its box is misclassified.
+    """
+    features, last = _before_last_layer(network, image_box(images, eps), mixture)
+    weights = last.weight[labels][:, None] - last.weight  # (n, classes, features)
+    lowest = torch.einsum("ncf,nf->nc", weights, features.centre)
+    lowest = lowest - torch.einsum("ncf,nf->nc", weights.abs(), features.radius)
+    lowest = lowest * torch.exp2(features.exponent)[:, None]
+    if last.bias is not None:
+        lowest = lowest + last.bias[labels][:, None] - last.bias
+    return lowest.scatter(1, labels[:, None], torch.inf)
+
+
+def log_radius(
+    network: nn.Module, images: torch.Tensor, eps: float, mixture: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the mean over images and logits of the natural logarithm of the radius of a logit's interval.
+
+    The radius itself explodes with depth and is useless beside a loss: `benchmarks/bounds.py` prints it. The gradient
+    of its logarithm is that of a relative change. In both, convolutions raise the radius most, pooling and skip less
+    and none not at all, whatever they do for accuracy: minimised strongly, it makes cells without convolutions.
+
+    Parameters
+    ----------
+    network, images, eps, mixture
+        See `certified_margins`; `eps` is positive.
+
+    Returns
+    -------
+    Tensor, shape ()
+        Minus infinity if no path leads from the image to some logit, which cannot happen with a softmax mixture.
+
+    Raises
+    ------
+    InvalidValueError
+        As for `interval_bounds`, and if `eps` is 0.
+    """
+    if eps == 0:
+        raise InvalidValueError("eps", eps, "a positive radius, whose bounds have a logarithm")
+    logits = _logits(network, image_box(images, eps), mixture)
+    return logits.radius.log().mean() + math.log(2) * logits.exponent.mean()
+
+
+def _logits(network: nn.Module, images: Box, mixture: torch.Tensor | None) -> Box:
+    features, last = _before_last_layer(network, images, mixture)
+    return propagate(last, features)
+
+
+@singledispatch
+def _before_last_layer(network: nn.Module, _box: Box, _mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+    """Return the box of the inputs of the last linear layer, shape (n, features), and that layer."""
+    raise InvalidValueError("network", type(network).__name__, "a Network, Supernet, Subnetwork or nn.Sequential")
+
+
+@_before_last_layer.register
+def _(network: nn.Sequential, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+    _check_no_mixture(network, mixture)
+    *layers, last = network
+    if not isinstance(last, nn.Linear):
+        raise InvalidValueError("network", network, "a network whose last layer is linear")
+    return in_turn(layers, box), last
+
+
+@_before_last_layer.register
+def _(network: Network, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+    _check_no_mixture(network, mixture)
+    box = in_turn((network.normalise, network.stem, network.cells, network.last_activation), box)
+    return _pixel_mean(box), network.classifier
+
+
+@_before_last_layer.register
+def _(network: Subnetwork, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+    _check_no_mixture(network, mixture)
+    return _through_supernet(network.supernet, box, torch.ones_like(network.supernet.alpha), network.choice)
+
+
+@_before_last_layer.register
+def _(network: Supernet, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+    if mixture is None:
+        mixture = network.mixture()
+    least = float(mixture.detach().min())
+    if least < -ROUNDING:
+        raise InvalidValueError("mixture", f"as low as {least:g}", "weights that are not negative", "0")
+    return _through_supernet(network, box, mixture, None)
+
+
+def _through_supernet(
+    network: Supernet, box: Box, mixture: torch.Tensor, choice: Sequence[Sequence[int]] | None
+) -> tuple[Box, nn.Linear]:
+    box = in_turn((network.normalise, network.stem), box)
+    for stage, (cells, group) in enumerate(zip(network.stages, network.groups, strict=True)):
+        if stage:
+            box = propagate(network.reductions[stage - 1], box)
+        for cell in cells:  # type: ignore[attr-defined]
+            box = _through_mixed_cell(cell, box, mixture[group], None if choice is None else choice[group])
+    return _pixel_mean(propagate(network.last_activation, box)), network.classifier
+
+
+def _through_mixed_cell(cell: MixedCell, box: Box, mixture: torch.Tensor, choice: Sequence[int] | None) -> Box:
+    """Propagate through a mixed cell; `mixture` has shape (6, 5), `choice` names the only operation of every edge."""
+
+    def along_edge(edge: int, source: Box) -> Box:
+        total = source._replace(centre=torch.zeros_like(source.centre), radius=torch.zeros_like(source.radius))
+        operations: nn.ModuleList = cell.edges[edge]  # type: ignore[assignment]
+        for code in range(len(operations)) if choice is None else (choice[edge],):
+            if code != NONE:
+                found, weight = propagate(operations[code], source), mixture[edge, code]
+                total = total.plus(found._replace(centre=weight * found.centre, radius=weight * found.radius))
+        return total
+
+    return through_cell(box, along_edge)
+
+
+def _pixel_mean(box: Box) -> Box:
+    return box._replace(centre=box.centre.mean(dim=(2, 3)), radius=box.radius.mean(dim=(2, 3)))
+
+
+def _check_no_mixture(network: nn.Module, mixture: torch.Tensor | None) -> None:
+    if mixture is not None:
+        raise InvalidValueError("mixture", mixture, f"none for a {type(network).__name__}: a Supernet takes one")
