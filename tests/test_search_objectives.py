@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from nasbench_robust.cells import OPERATIONS
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.search.models import Batch, Model, look_ahead, sample_operations
@@ -37,7 +41,7 @@ def batch_of(count: int, seed: int = 0) -> Batch:
     images = torch.rand(count, 1, 8, 8, generator=draws, dtype=torch.float64)
     noise = 0.1 * torch.rand(images.shape, generator=draws, dtype=torch.float64)
     labels = torch.randint(0, dataset("digits").classes, (count,), generator=draws)
-    return Batch(images, labels, (images + noise).clamp(0, 1))
+    return Batch(images, labels, (images + noise).clamp(0, 1), 0.1, draws)
 
 
 # ------------------------------------------------------------------ minimum-norm direction
@@ -219,6 +223,25 @@ def test_every_method_has_terms_that_depend_on_the_architecture() -> None:
         direction, _ = method.combine(gradients, method.strength)
         assert direction.shape == supernet.alpha.shape
         assert float(direction.norm()) > 0, method.name
+
+
+def test_bounds_are_the_second_terms_of_dsrna() -> None:
+    """The sum of both is that of the parts; the interval bound alone takes weight from 3x3 convolutions for none."""
+    supernet, batch = tiny_supernet(), batch_of(16)
+    for _ in range(20):  # running statistics of these images
+        supernet(batch.images)
+    found = {}
+    for name in ("jacobian", "combined", "certified"):
+        same = copy.deepcopy(supernet)  # the clean loss, in train mode, moves the statistics
+        model = Model(same, same.mixture())
+        found[name] = METHODS[f"dsrna-like-{name}"].terms(model, replace(batch, draws=generator()))[1]
+    jacobian, both, radius = found.values()
+    assert float(both.detach()) == pytest.approx(float((jacobian + radius).detach()))
+    assert float(jacobian.detach()) > 0
+    (gradient,) = torch.autograd.grad(radius, same.alpha)
+    none, convolution = (float(gradient[..., OPERATIONS.index(each)].sum()) for each in ("none", "nor_conv_3x3"))
+    assert none < 0 < convolution
+    assert all(module.training for module in same.modules())
 
 
 def test_unknown_method_and_order() -> None:

@@ -192,7 +192,8 @@ class BilevelSearch:
         if self.settings.flip:
             images = random_flip(images, self._draws)
         labels = self.images.train_labels[chosen]
-        return Batch(images, labels, self._perturbed(images, labels))
+        perturbed = self._perturbed(images, labels)
+        return Batch(images, labels, perturbed, self.settings.attack.eps, self._draws)
 
     def _perturbed(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         attack = self.settings.attack

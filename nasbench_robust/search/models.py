@@ -24,11 +24,17 @@ class Batch:
     labels : Tensor of int64, shape (n,)
     perturbed : Tensor of the shape of `images`
         With noise or attacked, as the method asks; `images` itself where it asks for neither.
+    eps : float
+        Largest change of a pixel that an attack, noise or a bound allows.
+    draws : torch.Generator
+        For what a method draws itself.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     perturbed: torch.Tensor
+    eps: float
+    draws: torch.Generator
 
 
 @dataclass(frozen=True)

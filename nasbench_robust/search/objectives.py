@@ -17,9 +17,13 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InvalidValueError, UnknownNameError
+from .intervals import log_radius
+from .jacobians import jacobian_robustness, running_statistics
 from .models import Batch, Model
 
 __all__ = ["METHODS", "Method", "find_method", "kl_divergence", "minimum_norm_direction"]
+
+DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
 
 Terms = Callable[[Model, Batch], tuple[torch.Tensor, ...]]
 Combine = Callable[[Sequence[torch.Tensor], float], tuple[torch.Tensor, dict[str, float]]]
@@ -48,6 +52,31 @@ def noisy_and_distance(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
 def clean_and_perturbed(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
     """Return the cross entropy of the images as they are and perturbed: RNAS-like, variant 3, and ARNAS."""
     return tuple(F.cross_entropy(model(images), batch.labels) for images in (batch.images, batch.perturbed))
+
+
+def clean_and_jacobian(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
+    """Return the clean cross entropy and the first-order bound of a logit's change, of drawn logits: DSRNA-like."""
+    (clean,) = clean_loss(model, batch)
+    with running_statistics(model.supernet):
+        robustness = jacobian_robustness(model, batch.images, batch.eps, draws=DRAWN_LOGITS, generator=batch.draws)
+    return clean, -robustness
+
+
+def clean_and_radius(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
+    """Return the clean cross entropy and the mean logarithm of the logits' interval radius: DSRNA-like.
+
+    The certified bound itself, a margin minus the radius, is of the order of the radius: far beyond any loss.
+    """
+    (clean,) = clean_loss(model, batch)
+    with running_statistics(model.supernet):
+        return clean, log_radius(model.supernet, batch.images, batch.eps, model.mixture)
+
+
+def clean_and_both_bounds(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
+    """Return the clean cross entropy and the sum of the two bounds: DSRNA-like."""
+    clean, jacobian = clean_and_jacobian(model, batch)
+    with running_statistics(model.supernet):
+        return clean, jacobian + log_radius(model.supernet, batch.images, batch.eps, model.mixture)
 
 
 def kl_divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -167,6 +196,14 @@ _ALL = (
         between,
         strength=0.5,
         sees="noise",
+    ),
+    *(
+        Method(f"dsrna-like-{bound}", f"clean loss + strength x {what}", terms, first_plus, strength=0.01, orders=(1,))
+        for bound, what, terms in (
+            ("jacobian", "first-order bound of a logit's change", clean_and_jacobian),
+            ("certified", "log radius of a logit's interval", clean_and_radius),
+            ("combined", "the sum of both bounds", clean_and_both_bounds),
+        )
     ),
     Method(
         "arnas-s",
