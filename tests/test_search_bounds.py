@@ -17,8 +17,8 @@ from nasbench_robust.attacks.passes import margin
 from nasbench_robust.cells import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_images
-from nasbench_robust.networks import Network
-from nasbench_robust.search.boxes import image_box, propagate
+from nasbench_robust.networks import Network, Normalisation
+from nasbench_robust.search.boxes import Box, image_box, propagate
 from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
 from nasbench_robust.search.jacobians import (
     jacobian_norms,
@@ -213,6 +213,26 @@ def reference_bounds(cell: Cell, network: Network, lower: torch.Tensor, upper: t
     weight, bias = state["classifier.weight"], state["classifier.bias"]
     up, down = weight.clamp(min=0).T, weight.clamp(max=0).T
     return low @ up + high @ down + bias, high @ up + low @ down + bias
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(2, 3, 3, 2, 1), nn.BatchNorm2d(2), Normalisation([0.3, 0.5], [0.4, 0.2]), nn.Linear(5, 3), nn.ReLU()],
+    ids=str,
+)
+def test_the_units_of_a_box_change_nothing(layer: nn.Module) -> None:
+    layer = shaken(layer)
+    lower = 1000 * torch.rand(4, 2, 5, 5, generator=seeded(), dtype=torch.float64) - 500
+    if isinstance(layer, nn.Linear):
+        lower = lower[:, 0, 0]
+    box = Box.between(lower, lower + 3)
+    other = box.in_its_own_units()
+    assert (other.exponent > 5).all()
+    expected, found = propagate(layer, box), propagate(layer, other).in_units_of_one()
+    torch.testing.assert_close(found.centre, expected.centre)
+    torch.testing.assert_close(found.radius, expected.radius)
+    torch.testing.assert_close(propagate(layer, Box.between(lower, lower)).centre, layer(lower))
 
 
 @torch.no_grad()
