@@ -249,14 +249,20 @@ def test_bounds_equal_an_independent_propagation_of_end_points(three: Data) -> N
 @torch.no_grad()
 def test_bounds_of_a_rising_network_are_its_logits_at_the_end_points(three: Data) -> None:
     box = image_box(three[0], EPS)
-    for cell in CELLS:
-        network = shaken(network_of(cell))
+    supernets = [supernet_of(groups=groups) for groups in ((0, 0, 0), (0, 0, 1), (0, 1, 2))]
+    for network in (*(shaken(network_of(cell)) for cell in CELLS), *map(shaken, supernets)):
         for name, parameter in network.named_parameters():
             if name.endswith("weight"):
                 parameter.abs_()
         bounds = interval_bounds(network, box.lower, box.upper)
         torch.testing.assert_close(bounds.lower, network(box.lower), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(bounds.upper, network(box.upper), rtol=1e-9, atol=1e-9)
+
+
+def test_the_box_of_an_image_is_cut_off_at_the_limits_of_pixels() -> None:
+    box = image_box(torch.tensor([[0.0, 0.1, 0.5, 1.0]], dtype=torch.float64), 0.2)
+    torch.testing.assert_close(box.lower, torch.tensor([[0.0, 0.0, 0.3, 0.8]], dtype=torch.float64))
+    torch.testing.assert_close(box.upper, torch.tensor([[0.2, 0.3, 0.7, 1.0]], dtype=torch.float64))
 
 
 def test_bounds_of_a_linear_layer_are_reached() -> None:
