@@ -112,10 +112,10 @@ def report_radius(depths: list[int]) -> None:
     for statistics, depth in itertools.product(STATISTICS, depths):
         supernet = fresh("cifar10", depth, statistics)
         images = random_images(supernet, 4)
-        box = image_box(images, EPS)
-        radius = interval_bounds(supernet, box.lower, box.upper).radius
-        size = supernet(images).abs().mean()
-        print(f"  {statistics:<12} {depth:<14} {radius.mean():12.3g} {radius.log().mean():16.2f} {size:13.3f}")
+        logarithm, size = log_radius(supernet, images, EPS), supernet(images).abs().mean()
+        box = image_box(images.double(), EPS)
+        radius = interval_bounds(supernet.double(), box.lower, box.upper).radius.mean()  # beyond single precision
+        print(f"  {statistics:<12} {depth:<14} {radius:12.3g} {logarithm:16.2f} {size:13.3f}")
 
 
 def report_direction() -> None:

@@ -17,8 +17,8 @@ from nasbench_robust.attacks.passes import margin
 from nasbench_robust.cells import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_images
-from nasbench_robust.networks import Network
-from nasbench_robust.search.boxes import image_box, propagate
+from nasbench_robust.networks import Network, Normalisation
+from nasbench_robust.search.boxes import Box, image_box, propagate
 from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
 from nasbench_robust.search.jacobians import (
     jacobian_norms,
@@ -216,6 +216,26 @@ def reference_bounds(cell: Cell, network: Network, lower: torch.Tensor, upper: t
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(2, 3, 3, 2, 1), nn.BatchNorm2d(2), Normalisation([0.3, 0.5], [0.4, 0.2]), nn.Linear(5, 3), nn.ReLU()],
+    ids=str,
+)
+def test_the_units_of_a_box_change_nothing(layer: nn.Module) -> None:
+    layer = shaken(layer)
+    lower = 1000 * torch.rand(4, 2, 5, 5, generator=seeded(), dtype=torch.float64) - 500
+    if isinstance(layer, nn.Linear):
+        lower = lower[:, 0, 0]
+    box = Box.between(lower, lower + 3)
+    other = box.in_its_own_units()
+    assert (other.exponent > 5).all()
+    expected, found = propagate(layer, box), propagate(layer, other).in_units_of_one()
+    torch.testing.assert_close(found.centre, expected.centre)
+    torch.testing.assert_close(found.radius, expected.radius)
+    torch.testing.assert_close(propagate(layer, Box.between(lower, lower)).centre, layer(lower))
+
+
+@torch.no_grad()
 def test_bounds_equal_an_independent_propagation_of_end_points(three: Data) -> None:
     box = image_box(three[0], EPS)
     for cell in CELLS:
@@ -229,14 +249,20 @@ def test_bounds_equal_an_independent_propagation_of_end_points(three: Data) -> N
 @torch.no_grad()
 def test_bounds_of_a_rising_network_are_its_logits_at_the_end_points(three: Data) -> None:
     box = image_box(three[0], EPS)
-    for cell in CELLS:
-        network = shaken(network_of(cell))
+    supernets = [supernet_of(groups=groups) for groups in ((0, 0, 0), (0, 0, 1), (0, 1, 2))]
+    for network in (*(shaken(network_of(cell)) for cell in CELLS), *map(shaken, supernets)):
         for name, parameter in network.named_parameters():
             if name.endswith("weight"):
                 parameter.abs_()
         bounds = interval_bounds(network, box.lower, box.upper)
         torch.testing.assert_close(bounds.lower, network(box.lower), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(bounds.upper, network(box.upper), rtol=1e-9, atol=1e-9)
+
+
+def test_the_box_of_an_image_is_cut_off_at_the_limits_of_pixels() -> None:
+    box = image_box(torch.tensor([[0.0, 0.1, 0.5, 1.0]], dtype=torch.float64), 0.2)
+    torch.testing.assert_close(box.lower, torch.tensor([[0.0, 0.0, 0.3, 0.8]], dtype=torch.float64))
+    torch.testing.assert_close(box.upper, torch.tensor([[0.2, 0.3, 0.7, 1.0]], dtype=torch.float64))
 
 
 def test_bounds_of_a_linear_layer_are_reached() -> None:
@@ -537,6 +563,7 @@ def test_bad_input_is_named(three: Data, linear: nn.Linear) -> None:
     cases: list[tuple[str, Callable[[], object]]] = [
         ("eps is -0.1, expected .*; did you mean 0", lambda: certified_margins(network, images, labels, -0.1)),
         ("eps is 8, expected .*; did you mean 1", lambda: log_radius(network, images, 8)),
+        ("images is 'pixels from 0 to 255'", lambda: log_radius(network, 255 * images, EPS)),
         ("eps is 0.0, expected a positive", lambda: log_radius(network, images, 0.0)),
         ("lower is 'up to 0.5 above upper'", lambda: interval_bounds(network, images + 0.5, images)),
         ("mixture is .*only|mixture is .*Supernet", lambda: log_radius(network, images, EPS, supernet.mixture())),

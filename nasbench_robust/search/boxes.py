@@ -83,10 +83,13 @@ def image_box(images: torch.Tensor, eps: float) -> Box:
     Raises
     ------
     InvalidValueError
-        If `eps` is not in [0, 1].
+        If `eps` or a pixel is not in [0, 1].
     """
     if not 0 <= eps <= 1:
         raise InvalidValueError("eps", eps, "a radius from 0 to 1, for pixels in [0, 1]", "0" if eps < 0 else "1")
+    if bool(((images < 0) | (images > 1)).any()):
+        given = f"pixels from {float(images.min()):g} to {float(images.max()):g}"
+        raise InvalidValueError("images", given, "pixels in [0, 1], before normalisation")
     return Box.between((images - eps).clamp(min=0), (images + eps).clamp(max=1))
 
 

@@ -86,7 +86,8 @@ def jacobian_robustness(
     """Return R_J = -(eps / K) E_x sum_k |J_k(x)|_q, to be maximised; it can be differentiated in the architecture.
 
     A reconstruction of the Jacobian bound of Hosseini, Yang and Xie ("DSRNA", CVPR 2021), whose formula is known here
-    at second hand only.
+    at second hand only. Which operations it prefers depends on the statistics of batch normalisation:
+    `benchmarks/bounds.py` prints it.
 
     Parameters
     ----------
@@ -116,8 +117,9 @@ def linearised_radius(
     """Return min over c of m_c / |grad m_c|_q, m_c = f_y - f_c: how far the linearised network keeps its decision.
 
     First order, not certified: exact for a linear network, apart from the limits 0 and 1 of the pixels, which it
-    ignores (Hein and Andriushchenko, "Formal guarantees on the robustness of a classifier", NeurIPS 2017, with the
-    gradient in the place of the local Lipschitz constant). Unlike an interval bound it has the scale of an eps.
+    ignores (Hein and Andriushchenko, "Formal guarantees on the robustness of a classifier against adversarial
+    manipulation", NeurIPS 2017, with the gradient in the place of the local Lipschitz constant). Unlike an interval
+    bound it has the scale of an eps.
 
     Parameters
     ----------
