@@ -18,7 +18,7 @@ from ..epochs import TrainingDivergedError
 from ..images import Images, random_crop, random_flip, to_unit
 from ..training import make_generator
 from .models import Batch, Model, look_ahead, sample_operations
-from .objectives import find_method
+from .objectives import Method, find_method
 from .search_settings import SearchSettings
 from .supernet import supernet_for
 
@@ -66,6 +66,8 @@ class BilevelSearch:
     supernet : Module, optional
         What to search in, by default the supernet of one shared cell: any module with `alpha`, `mixture()`,
         `weights()` and ``forward(images, mixture)``, already on the device.
+    method : Method, optional
+        What the architecture descends along, by default the method that the settings name.
 
     Attributes
     ----------
@@ -79,9 +81,16 @@ class BilevelSearch:
         Time spent in `step` so far, also before an interruption.
     """
 
-    def __init__(self, settings: SearchSettings, images: Images, seed: int, supernet: Any = None) -> None:
+    def __init__(
+        self,
+        settings: SearchSettings,
+        images: Images,
+        seed: int,
+        supernet: Any = None,
+        method: Method | None = None,
+    ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
-        self.method = find_method(settings.method, settings.order)
+        self.method = find_method(settings.method, settings.order) if method is None else method
         device = images.train_images.device
         if supernet is None:
             generator = make_generator(seed, "weights")

@@ -21,7 +21,23 @@ from .intervals import log_radius
 from .jacobians import jacobian_robustness, running_statistics
 from .models import Batch, Model
 
-__all__ = ["METHODS", "Method", "find_method", "kl_divergence", "minimum_norm_direction"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "between",
+    "clean_and_both_bounds",
+    "clean_and_divergence",
+    "clean_and_jacobian",
+    "clean_and_perturbed",
+    "clean_and_radius",
+    "clean_loss",
+    "find_method",
+    "first_plus",
+    "kl_divergence",
+    "minimum_norm_direction",
+    "noisy_and_distance",
+    "only",
+]
 
 DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
 
