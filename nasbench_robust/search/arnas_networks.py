@@ -163,10 +163,10 @@ class _MixedCell(_CellFrame):
         nodes = [self.before(before), self.last(last)]
         for target in range(2, 2 + NODES):
             incoming = [
-                mixture[edge, code] * operation(nodes[source])
+                mixture[edge, code] * self.edges[edge][code](nodes[source])  # type: ignore[index]
                 for edge, (source, node) in enumerate(ARNAS_EDGES)
                 if node == target
-                for code, operation in enumerate(self.edges[edge])  # type: ignore[arg-type]
+                for code in range(len(ARNAS_OPERATIONS))
             ]
             nodes.append(sum(incoming[1:], start=incoming[0]))
         return torch.cat(nodes[2:], dim=1)
