@@ -38,8 +38,8 @@ class ArnasSettings(AdversarialSettings):
     gradient_clip : float
         Largest norm of the gradient of all weights; a longer one is scaled down to it.
     evaluation_batch : int
-        Images that pass through the network at a time when it is measured: as many as memory allows, 1000 of them need
-        more than 100 GiB in a network of the published size.
+        Images that pass through the network at a time when it is measured: as many as memory allows, 100 of them need
+        10 GiB in a network of the published size.
     """
 
     attack: Attack = field(default_factory=lambda: pgd(EPS, steps=7, step_size=0.01))
@@ -56,7 +56,7 @@ class ArnasSettings(AdversarialSettings):
     layers: int = 20
     milestones: tuple[int, ...] = (99, 149)
     gradient_clip: float = 5.0
-    evaluation_batch: int = 200
+    evaluation_batch: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
