@@ -54,6 +54,7 @@ from nasbench_robust.search.genotype_runs import (
 from nasbench_robust.search.supernet import Subnetwork, Supernet
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
+from nasbench_robust.work import TorchWork
 
 PROGRAM = Path(__file__).parents[1] / "generation" / "train_genotype.py"
 TWO_PGDS = (metrics.pgd(0.1, steps=2), metrics.pgd(0.1, steps=3))  # the same column, not the same metric
@@ -477,6 +478,17 @@ def test_interrupted_run_gives_the_same_result(kind: str, few: Images, tmp_path:
         assert [epoch["learning_rate"] for epoch in whole["curve"]] == pytest.approx([0.1, 0.01, 0.001])
         with pytest.raises(InvalidValueError, match="expected a state of the run"):
             run_architecture(architecture, replace(settings, max_lr=0.2), few, 1, checkpoint=path)
+
+
+def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: Images, tmp_path: Path) -> None:
+    work = TorchWork(make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
+    rng = np.random.default_rng(0)
+    work.outcomes = {metric: rng.random(60) < 0.5 for metric in QUICK.metrics[:3]}
+    with pytest.raises(RunInterruptedError):
+        work.measure(lambda: True)  # the fourth
+    again = TorchWork(make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
+    assert list(again.outcomes) == list(QUICK.metrics[:4])
+    assert all(np.array_equal(again.outcomes[metric], outcome) for metric, outcome in work.outcomes.items())
 
 
 def test_settings_of_the_other_kind_are_refused(few: Images) -> None:
