@@ -1,11 +1,13 @@
-"""What the programs of this folder share: the arguments that name a table, and one way to end with an error."""
+"""What the programs of this folder share: arguments that name a table, a bar, one way to end with an error."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from nasbench_robust.errors import NasbenchRobustError
 from nasbench_robust.runs import ENGINES
@@ -57,6 +59,21 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="auto", choices=ENGINES, help="auto (default), native or torch")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
+
+
+@contextlib.contextmanager
+def epoch_bar(epochs: int, label: str) -> Iterator[Callable[[Any], None]]:
+    """Show how far a training run is; what is yielded takes every `Epoch` as it ends."""
+    from tqdm import tqdm
+
+    with tqdm(total=epochs, desc=label, unit="epoch", disable=None) as bar:
+
+        def show(epoch: Any) -> None:
+            shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
+            bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            bar.update(epoch.epoch - bar.n)
+
+        yield show
 
 
 def run(program: str, work: Callable[[], int]) -> int:

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common import epoch_bar
+
 from nasbench_robust.errors import InvalidValueError, MissingPackageError, NasbenchRobustError
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
@@ -101,7 +103,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     from nasbench_robust.settings import read_settings, settings_for
 
     units = _units(args)
-    _check_folder(Path(args.out))
+    check_folder(Path(args.out))
     settings = settings_for(args.dataset)
     if args.settings:
         settings = read_settings(args.settings, settings)
@@ -109,7 +111,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     images = _load(engine, args)
     for unit in units:
         if not _make(unit, settings, images, engine, args, signals):
-            return _stopped(signals)
+            return stopped(signals)
     return 0
 
 
@@ -144,7 +146,7 @@ def _units(args: argparse.Namespace) -> list[Any]:
     return [Unit(Cell.from_index(index).index, seed) for seed in args.seeds]
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Find out before the training, not after it, that the rows cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -153,8 +155,6 @@ def _check_folder(folder: Path) -> None:
 
 def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Namespace, signals: Signals) -> bool:
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
-    from tqdm import tqdm
-
     from nasbench_robust.cells import Cell
     from nasbench_robust.runs import RunInterruptedError, is_done, run_cell, shard_name, write_run
     from nasbench_robust.worklists import claim
@@ -168,13 +168,7 @@ def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Nam
                 print(f"{label}: " + (f"already in {args.out}" if had else "another process is making it"))
             return True
         checkpoint = Path(args.out) / "checkpoints" / f"{shard}.pt"
-        with tqdm(total=settings.epochs, desc=label, unit="epoch", disable=None) as bar:
-
-            def show(epoch: Any) -> None:
-                shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
-                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
-                bar.update(epoch.epoch - bar.n)
-
+        with epoch_bar(settings.epochs, label) as show:
             try:
                 run = run_cell(
                     cell,
@@ -196,7 +190,7 @@ def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Nam
     return not signals.should_stop()
 
 
-def _stopped(signals: Signals) -> int:
+def stopped(signals: Signals) -> int:
     """Ask Slurm to run the job again if it was about to end it; say to the caller that there is more to do."""
     from nasbench_robust import slurm
 

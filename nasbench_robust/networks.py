@@ -1,4 +1,4 @@
-"""The published network: the NAS-Bench-201 skeleton around one cell, with normalisation as its first layer.
+"""The published network: the NAS-Bench-201 skeleton around one cell, or one per stage, normalisation as first layer.
 
 Faithful to the network that NAS-RobBench-201 trained (Dong and Yang, ICLR 2020, section 2; Wu et al., ICLR 2024):
 every edge is built and computed, also those that cannot matter. Pixels come in [0, 1], so attacks live in pixel space.
@@ -17,44 +17,52 @@ from .datasets import dataset
 from .errors import InvalidValueError
 from .skeletons import Skeleton
 
-__all__ = ["Network", "Normalisation", "ResidualBlock", "draw_parameters", "network_for", "operation"]
+__all__ = ["Network", "Normalisation", "ResidualBlock", "StagedNetwork", "draw_parameters", "network_for", "operation"]
 
 
-class Network(nn.Module):
-    """The skeleton around a cell; maps images in [0, 1] to logits.
+class StagedNetwork(nn.Module):
+    """The skeleton around a cell per stage; maps images in [0, 1] to logits.
 
     Parameters
     ----------
-    cell : Cell
-        The cell, the same in all three stages.
+    stage_cells : sequence of three Cell
+        The cell of every stage.
     skeleton : Skeleton
         Width, depth, classes and image shape.
     mean, std : sequence of float
         Per-channel normalisation of pixels in [0, 1].
     generator : torch.Generator
         Source of the initial weights: PyTorch's default initialisation, drawn from this generator.
+    widths : tuple of three int, optional
+        Channels of the stages, by default those of the skeleton.
     """
 
     def __init__(
         self,
-        cell: Cell,
+        stage_cells: Sequence[Cell],
         skeleton: Skeleton,
         *,
         mean: Sequence[float],
         std: Sequence[float],
         generator: torch.Generator,
+        widths: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != skeleton.input_channels:
                 raise InvalidValueError(name, values, f"{skeleton.input_channels} value(s), one per input channel")
-        self.cell, self.skeleton = cell, skeleton
-        first, middle, last = skeleton.widths
+        if len(stage_cells) != 3:
+            raise InvalidValueError("stage_cells", list(map(str, stage_cells)), "three cells, one per stage")
+        self.skeleton, widths = skeleton, widths or skeleton.widths
+        first, middle, last = widths
         self.normalise = Normalisation(mean, std)
         self.stem = nn.Sequential(
             nn.Conv2d(skeleton.input_channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first)
         )
-        stages = [[CellLayer(cell, width) for _ in range(skeleton.cells_per_stage)] for width in skeleton.widths]
+        stages = [
+            [CellLayer(cell, width) for _ in range(skeleton.cells_per_stage)]
+            for cell, width in zip(stage_cells, widths, strict=True)
+        ]
         self.cells = nn.Sequential(
             *stages[0], ResidualBlock(first, middle), *stages[1], ResidualBlock(middle, last), *stages[2]
         )
@@ -71,6 +79,22 @@ class Network(nn.Module):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all weights again: PyTorch's defaults for convolutions and linear layers, 1 and 0 for BN."""
         draw_parameters(self, generator)
+
+
+class Network(StagedNetwork):
+    """The skeleton around one cell, the same in all three stages; parameters as in `StagedNetwork`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        skeleton: Skeleton,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__((cell,) * 3, skeleton, mean=mean, std=std, generator=generator)
+        self.cell = cell
 
 
 @torch.no_grad()

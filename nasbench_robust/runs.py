@@ -264,9 +264,12 @@ def _begin(
         from .native.work import NativeWork
 
         return NativeWork(cell, settings, images, seed)
+    from .training import Trainer
     from .work import TorchWork
 
-    return TorchWork(cell, settings, images, seed, None if checkpoint is None else Path(checkpoint))
+    label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed]
+    trainer = Trainer(cell, settings, images, seed)
+    return TorchWork(trainer, label, key, None if checkpoint is None else Path(checkpoint))
 
 
 def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:

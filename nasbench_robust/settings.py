@@ -14,9 +14,10 @@ from .errors import InvalidValueError, MissingDataError, SourceFormatError, Unkn
 from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
-__all__ = ["TrainingSettings", "attacks_from", "build", "read_settings", "settings_for"]
+__all__ = ["AdversarialSettings", "TrainingSettings", "attacks_from", "build", "read_settings", "settings_for"]
 
 S = TypeVar("S", bound="Settings")
+A = TypeVar("A", bound="AdversarialSettings")
 
 
 class Settings(Protocol):
@@ -31,8 +32,8 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """Adversarial training and evaluation of one cell; the defaults are the published protocol on CIFAR-10.
+class AdversarialSettings:
+    """Adversarial training and evaluation of any network; the defaults are the published protocol on CIFAR-10.
 
     Source: Wu et al., "Robust NAS under adversarial training", ICLR 2024, section 3 and its code.
 
@@ -40,14 +41,13 @@ class TrainingSettings:
     ----------
     dataset : str
         Canonical name of the data set.
-    skeleton : Skeleton
-        The network around the cell.
     attack : Attack
         PGD that makes the training examples; the network is in eval mode meanwhile.
     epochs, batch_size : int
         Passes over the training split; images of a step (the last, short batch is kept).
     max_lr : float
-        Peak of the one-cycle schedule, stepped per batch, which also cycles the momentum from .95 to .85 and back.
+        Largest learning rate: the peak of the one-cycle schedule, stepped per batch, which also cycles the momentum
+        from .95 to .85 and back.
     weight_decay : float
         On all parameters.
     crop_padding : int
@@ -60,7 +60,6 @@ class TrainingSettings:
     """
 
     dataset: str = "cifar10"
-    skeleton: Skeleton = field(default_factory=Skeleton)
     attack: Attack = field(default_factory=lambda: pgd(8 / 255, steps=7, step_size=2 / 255))
     epochs: int = 50
     batch_size: int = 256
@@ -87,7 +86,7 @@ class TrainingSettings:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InvalidValueError(name, value, "a finite number of at least 0")
             object.__setattr__(self, name, float(value))
-        for name, kind in (("skeleton", Skeleton), ("attack", Attack), ("flip", bool), ("evaluation", tuple)):
+        for name, kind in (("attack", Attack), ("flip", bool), ("evaluation", tuple)):
             if not isinstance(getattr(self, name), kind):
                 raise InvalidValueError(name, getattr(self, name), f"a {kind.__name__}")
 
@@ -106,13 +105,18 @@ class TrainingSettings:
         """Split of the training curves: validation where the data set has one, else test."""
         return "validation" if "validation" in dataset(self.dataset).held_out else "test"
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Images that pass through the network at a time when it is measured."""
+        return 1000
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return plain
 
     @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> TrainingSettings:
+    def from_dict(cls: type[A], facts: dict[str, Any]) -> A:
         """Rebuild settings from what `to_dict` gave.
 
         Raises
@@ -126,7 +130,7 @@ class TrainingSettings:
                 facts[name] = build(kind, name, facts[name])
         if "evaluation" in facts:
             facts["evaluation"] = attacks_from("evaluation", facts["evaluation"])
-        settings: TrainingSettings = build(cls, "settings", facts)
+        settings: A = build(cls, "settings", facts)
         return settings
 
     @property
@@ -134,6 +138,24 @@ class TrainingSettings:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainingSettings(AdversarialSettings):
+    """Adversarial training and evaluation of one cell; the defaults are the published protocol on CIFAR-10.
+
+    Attributes
+    ----------
+    skeleton : Skeleton
+        The network around the cell.
+    """
+
+    skeleton: Skeleton = field(default_factory=Skeleton)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.skeleton, Skeleton):
+            raise InvalidValueError("skeleton", self.skeleton, "a Skeleton")
 
 
 def settings_for(name: str) -> TrainingSettings:

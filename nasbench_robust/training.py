@@ -1,4 +1,4 @@
-"""Adversarial training of one cell, as published (Madry et al., ICLR 2018; Wu et al., ICLR 2024)."""
+"""Adversarial training of a network, as published (Madry et al., ICLR 2018; Wu et al., ICLR 2024)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .evaluation import evaluate
 from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
-from .settings import TrainingSettings
+from .settings import AdversarialSettings, TrainingSettings
 
-__all__ = ["Epoch", "Trainer", "TrainingDivergedError", "make_generator", "train"]
+__all__ = ["Epoch", "NetworkTrainer", "Trainer", "TrainingDivergedError", "make_generator", "train"]
 
 
 def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -> torch.Generator:
@@ -29,27 +29,27 @@ def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -
     return torch.Generator(device).manual_seed(int(state) >> 1)
 
 
-class Trainer:
-    """Training of one cell, step by step; it can be stopped after any step and taken up again without a trace.
+class NetworkTrainer:
+    """Training of a network, step by step; it can be stopped after any step and taken up again without a trace.
 
     Every step augments a batch, attacks it with the network in eval mode, and takes one SGD step on the cross entropy
     of the adversarial images with the network in train mode. The last epoch's weights are kept.
 
     Parameters
     ----------
-    cell : Cell
-        What to train.
-    settings : TrainingSettings
+    network : Module
+        What to train, with its initial weights; is moved to the device of the images.
+    settings : AdversarialSettings
         How.
     images : Images
         On the device that is to be used.
     seed : int
-        Decides initial weights, order, augmentation and random starts; equal seeds give equal results on one kind of
-        CPU with one number of threads. On a GPU some sums are taken in an order that changes from run to run.
+        Decides order, augmentation and random starts; equal seeds give equal results on one kind of CPU with one number
+        of threads. On a GPU some sums are taken in an order that changes from run to run.
 
     Attributes
     ----------
-    network : Network
+    network : Module
         As trained so far.
     curve : list of Epoch
         One entry per finished epoch.
@@ -62,24 +62,27 @@ class Trainer:
         If the settings measure on a validation split and the images have none.
     """
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
+    def __init__(self, network: torch.nn.Module, settings: AdversarialSettings, images: Images, seed: int) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
         device = images.train_images.device
-        weights = make_generator(seed, "weights")
-        self.network: Network = network_for(cell, settings.skeleton, settings.dataset, weights).to(device)
-        # OneCycleLR replaces both the learning rate and the momentum given here, at every step.
+        self.network = network.to(device)
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
         )
         steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimiser, max_lr=settings.max_lr, total_steps=steps)
+        self._schedule = self._make_schedule(steps)
         self._draws = make_generator(seed, "training", device)
         self.curve: list[Epoch] = []
         self.seconds = 0.0
         # The epoch that is under way: the order of its images, how many are done, sums over those.
         self._order: torch.Tensor | None = None
         self._done, self._correct, self._loss = 0, 0, 0.0
+
+    def _make_schedule(self, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return the schedule of the optimiser, which is asked after every step."""
+        # Replaces both the learning rate and the momentum that the optimiser was made with, at every step.
+        return torch.optim.lr_scheduler.OneCycleLR(self._optimiser, max_lr=self.settings.max_lr, total_steps=steps)
 
     @property
     def finished(self) -> bool:
@@ -131,7 +134,8 @@ class Trainer:
         images, labels = self._held_out
         generator = make_generator(self.seed, "curve", images.device)
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
-        outcomes = evaluate(self.network, images, labels, metrics, generator)
+        batch_size = self.settings.evaluation_batch
+        outcomes = evaluate(self.network, images, labels, metrics, generator, batch_size=batch_size)
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
         epoch = Epoch(
             len(self.curve) + 1, learning_rate, self._loss / self._done, self._correct / self._done, clean, attacked
@@ -164,6 +168,16 @@ class Trainer:
         self.seconds = state["seconds"]
         self._order = state["order"]
         self._done, self._correct, self._loss = state["sums"]
+
+
+class Trainer(NetworkTrainer):
+    """Training of one cell; its seed decides the initial weights too, all else is as in `NetworkTrainer`."""
+
+    network: Network
+
+    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
+        network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights"))
+        super().__init__(network, settings, images, seed)
 
 
 def train(

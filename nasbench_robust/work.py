@@ -10,32 +10,41 @@ from typing import Any
 import torch
 
 from . import provenance
-from .cells import Cell
 from .checkpoints import load_checkpoint, save_checkpoint
 from .epochs import Epoch
 from .errors import InvalidValueError
 from .evaluation import evaluate
-from .images import Images
 from .metrics import Metric
 from .runs import Outcome, RunInterruptedError, part_name
-from .settings import TrainingSettings
-from .training import Trainer, make_generator
+from .training import NetworkTrainer, make_generator
 
 __all__ = ["TorchWork"]
 
 
 class TorchWork:
-    """A run under way: the trainer, what was measured so far, and the checkpoint of both."""
+    """A run under way: the trainer, what was measured so far, and the checkpoint of both.
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None) -> None:
-        self.trainer = Trainer(cell, settings, images, seed)
+    Parameters
+    ----------
+    trainer : NetworkTrainer
+        At its beginning.
+    label : str
+        What the run is called where it is stopped.
+    key : list
+        What tells the run from others, of plain values; a checkpoint with another key is refused.
+    path : path or None
+        The checkpoint, if there is to be one; a state that is there is taken up.
+    """
+
+    def __init__(self, trainer: NetworkTrainer, label: str, key: list[Any], path: Path | None) -> None:
+        self.trainer = trainer
         self.outcomes: dict[Metric, Outcome] = {}
         self.parts: dict[str, Outcome] = {}
         self.eval_seconds = 0.0
-        self.test_images = len(images.test_labels)
-        self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
-        self._key = [settings.hash, cell.index, seed]
-        state = None if path is None else load_checkpoint(path, images.train_images.device)
+        self._settings, self._images, self._seed = trainer.settings, trainer.images, trainer.seed
+        self._label, self._key, self._path = label, key, path
+        self.test_images = len(self._images.test_labels)
+        state = None if path is None else load_checkpoint(path, self._images.train_images.device)
         if state is not None:
             self._resume(state)
 
@@ -54,21 +63,20 @@ class TorchWork:
             raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
         self.trainer.load_state_dict(state["training"])
         self.eval_seconds = state["eval_seconds"]
-        for metric in self._settings.metrics:
-            if metric.column in state["outcomes"]:
-                self.outcomes[metric] = state["outcomes"][metric.column].cpu().numpy()
+        for metric, outcome in zip(self._settings.metrics, state["outcomes"], strict=False):
+            self.outcomes[metric] = outcome.cpu().numpy()
         self.parts = {name: survivors.cpu().numpy() for name, survivors in state["parts"].items()}
 
     def _keep(self) -> None:
         if self._path is not None:
-            outcomes = {metric.column: torch.from_numpy(outcome) for metric, outcome in self.outcomes.items()}
+            outcomes = [torch.from_numpy(outcome) for outcome in self.outcomes.values()]  # in the settings' order
             parts = {name: torch.from_numpy(survivors) for name, survivors in self.parts.items()}
             state = {"key": self._key, "training": self.trainer.state_dict(), "outcomes": outcomes, "parts": parts}
             save_checkpoint({**state, "eval_seconds": self.eval_seconds}, self._path)
 
     def _stop(self) -> None:
         self._keep()
-        raise RunInterruptedError(f"cell {self._cell.index}, seed {self._seed}: stopped on request")
+        raise RunInterruptedError(f"{self._label}: stopped on request")
 
     def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
         """Take all steps that are left."""
@@ -90,7 +98,15 @@ class TorchWork:
             start = time.perf_counter()
             images, labels = self._images.held_out(metric.split)
             generator = make_generator(self._seed, "evaluation", images.device)
-            found = evaluate(self.trainer.network, images, labels, [metric], generator, on_part=self._keep_part)
+            found = evaluate(
+                self.trainer.network,
+                images,
+                labels,
+                [metric],
+                generator,
+                batch_size=self._settings.evaluation_batch,
+                on_part=self._keep_part,
+            )
             self.outcomes[metric] = found[metric].cpu().numpy()
             self.eval_seconds += time.perf_counter() - start
             self._keep()

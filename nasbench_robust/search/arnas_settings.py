@@ -1,0 +1,105 @@
+"""How ARNAS trains and measures a network of its own space, in one frozen object. No torch.
+
+From the paper (Ou, Feng and Sun, CVPR 2024, arXiv 2405.05502): channels, layers, epochs, learning rate, weight decay,
+attacks. From the command that the authors give with their code: the batch size, and 2/255 as the step of PGD in the
+evaluation. From the trainer of AdvRush (Mok et al., ICCV 2021), which that command calls: clipping of the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..datasets import canonical_name, dataset
+from ..errors import InvalidValueError
+from ..metrics import Attack, autoattack, fgsm, pgd
+from ..settings import AdversarialSettings, settings_for
+from .arnas_space import LEAST_LAYERS
+
+__all__ = ["ArnasSettings", "arnas_settings_for"]
+
+EPS = 8 / 255
+
+
+@dataclass(frozen=True)
+class ArnasSettings(AdversarialSettings):
+    """Training and evaluation of a network of ARNAS's space; the defaults are the published ones on CIFAR-10.
+
+    SGD has momentum .9. What is not said here is as in `AdversarialSettings`.
+
+    Attributes
+    ----------
+    channels, layers : int
+        C, of the nodes of the first cells; cells of the network.
+    max_lr : float
+        Learning rate of the first epochs.
+    milestones : tuple of int
+        Epochs, counted from 0, from which on the learning rate is a tenth of what it was.
+    gradient_clip : float
+        Largest norm of the gradient of all weights; a longer one is scaled down to it.
+    evaluation_batch : int
+        Images that pass through the network at a time when it is measured: as many as memory allows, 100 of them need
+        10 GiB in a network of the published size.
+    """
+
+    attack: Attack = field(default_factory=lambda: pgd(EPS, steps=7, step_size=0.01))
+    epochs: int = 200
+    batch_size: int = 32
+    weight_decay: float = 1e-4
+    evaluation: tuple[Attack, ...] = (
+        fgsm(EPS),
+        pgd(EPS, steps=20, step_size=2 / 255),
+        pgd(EPS, steps=100, step_size=2 / 255),
+        autoattack(EPS),
+    )
+    channels: int = 64
+    layers: int = 20
+    milestones: tuple[int, ...] = (99, 149)
+    gradient_clip: float = 5.0
+    evaluation_batch: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("channels", 1), ("layers", LEAST_LAYERS), ("evaluation_batch", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
+        clip = self.gradient_clip
+        if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
+            raise InvalidValueError("gradient_clip", clip, "a finite number above 0")
+        object.__setattr__(self, "gradient_clip", float(clip))
+        object.__setattr__(self, "milestones", _checked_milestones(self.milestones))
+
+    def decay(self, epoch: int) -> float:
+        """Return by what the learning rate of an epoch, counted from 0, is multiplied."""
+        return 0.1 ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+def _checked_milestones(given: object) -> tuple[int, ...]:
+    listed: list[Any] = list(given) if isinstance(given, (list, tuple)) else [None]
+    if any(type(epoch) is not int or epoch < 1 for epoch in listed) or listed != sorted(set(listed)):
+        raise InvalidValueError("milestones", given, "ascending epochs, positive integers")
+    return tuple(listed)
+
+
+def arnas_settings_for(name: str) -> ArnasSettings:
+    """Return the settings for a data set: published for natural images, this project's for digits.
+
+    Digits have the attacks, the augmentation and the 20 epochs of the benchmark's own settings for digits, a network
+    of 8 cells with C = 8, and the milestones at the published shares of the epochs.
+    """
+    name = canonical_name(name)
+    if name != "digits":
+        return ArnasSettings(dataset=name, crop_padding=2 if dataset(name).image_size == 16 else 4)
+    digits = settings_for(name)
+    return ArnasSettings(
+        dataset=name,
+        attack=digits.attack,
+        epochs=digits.epochs,
+        crop_padding=digits.crop_padding,
+        flip=digits.flip,
+        evaluation=digits.evaluation,
+        channels=8,
+        layers=8,
+        milestones=(10, 15),
+    )

@@ -1,0 +1,214 @@
+"""Training of what a search over several cells found: networks that no table holds, one JSON file per run.
+
+An architecture is a `Genotype` of ARNAS's own space, trained by ARNAS's recipe, or `StagedCells`, cells of the
+benchmark's space, not the same in all stages, trained by the benchmark's own protocol.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import provenance
+from ..cells import Cell
+from ..datasets import dataset
+from ..epochs import Epoch, TrainingDivergedError
+from ..errors import InvalidValueError
+from ..images import Images
+from ..manifests import write_bytes
+from ..networks import StagedNetwork
+from ..settings import AdversarialSettings, TrainingSettings, settings_for
+from ..training import NetworkTrainer, make_generator
+from ..work import TorchWork
+from .arnas_networks import ArnasNetwork
+from .arnas_settings import ArnasSettings, arnas_settings_for
+from .arnas_space import ARNAS, Genotype, read_genotype
+
+__all__ = [
+    "Architecture",
+    "ArnasTrainer",
+    "StagedCells",
+    "default_settings",
+    "make_trainer",
+    "parse_architecture",
+    "run_architecture",
+    "run_name",
+    "write_result",
+]
+
+
+@dataclass(frozen=True)
+class StagedCells:
+    """A cell of the benchmark's space for every stage, at ARNAS's widths C, 2C and 2C.
+
+    Attributes
+    ----------
+    cells : tuple of three Cell
+        As ARNAS searches them the first two are equal, the Accurate cell, and the third is the Robust cell. Three
+        equal ones are a homogeneous control.
+    """
+
+    cells: tuple[Cell, Cell, Cell]
+
+    @classmethod
+    def of(cls, accurate: Cell, robust: Cell | None = None) -> StagedCells:
+        """Return the stages of a found pair of cells, or of one cell alone."""
+        return cls((accurate, accurate, accurate if robust is None else robust))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cells as strings, and the widths as multiples of C."""
+        return {"stages": [str(cell) for cell in self.cells], "widths": [1, 2, 2]}
+
+    def network(self, settings: TrainingSettings, generator: torch.Generator) -> StagedNetwork:
+        """Return the network with weights drawn from the generator."""
+        facts, channels = dataset(settings.dataset), settings.skeleton.channels
+        widths = (channels, 2 * channels, 2 * channels)
+        return StagedNetwork(
+            self.cells, settings.skeleton, mean=facts.mean, std=facts.std, generator=generator, widths=widths
+        )
+
+
+Architecture = Genotype | StagedCells
+
+
+def parse_architecture(text: str) -> Architecture:
+    """Return the architecture that a text names.
+
+    Parameters
+    ----------
+    text : str
+        ``"arnas"``, the published genotype; the path of a JSON file with a genotype; or one or two cells of the
+        benchmark's space, strings or indices separated by a comma: the first for stages 1 and 2, the second for stage
+        3, one alone for all.
+    """
+    if text == "arnas":
+        return ARNAS
+    if text.endswith(".json"):
+        return read_genotype(text)
+    names = [name.strip() for name in text.split(",")]
+    if len(names) > 2:
+        raise InvalidValueError("genotype", text, "'arnas', a .json file, or one or two cells separated by a comma")
+    return StagedCells.of(*(Cell.of(int(name) if name.isdecimal() else name) for name in names))
+
+
+def default_settings(architecture: Architecture, name: str) -> AdversarialSettings:
+    """Return the settings of an architecture's kind for a data set: ARNAS's recipe or the benchmark's protocol."""
+    return arnas_settings_for(name) if isinstance(architecture, Genotype) else settings_for(name)
+
+
+class ArnasTrainer(NetworkTrainer):
+    """Training by ARNAS's recipe: the learning rate drops at milestones and long gradients are clipped.
+
+    Parameters are those of `NetworkTrainer`, with `ArnasSettings`.
+    """
+
+    settings: ArnasSettings
+
+    def __init__(self, network: torch.nn.Module, settings: ArnasSettings, images: Images, seed: int) -> None:
+        super().__init__(network, settings, images, seed)
+
+        def clip(*_: object) -> None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
+
+        self._optimiser.register_step_pre_hook(clip)
+
+    def _make_schedule(self, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+        decay, per_epoch = self.settings.decay, steps // self.settings.epochs
+        return torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: decay(step // per_epoch))
+
+
+def make_trainer(
+    architecture: Architecture, settings: AdversarialSettings, images: Images, seed: int
+) -> NetworkTrainer:
+    """Return the trainer of an architecture at its beginning; the seed decides the initial weights too.
+
+    Raises
+    ------
+    InvalidValueError
+        If the settings are not of the architecture's kind.
+    """
+    generator = make_generator(seed, "weights")
+    if isinstance(architecture, Genotype) and isinstance(settings, ArnasSettings):
+        size = {"channels": settings.channels, "layers": settings.layers}
+        network = ArnasNetwork(architecture, settings.dataset, **size, generator=generator)
+        return ArnasTrainer(network, settings, images, seed)
+    if isinstance(architecture, StagedCells) and isinstance(settings, TrainingSettings):
+        return NetworkTrainer(architecture.network(settings, generator), settings, images, seed)
+    expected = "ArnasSettings for a Genotype, TrainingSettings for StagedCells"
+    raise InvalidValueError("settings", type(settings).__name__, expected)
+
+
+def run_name(architecture: Architecture, settings: AdversarialSettings, seed: int) -> str:
+    """Return a name of the run that no other has, for its files: data set, hashes of both, seed."""
+    text = json.dumps(architecture.to_dict(), sort_keys=True)
+    short = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{settings.dataset}-{short}-{settings.hash[:8]}-{seed}"
+
+
+def run_architecture(
+    architecture: Architecture,
+    settings: AdversarialSettings,
+    images: Images,
+    seed: int,
+    *,
+    progress: Callable[[Epoch], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Train an architecture, measure it on the held-out splits and return the result as JSON can hold it.
+
+    Parameters are those of `runs.run_cell`, as is what happens to interrupted and to diverged runs.
+
+    Returns
+    -------
+    dict
+        ``architecture``, ``parameters``, ``settings`` and their ``settings_hash``, ``seed``, ``curve`` (one dictionary
+        per epoch), ``accuracies`` (metric, attack, split, correct images, images), seconds and provenance; a diverged
+        run has ``failure`` and no curve and accuracies.
+    """
+    trainer = make_trainer(architecture, settings, images, seed)
+    name = run_name(architecture, settings, seed)
+    work = TorchWork(trainer, name, [name], None if checkpoint is None else Path(checkpoint))
+    found: dict[str, Any] = {
+        "architecture": architecture.to_dict(),
+        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
+        "seed": seed,
+        "settings": settings.to_dict(),
+        "settings_hash": settings.hash,
+    }
+    try:
+        work.train(progress, every, should_stop)
+        work.measure(should_stop)
+        found |= {"curve": [asdict(epoch) for epoch in work.curve], "accuracies": _accuracies(work)}
+    except TrainingDivergedError as error:
+        found["failure"] = str(error)
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    seconds = {"train_seconds": work.train_seconds, "eval_seconds": work.eval_seconds}
+    return {**found, **seconds, **work.provenance(), "revision": provenance.revision(), "date": date}
+
+
+def _accuracies(work: TorchWork) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": metric.column,
+            "split": metric.split,
+            "attack": None if metric.attack is None else asdict(metric.attack),
+            "correct": int(outcome.sum()),
+            "images": len(outcome),
+        }
+        for metric, outcome in work.outcomes.items()
+    ]
+
+
+def write_result(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a result as JSON; the file appears whole or not at all."""
+    write_bytes((json.dumps(result, indent=1, allow_nan=False) + "\n").encode(), Path(path))
