@@ -1,8 +1,9 @@
 """Search a cell in a supernet: ``python generation/search_supernet.py --method arnas-s --dataset digits --out DIR``.
 
-One JSON record per seed goes to --out: the architecture parameters of every epoch, the cells found, one-shot scores of
-a sample of cells. A search that is there is not made again, and one that was interrupted goes on from its checkpoint.
-SIGTERM and SIGUSR1 make the program checkpoint and exit with code 75.
+One JSON record per seed goes to --out: the architecture parameters of every epoch, what was found and, where one cell
+is searched, one-shot scores of a sample of cells. A search that is there is not made again, and one that was
+interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make the program checkpoint and exit with code 75. What a
+search of several cells found is trained by train_genotype.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--method", default="darts", help="darts (default), gdas, rnas-like-v1, arnas-s, ...")
+    parser.add_argument(
+        "--space", default="cell", help="cell (default), two-cells (stages 1 and 2, stage 3) or arnas (its own space)"
+    )
     parser.add_argument("--dataset", default="digits", help="images to search on (default: digits)")
     parser.add_argument("--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="default: 0")
     parser.add_argument("--strength", type=float, help="weight of the method's second term (default: the method's)")
@@ -62,7 +66,7 @@ def _settings(args: argparse.Namespace) -> Any:
     from nasbench_robust.settings import read_settings
 
     changes = {name: getattr(args, name) for name in ("strength", "order") if getattr(args, name) is not None}
-    settings = search_settings_for(args.dataset, args.method, **changes)
+    settings = search_settings_for(args.dataset, args.method, args.space, **changes)
     return read_settings(args.settings, settings) if args.settings else settings
 
 
@@ -94,7 +98,8 @@ def _make(settings: Any, images: Any, seed: int, folder: str, signals: Signals) 
                 return False
         path = write_search(record, folder)
         checkpoint.unlink(missing_ok=True)
-    print(f"{record['failure'] or 'found ' + str(record['argmax'])}, {record['seconds']:.0f} s -> {path}", flush=True)
+    found = record.get("argmax") or record.get("genotype")
+    print(f"{record['failure'] or f'found {found}'}, {record['seconds']:.0f} s -> {path}", flush=True)
     return not signals.should_stop()
 
 

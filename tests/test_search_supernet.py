@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,9 +23,10 @@ from nasbench_robust.errors import InvalidValueError, SourceFormatError, Unknown
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import network_for
+from nasbench_robust.search.arnas_space import derive, read_genotype
 from nasbench_robust.search.bilevel import BilevelSearch
 from nasbench_robust.search.one_shot import one_shot_accuracies
-from nasbench_robust.search.search_runs import read_search, run_search
+from nasbench_robust.search.search_runs import read_search, run_search, write_search
 from nasbench_robust.search.search_settings import SearchSettings, search_settings_for
 from nasbench_robust.search.supernet import Subnetwork, Supernet, supernet_for
 from nasbench_robust.skeletons import Skeleton
@@ -208,6 +211,23 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(digits: Images) -> Non
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
 
 
+@pytest.mark.parametrize(("space", "shape"), [("two-cells", (2, 6, 5)), ("arnas", (3, 14, 7))])
+def test_other_spaces_are_searched_by_the_same_loop(
+    space: str, shape: tuple[int, ...], digits: Images, tmp_path: Path
+) -> None:
+    few = replace(digits, train_images=digits.train_images[:32], train_labels=digits.train_labels[:32])
+    settings = search_settings_for("digits", "arnas-s", space, epochs=1, batch_size=16)
+    settings = replace(settings, skeleton=replace(settings.skeleton, channels=2))
+    record = run_search(settings, few, 0)
+    assert np.array(record["history"][0]["alpha"]).shape == shape
+    assert "one_shot" not in record
+    if space == "arnas":
+        genotype = read_genotype(write_search(record, tmp_path))
+        assert genotype == derive(F.softmax(torch.tensor(record["history"][0]["alpha"]).double(), dim=-1).numpy())
+    else:
+        assert len(record["argmax"]) == len(record["argmax_without_none"]) == 2
+
+
 # ------------------------------------------------------------------ settings
 
 
@@ -220,6 +240,10 @@ def test_settings_round_trip_and_name_what_is_wrong() -> None:
         search_settings_for("digits", "arnas")
     with pytest.raises(InvalidValueError, match=r"order.*gdas"):
         search_settings_for("digits", "gdas", order=2)
+    with pytest.raises(InvalidValueError, match=r"space.*arnas.*two-cells"):
+        search_settings_for("digits", "gdas", "arnas")
+    with pytest.raises(UnknownNameError, match="two-cells"):
+        SearchSettings(space="two-cell")
     with pytest.raises(InvalidValueError, match="strength"):
         SearchSettings(strength=-1)
     with pytest.raises(InvalidValueError, match="epochs"):

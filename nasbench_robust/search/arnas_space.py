@@ -131,7 +131,7 @@ def _checked_choice(role: str, entry: int, choice: object) -> Choice:
 
 
 def read_genotype(path: str | os.PathLike[str]) -> Genotype:
-    """Read a JSON file with what `Genotype.to_dict` gives.
+    """Read a JSON file with what `Genotype.to_dict` gives, or the record of a search, which holds it as ``genotype``.
 
     Raises
     ------
@@ -141,7 +141,8 @@ def read_genotype(path: str | os.PathLike[str]) -> Genotype:
         If it is no genotype.
     """
     try:
-        return Genotype.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Genotype.from_dict(facts["genotype"] if isinstance(facts, dict) and "genotype" in facts else facts)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ from ..training import make_generator
 from .models import Batch, Model, look_ahead, sample_operations
 from .objectives import Method, find_method
 from .search_settings import SearchSettings
-from .supernet import supernet_for
+from .spaces import make_supernet
 
 __all__ = ["BilevelSearch", "SearchEpoch"]
 
@@ -64,8 +64,8 @@ class BilevelSearch:
     seed : int
         Decides initial weights, halves, order, augmentation, noise and draws.
     supernet : Module, optional
-        What to search in, by default the supernet of one shared cell: any module with `alpha`, `mixture()`,
-        `weights()` and ``forward(images, mixture)``, already on the device.
+        What to search in, by default that of the settings' space: any module with `alpha`, `mixture()`, `weights()`
+        and ``forward(images, mixture)``, already on the device.
     method : Method, optional
         What the architecture descends along, by default the method that the settings name.
 
@@ -90,11 +90,10 @@ class BilevelSearch:
         method: Method | None = None,
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
-        self.method = find_method(settings.method, settings.order) if method is None else method
+        self.method = find_method(settings.method, settings.order, settings.space) if method is None else method
         device = images.train_images.device
         if supernet is None:
-            generator = make_generator(seed, "weights")
-            supernet = supernet_for(settings.skeleton, settings.dataset, generator).to(device)
+            supernet = make_supernet(settings, make_generator(seed, "weights")).to(device)
         self.supernet = supernet
         self._weights = [value for _, value in self.supernet.weights()]
         self._optimiser = torch.optim.SGD(

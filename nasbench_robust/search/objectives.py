@@ -20,6 +20,7 @@ from ..errors import InvalidValueError, UnknownNameError
 from .intervals import log_radius
 from .jacobians import jacobian_robustness, running_statistics
 from .models import Batch, Model
+from .search_settings import SPACES
 
 __all__ = [
     "METHODS",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
+
+BENCHMARK_SPACES = ("cell", "two-cells")  # of a method that must know the supernet's operations
 
 Terms = Callable[[Model, Batch], tuple[torch.Tensor, ...]]
 Combine = Callable[[Sequence[torch.Tensor], float], tuple[torch.Tensor, dict[str, float]]]
@@ -173,6 +176,8 @@ class Method:
         Orders that can be had.
     samples : bool
         Whether one operation of every edge is drawn (GDAS) instead of the softmax of all.
+    spaces : tuple of str
+        Spaces that can be searched, of `search_settings.SPACES`.
     """
 
     name: str
@@ -184,11 +189,19 @@ class Method:
     order: int = 1
     orders: tuple[int, ...] = (1, 2)
     samples: bool = False
+    spaces: tuple[str, ...] = SPACES
 
 
 _ALL = (
     Method("darts", "clean loss", clean_loss),
-    Method("gdas", "clean loss, one operation of every edge drawn", clean_loss, orders=(1,), samples=True),
+    Method(
+        "gdas",
+        "clean loss, one operation of every edge drawn",
+        clean_loss,
+        orders=(1,),
+        samples=True,
+        spaces=BENCHMARK_SPACES,
+    ),
     Method(
         "rnas-like-v1",
         "clean loss + strength x KL of clean and noisy predictions",
@@ -214,11 +227,19 @@ _ALL = (
         sees="noise",
     ),
     *(
-        Method(f"dsrna-like-{bound}", f"clean loss + strength x {what}", terms, first_plus, strength=0.01, orders=(1,))
-        for bound, what, terms in (
-            ("jacobian", "first-order bound of a logit's change", clean_and_jacobian),
-            ("certified", "log radius of a logit's interval", clean_and_radius),
-            ("combined", "the sum of both bounds", clean_and_both_bounds),
+        Method(
+            f"dsrna-like-{bound}",
+            f"clean loss + strength x {what}",
+            terms,
+            first_plus,
+            strength=0.01,
+            orders=(1,),
+            spaces=spaces,
+        )
+        for bound, what, terms, spaces in (
+            ("jacobian", "first-order bound of a logit's change", clean_and_jacobian, SPACES),
+            ("certified", "log radius of a logit's interval", clean_and_radius, BENCHMARK_SPACES),
+            ("combined", "the sum of both bounds", clean_and_both_bounds, BENCHMARK_SPACES),
         )
     ),
     Method(
@@ -234,7 +255,7 @@ _ALL = (
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 
 
-def find_method(name: str, order: int | None = None) -> Method:
+def find_method(name: str, order: int | None = None, space: str | None = None) -> Method:
     """Return the method of that name.
 
     Raises
@@ -242,12 +263,12 @@ def find_method(name: str, order: int | None = None) -> Method:
     UnknownNameError
         If there is none.
     InvalidValueError
-        If it cannot be had in the order that is asked for.
+        If it cannot be had in the order, or search the space, that is asked for.
     """
     if name not in METHODS:
         raise UnknownNameError("search method", name, list(METHODS))
     method = METHODS[name]
-    if order is not None and order not in method.orders:
-        expected = " or ".join(map(str, method.orders))
-        raise InvalidValueError("order", order, f"{expected}, which {name} can be had in", str(method.orders[-1]))
+    for label, given, known in (("order", order, method.orders), ("space", space, method.spaces)):
+        if given is not None and given not in known:
+            raise InvalidValueError(label, given, f"{' or '.join(map(str, known))} for {name}", str(known[-1]))
     return method

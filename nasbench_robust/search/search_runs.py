@@ -25,6 +25,7 @@ from ..worklists import parse_cells
 from .bilevel import BilevelSearch, SearchEpoch
 from .one_shot import one_shot_accuracies
 from .search_settings import SearchSettings
+from .spaces import describe_found
 
 __all__ = ["one_shot_sample", "read_search", "record_name", "run_search", "write_search"]
 
@@ -64,10 +65,10 @@ def run_search(
     Returns
     -------
     dict
-        ``settings``, ``seed``, ``history`` (see `SearchEpoch`), ``argmax`` and ``argmax_without_none`` (indices of the
-        cell found with and without the operation none allowed), ``one_shot`` (indices of the sampled cells and an
-        accuracy per cell by metric, on images of the architecture's half), ``failure`` (None, or why the search ended
-        early), ``seconds`` and provenance. A search that diverged has neither cells nor one-shot scores.
+        ``settings``, ``seed``, ``history`` (see `SearchEpoch`), what was found (see `spaces.describe_found`),
+        ``one_shot`` (where one cell is searched: indices of the sampled cells and an accuracy per cell by metric, on
+        images of the architecture's half), ``failure`` (None, or why the search ended early), ``seconds`` and
+        provenance. A search that diverged has found nothing and has no one-shot scores.
 
     Raises
     ------
@@ -117,12 +118,10 @@ def run_search(
 
 
 def _found(search: BilevelSearch, images: Images) -> dict[str, Any]:
-    supernet: Any = search.supernet
-    return {
-        "argmax": [cell.index for cell in supernet.cells()],
-        "argmax_without_none": [cell.index for cell in supernet.cells(allow_none=False)],
-        "one_shot": _one_shot(search, images),
-    }
+    found = describe_found(search.supernet)
+    if search.settings.space == "cell":
+        found["one_shot"] = _one_shot(search, images)
+    return found
 
 
 def _one_shot(search: BilevelSearch, images: Images) -> dict[str, Any]:
@@ -148,7 +147,8 @@ def _device(images: Images) -> str:
 
 def record_name(settings: SearchSettings, seed: int) -> str:
     """Return the file name of a search's record."""
-    return f"{settings.method}-{settings.dataset}-{settings.hash[:8]}-{seed}.json"
+    space = "" if settings.space == "cell" else f"-{settings.space}"
+    return f"{settings.method}{space}-{settings.dataset}-{settings.hash[:8]}-{seed}.json"
 
 
 def write_search(record: dict[str, Any], folder: str | os.PathLike[str]) -> Path:

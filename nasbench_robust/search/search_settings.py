@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..datasets import canonical_name
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, UnknownNameError
 from ..metrics import Attack, pgd
 from ..settings import build
 from ..skeletons import Skeleton
@@ -16,6 +16,7 @@ from ..skeletons import Skeleton
 __all__ = ["SearchSettings", "search_settings_for"]
 
 _INTEGERS = {"epochs": 1, "batch_size": 2, "crop_padding": 0, "order": 1, "one_shot_cells": 0}  # and the least
+SPACES = ("cell", "two-cells", "arnas")
 _POSITIVE = ("max_lr", "alpha_lr", "clip")
 _NOT_NEGATIVE = ("min_lr", "momentum", "weight_decay", "alpha_weight_decay")
 
@@ -30,6 +31,8 @@ class SearchSettings:
         Canonical name. A random half of the training split trains the weights, the other half the architecture.
     skeleton : Skeleton
         The network around the searched cell.
+    space : str
+        What is searched: ``"cell"``, ``"two-cells"`` or ``"arnas"``; see `nasbench_robust.search.spaces`.
     method : str
         One of `nasbench_robust.search.objectives.METHODS`.
     strength : float
@@ -56,6 +59,7 @@ class SearchSettings:
 
     dataset: str = "cifar10"
     skeleton: Skeleton = field(default_factory=lambda: Skeleton(cells_per_stage=5))
+    space: str = "cell"
     method: str = "darts"
     strength: float = 0.0
     order: int = 1
@@ -77,6 +81,8 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", canonical_name(self.dataset))
+        if self.space not in SPACES:
+            raise UnknownNameError("search space", self.space, SPACES)
         for name, least in _INTEGERS.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -113,7 +119,7 @@ class SearchSettings:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def search_settings_for(name: str, method: str = "darts", **changes: Any) -> SearchSettings:
+def search_settings_for(name: str, method: str = "darts", space: str = "cell", **changes: Any) -> SearchSettings:
     """Return the settings of a search on the data set called `name`, some of them changed.
 
     On digits a search takes 800 steps instead of CIFAR-10's 19,500. The learning rate of the architecture is larger by
@@ -121,8 +127,9 @@ def search_settings_for(name: str, method: str = "darts", **changes: Any) -> Sea
 
     Parameters
     ----------
-    name, method : str
-        Data set; one of `objectives.METHODS`, which gives `strength` and `order` their defaults.
+    name, method, space : str
+        Data set; one of `objectives.METHODS`, which gives `strength` and `order` their defaults; what is searched.
+        ARNAS's space has its published search network, 8 cells and 24 channels, and batches of 32.
     **changes
         Fields of `SearchSettings`.
 
@@ -135,14 +142,17 @@ def search_settings_for(name: str, method: str = "darts", **changes: Any) -> Sea
 
     found = find_method(method)
     facts: dict[str, Any] = {"dataset": name, "method": method, "strength": found.strength, "order": found.order}
+    facts["space"] = space
     if canonical_name(name) == "digits":
         facts |= {
-            "skeleton": Skeleton.for_dataset(name, channels=8, cells_per_stage=1),
+            "skeleton": Skeleton.for_dataset(name, channels=8, cells_per_stage=1 if space != "arnas" else 2),
             "attack": pgd(0.1, steps=7, step_size=0.1 / 4),
             **{"batch_size": 32, "alpha_lr": 7e-3, "crop_padding": 1, "flip": False},
         }
+    elif space == "arnas":
+        facts |= {"skeleton": Skeleton.for_dataset(name, channels=24, cells_per_stage=2), "batch_size": 32}
     else:
         facts["skeleton"] = Skeleton.for_dataset(name)
     settings = SearchSettings(**{**facts, **changes})
-    find_method(settings.method, settings.order)
+    find_method(settings.method, settings.order, settings.space)
     return settings
