@@ -18,6 +18,7 @@ from .evaluation import evaluate
 from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
+from .paths import make_path
 from .settings import TrainingSettings
 
 __all__ = ["Epoch", "Trainer", "TrainingDivergedError", "make_generator", "train"]
@@ -46,6 +47,8 @@ class Trainer:
     seed : int
         Decides initial weights, order, augmentation and random starts; equal seeds give equal results on one kind of
         CPU with one number of threads. On a GPU some sums are taken in an order that changes from run to run.
+    path : str
+        One of `paths.PATHS`: how images pass through the network.
 
     Attributes
     ----------
@@ -60,14 +63,19 @@ class Trainer:
     ------
     InvalidValueError
         If the settings measure on a validation split and the images have none.
+    UnknownNameError
+        If there is no such path.
     """
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
+    def __init__(
+        self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, *, path: str = "plain"
+    ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
         device = images.train_images.device
         weights = make_generator(seed, "weights")
         self.network: Network = network_for(cell, settings.skeleton, settings.dataset, weights).to(device)
+        self._path = make_path(path, self.network)
         # OneCycleLR replaces both the learning rate and the momentum given here, at every step.
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
@@ -79,12 +87,19 @@ class Trainer:
         self.seconds = 0.0
         # The epoch that is under way: the order of its images, how many are done, sums over those.
         self._order: torch.Tensor | None = None
-        self._done, self._correct, self._loss = 0, 0, 0.0
+        self._done = 0
+        # On the device, and read once an epoch: to wait for a number at every step would leave a GPU without work.
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
         return len(self.curve) == self.settings.epochs
+
+    def measured(self) -> torch.nn.Module:
+        """Return the network as it is now, for `evaluation.evaluate`: a module that maps images to logits."""
+        return self._path.measured()
 
     def step(self) -> Epoch | None:
         """Take one step; return the epoch if it was the last of one.
@@ -92,28 +107,29 @@ class Trainer:
         Raises
         ------
         TrainingDivergedError
-            If the loss is not finite.
+            At the end of an epoch, if the loss was not finite.
         """
         start = time.perf_counter()
         images, labels = self._next_batch()
-        self.network.eval()
-        adversarial = pgd(self.network, images, labels, self.settings.attack, self._draws)
-        self.network.train()
+        adversarial = pgd(self._path.attacked(), images, labels, self.settings.attack, self._draws)
+        learning_rate = self._update(adversarial, labels)
+        self._done += len(labels)
+        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
+        self.seconds += time.perf_counter() - start
+        return ended
+
+    def _update(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        """Take an SGD step on a batch and return its learning rate."""
         self._optimiser.zero_grad(set_to_none=True)
-        logits = self.network(adversarial)
+        logits = self._path.updated()(images)
         loss = F.cross_entropy(logits, labels)
         torch.autograd.backward(loss)
         learning_rate = float(self._schedule.get_last_lr()[0])
         self._optimiser.step()
         self._schedule.step()
-        self._loss += loss.item() * len(labels)
-        self._correct += int((logits.argmax(dim=1) == labels).sum())
-        self._done += len(labels)
-        if not np.isfinite(self._loss):
-            raise TrainingDivergedError(len(self.curve) + 1)
-        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
-        self.seconds += time.perf_counter() - start
-        return ended
+        self._loss += loss.detach().double() * len(labels)
+        self._correct += (logits.argmax(dim=1) == labels).sum()
+        return learning_rate
 
     def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the next augmented batch of the epoch's random order; the last one may be short."""
@@ -128,18 +144,24 @@ class Trainer:
 
     def _end_epoch(self, learning_rate: float) -> Epoch:
         """Measure the network on the split of the curves and start a new epoch."""
+        loss, correct = float(self._loss), int(self._correct)
+        if not np.isfinite(loss):
+            raise TrainingDivergedError(len(self.curve) + 1)
         images, labels = self._held_out
         generator = make_generator(self.seed, "curve", images.device)
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
-        outcomes = evaluate(self.network, images, labels, metrics, generator)
+        outcomes = evaluate(self.measured(), images, labels, metrics, generator)
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
-        epoch = Epoch(
-            len(self.curve) + 1, learning_rate, self._loss / self._done, self._correct / self._done, clean, attacked
-        )
+        epoch = Epoch(len(self.curve) + 1, learning_rate, loss / self._done, correct / self._done, clean, attacked)
         self.curve.append(epoch)
         self._order = None
-        self._done, self._correct, self._loss = 0, 0, 0.0
+        self._start_sums(0, 0, 0.0)
         return epoch
+
+    def _start_sums(self, done: int, correct: int, loss: float) -> None:
+        self._done = done
+        self._correct.fill_(correct)
+        self._loss.fill_(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as tensors and plain values."""
@@ -151,7 +173,7 @@ class Trainer:
             "curve": [asdict(epoch) for epoch in self.curve],
             "seconds": self.seconds,
             "order": self._order,
-            "sums": [self._done, self._correct, self._loss],
+            "sums": [self._done, int(self._correct), float(self._loss)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -163,7 +185,7 @@ class Trainer:
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
         self.seconds = state["seconds"]
         self._order = state["order"]
-        self._done, self._correct, self._loss = state["sums"]
+        self._start_sums(*state["sums"])
 
 
 def train(
@@ -172,6 +194,7 @@ def train(
     images: Images,
     seed: int,
     *,
+    path: str = "plain",
     progress: Callable[[Epoch], None] | None = None,
 ) -> tuple[Network, list[Epoch]]:
     """Train one cell from the beginning to the end; parameters and errors are those of `Trainer`.
@@ -188,7 +211,7 @@ def train(
     list of Epoch
         The training curve.
     """
-    trainer = Trainer(cell, settings, images, seed)
+    trainer = Trainer(cell, settings, images, seed, path=path)
     while not trainer.finished:
         epoch = trainer.step()
         if epoch is not None and progress is not None:

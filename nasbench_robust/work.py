@@ -23,18 +23,22 @@ from .training import Trainer, make_generator
 
 __all__ = ["TorchWork"]
 
+PATHS = {"torch": "plain", "torch-fast": "fast", "torch-fast-bf16": "fast-bf16"}  # by engine
+
 
 class TorchWork:
     """A run under way: the trainer, what was measured so far, and the checkpoint of both."""
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None) -> None:
-        self.trainer = Trainer(cell, settings, images, seed)
+    def __init__(
+        self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, path: Path | None, engine: str
+    ) -> None:
+        self.trainer = Trainer(cell, settings, images, seed, path=PATHS[engine])
         self.outcomes: dict[Metric, Outcome] = {}
         self.parts: dict[str, Outcome] = {}
         self.eval_seconds = 0.0
         self.test_images = len(images.test_labels)
         self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
-        self._key = [settings.hash, cell.index, seed]
+        self._engine, self._key = engine, [settings.hash, cell.index, seed, engine]
         state = None if path is None else load_checkpoint(path, images.train_images.device)
         if state is not None:
             self._resume(state)
@@ -51,7 +55,8 @@ class TorchWork:
 
     def _resume(self, state: dict[str, Any]) -> None:
         if state.get("key") != self._key:
-            raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
+            found = f"a state of the run {self._key}, not of {state.get('key')}"
+            raise InvalidValueError("checkpoint", str(self._path), found)
         self.trainer.load_state_dict(state["training"])
         self.eval_seconds = state["eval_seconds"]
         for metric in self._settings.metrics:
@@ -90,7 +95,7 @@ class TorchWork:
             start = time.perf_counter()
             images, labels = self._images.held_out(metric.split)
             generator = make_generator(self._seed, "evaluation", images.device)
-            found = evaluate(self.trainer.network, images, labels, [metric], generator, on_part=self._keep_part)
+            found = evaluate(self.trainer.measured(), images, labels, [metric], generator, on_part=self._keep_part)
             self.outcomes[metric] = found[metric].cpu().numpy()
             self.eval_seconds += time.perf_counter() - start
             self._keep()
@@ -105,7 +110,7 @@ class TorchWork:
         device = self._images.test_images.device
         on_gpu = device.type == "cuda"
         return {
-            "engine": "torch",
+            "engine": self._engine,
             "peak_memory_mib": (
                 torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
             ),
