@@ -74,7 +74,7 @@ def batch(skeleton: Skeleton, dtype: torch.dtype = torch.float64, count: int = 6
 
 
 def assert_equal(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-10) -> None:
-    scale = max(1e-30, float(expected.abs().max()))
+    scale = max(1e-30, float(expected.detach().abs().max()))
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=tolerance)
 
 
@@ -95,9 +95,8 @@ def test_plan_computes_a_renamed_node_once() -> None:
     cell = Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|")
     (source,) = make_plan(cell).sources
     assert (source.node, source.convolutions) == (0, ((3, 4, 5),))
-    assert (
-        make_plan(Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|")).output == 0
-    )
+    identity = Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|")
+    assert make_plan(identity).output == 0
 
 
 # ------------------------------------------------------------------ eval mode
@@ -275,17 +274,21 @@ def test_fast_training_is_plain_training(few: Images) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_learns_and_repeats_itself(path: str, few: Images) -> None:
-    settings = replace(QUICK, epochs=10)
+    settings = replace(QUICK, epochs=5, batch_size=25, attack=metrics.pgd(0.1, steps=1))
     network, curve = train(CELL, settings, few, seed=0, path=path)
     again, same = train(CELL, settings, few, seed=0, path=path)
     assert curve == same
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
-    assert curve[-1].train_loss < 0.9 * curve[0].train_loss
+    assert curve[-1].train_loss < 0.95 * curve[0].train_loss
 
 
 def test_evaluation_of_the_folded_network_counts_the_same_images(few: Images) -> None:
     network = train(CELL, QUICK, few, seed=0)[0].double()
-    wanted = [Metric("clean_acc"), Metric.of(metrics.fgsm(0.05)), Metric.of(metrics.autoattack(0.02, 5, 50))]
+    wanted = [
+        Metric("clean_acc"),
+        Metric.of(metrics.fgsm(0.05)),
+        Metric.of(replace(metrics.autoattack(0.02, steps=5), queries=50)),
+    ]
     images, labels = few.test_images.double(), few.test_labels
     found, expected = (
         evaluate(each, images, labels, wanted, torch.Generator().manual_seed(0))
