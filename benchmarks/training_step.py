@@ -1,82 +1,88 @@
-"""One step of adversarial training: ours against the same network with torchattacks' PGD, in images per second.
+"""One step of adversarial training: the published one with torchattacks' PGD against each of this package's.
 
-Both augment a batch in the same way, attack it with PGD-7 with the network in eval mode and take one SGD step on the
-adversarial images with the network in train mode, as the published training does. They are timed in turns in one
-process. Run:
-``python benchmarks/training_step.py`` (needs torchattacks; ``--dataset cifar10`` steps on random pixels of its shape).
+All augment a batch in the same way, attack it with PGD-7 with the network in eval mode and take one SGD step on the
+adversarial images with the network in train mode. They are timed in turns in one process, and the ratio to the
+reference is taken turn by turn, so that a machine that is busy with other work disturbs all of them alike. Run:
+``python benchmarks/training_step.py`` (needs torchattacks: ``pip install --no-deps torchattacks==3.5.1``;
+``--dataset cifar10`` steps on random pixels of its shape).
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from cells import CELLS
-from reference import ReferenceTrainer
+from steps import REFERENCE, SIDES, make_step
 
+from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
-from nasbench_robust.images import Images
-from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.training import Trainer
+
+WARM_UP = 2  # turns that are not measured
+
+HEADER = """| cell | step | images/s | ms a step: median (quartiles) | times the reference: median (quartiles) |
+|---|---|---|---|---|"""
 
 
-def make_images(settings: TrainingSettings, steps: int) -> Images:
-    """Return random pixels of the data set's shape, enough for so many steps."""
-    generator = torch.Generator().manual_seed(0)
-    shape = settings.skeleton
-    count = steps * settings.batch_size
-    pixels = torch.rand(count, shape.input_channels, shape.image_size, shape.image_size, generator=generator)
-    labels = torch.randint(0, shape.classes, (count,), generator=generator)
-    return Images(settings.dataset, pixels, labels, *2 * (pixels[:2], labels[:2]))  # no epoch ends: held-out unused
-
-
-def reference_step(cell: Cell, settings: TrainingSettings, images: Images, steps: int) -> Callable[[], None]:
-    """Return the step written with torchattacks, as the published program has it, always on the same batch."""
-    trainer = ReferenceTrainer(cell, settings, steps, seed=0)
-    batch, labels = images.train_images[: settings.batch_size], images.train_labels[: settings.batch_size]
-    return lambda: trainer.step(batch, labels)
-
-
-def measure(name: str, cell: Cell, batch_size: int, repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of every step of both, timed in turns after one unmeasured step of each."""
-    base = settings_for(name)
-    settings = TrainingSettings(**{**vars(base), "batch_size": batch_size})
-    images = make_images(settings, repeats + 2)
-    trainer = Trainer(cell, settings, images, seed=0)
-    steps: dict[str, Callable[[], object]] = {
-        "torchattacks": reference_step(cell, settings, images, repeats + 1),
-        "ours": trainer.step,
-    }
-    seconds: dict[str, list[float]] = {label: [] for label in steps}
-    for turn in range(repeats + 1):
-        for label, step in steps.items():
+def measure(cell: Cell, dataset: str, batch_size: int, repeats: int, sides: list[str]) -> dict[str, list[float]]:
+    """Return the seconds of every step of every side, timed in turns."""
+    steps = {side: make_step(side, cell, dataset, batch_size, repeats + WARM_UP) for side in sides}
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(repeats + WARM_UP):
+        for side, step in steps.items():
             start = time.perf_counter()
             step()
-            if turn:
-                seconds[label].append(time.perf_counter() - start)
+            if turn >= WARM_UP:
+                seconds[side].append(time.perf_counter() - start)
     return seconds
 
 
+def rows(label: str, seconds: dict[str, list[float]], batch_size: int) -> list[str]:
+    """Return the lines of the table for one cell."""
+    reference = np.array(seconds[REFERENCE])
+    lines = []
+    for side, times in seconds.items():
+        speed = batch_size / np.median(times)
+        ratio = "" if side == REFERENCE else spread(reference / np.array(times), "{:.2f}")
+        lines.append(f"| {label} | {side} | {speed:.1f} | {spread(1e3 * np.array(times), '{:.1f}')} | {ratio} |")
+    return lines
+
+
+def spread(values: np.ndarray, form: str) -> str:
+    """Write the median and the quartiles."""
+    low, median, high = (form.format(value) for value in np.quantile(values, [0.25, 0.5, 0.75]))
+    return f"{median} ({low} to {high})"
+
+
 def main() -> None:
-    """Print images per second of both, and their ratio, for a heavy, a medium and a light cell."""
+    """Print a Markdown table for a heavy, a medium and a light cell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="digits", help="shape of the images and protocol (default: digits)")
     parser.add_argument("--batch-size", type=int, default=64, help="images of a step (default: 64)")
     parser.add_argument("--repeats", type=int, default=20, help="steps of each (default: 20)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
+    parser.add_argument("--sides", nargs="+", choices=SIDES[1:], default=SIDES[1:], help="beside the reference")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(
-        f"{args.dataset}, batch {args.batch_size}, {args.threads} thread(s): images/s, medians of {args.repeats} steps"
-    )
-    for label, arch in CELLS.items():
-        seconds = measure(args.dataset, Cell.from_str(arch), args.batch_size, args.repeats)
-        median = {name: statistics.median(times) for name, times in seconds.items()}
-        reference, ours = (args.batch_size / median[name] for name in ("torchattacks", "ours"))
-        print(f"{label:8} torchattacks {reference:9.1f}   ours {ours:9.1f}   ratio {ours / reference:5.2f}")
+    lines = [
+        f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}, {args.repeats} steps of each in "
+        f"turns, {provenance.processor()}, {args.threads} thread(s), torch {torch.__version__}",
+        "",
+        HEADER,
+    ]
+    print("\n".join(lines))
+    for label in args.cells:
+        cell = Cell.from_str(CELLS[label])
+        seconds = measure(cell, args.dataset, args.batch_size, args.repeats, [REFERENCE, *args.sides])
+        lines += (found := rows(label, seconds, args.batch_size))
+        print("\n".join(found), flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

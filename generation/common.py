@@ -56,7 +56,7 @@ def train_command(args: argparse.Namespace, worklist: Path) -> tuple[str, ...]:
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that are handed on to train_cell.py."""
     parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
-    parser.add_argument("--engine", default="auto", choices=ENGINES, help="auto (default), native or torch")
+    parser.add_argument("--engine", default="auto", choices=ENGINES, help="default: auto")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
 

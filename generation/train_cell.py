@@ -77,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--every", type=_positive, default=1, help="epochs between checkpoints (default: 1)")
     parser.add_argument(
-        "--engine", default="auto", help="auto (default: native for digits where it was built), native or torch"
+        "--engine",
+        default="auto",
+        help="auto (default: native for digits where it was built, else torch-fast), native, torch, torch-fast, "
+        "torch-fast-bf16",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1); results depend on it")

@@ -194,6 +194,22 @@ class Cell:
                 useful.add(source)
         return tuple((source, target) for source, target in present if source in reached and target in useful)
 
+    @property
+    def used_edges(self) -> tuple[int, ...]:
+        """Positions in `EDGES` of the edges that have an influence: not none, and the output follows their target.
+
+        An edge out of a node without inputs is one of them: see `live_edges`.
+        """
+        useful = {3}
+        for (source, target), code in reversed(list(zip(EDGES, self._codes, strict=True))):
+            if target in useful and code != _NONE:
+                useful.add(source)
+        return tuple(
+            position
+            for position, (_, target) in enumerate(EDGES)
+            if target in useful and self._codes[position] != _NONE
+        )
+
     def count(self, operation: str) -> int:
         """Count the edges that carry `operation`, live or not."""
         return self._codes.count(encodings.code_of(operation))

@@ -53,7 +53,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "native", "torch")
+ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16")
 NATIVE_SIZE = 8  # pixels along a side of the images that "auto" gives to the native engine
 
 Outcome = npt.NDArray[np.bool_]
@@ -153,13 +153,13 @@ class Work(Protocol):
 
 
 def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") -> str:
-    """Return the engine for a run: ``"native"`` or ``"torch"``.
+    """Return the engine for a run: one of `ENGINES` but ``"auto"``.
 
     Parameters
     ----------
     name : str
         One of `ENGINES`. ``"auto"`` is native for the small images that it was made for, on a CPU, where the package
-        was built with it; else torch.
+        was built with it; else torch-fast, which gives what torch gives up to rounding.
     settings : TrainingSettings
         How cells are to be trained.
     device : str
@@ -178,7 +178,7 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") ->
     foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
     if name == "auto":
         small = settings.skeleton.image_size <= NATIVE_SIZE
-        return "native" if small and device == "cpu" and not foreign and is_available() else "torch"
+        return "native" if small and device == "cpu" and not foreign and is_available() else "torch-fast"
     if name == "native" and (foreign or device != "cpu"):
         raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
     if name == "native" and not is_available():
@@ -216,7 +216,8 @@ def run_cell(
     seed : int
         Decides all draws; an engine repeats itself, but two engines draw differently.
     engine : str
-        ``"torch"``, any network anywhere, or ``"native"``, small ones on a CPU and many times faster.
+        ``"torch"``, any network anywhere; ``"torch-fast"`` and ``"torch-fast-bf16"``, the same by the paths ``"fast"``
+        and ``"fast-bf16"`` of `paths`; or ``"native"``, small ones on a CPU and many times faster.
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
@@ -233,8 +234,8 @@ def run_cell(
     RunInterruptedError
         If `should_stop` said yes.
     InvalidValueError
-        If the checkpoint is one of another run, if the settings measure on a validation split and the images have
-        none, or if the native engine does not have an attack of the settings.
+        If the checkpoint is one of another run or engine, if the settings measure on a validation split and the images
+        have none, or if the native engine does not have an attack of the settings.
     UnknownNameError, MissingDataError
         If there is no engine of that name, or not in this installation.
     """
@@ -265,11 +266,11 @@ def _begin(
 
         return NativeWork(cell, settings, images, seed)
     from .training import Trainer
-    from .work import TorchWork
+    from .work import PATHS, TorchWork
 
-    label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed]
-    trainer = Trainer(cell, settings, images, seed)
-    return TorchWork(trainer, label, key, None if checkpoint is None else Path(checkpoint))
+    label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
+    trainer = Trainer(cell, settings, images, seed, path=PATHS[engine])
+    return TorchWork(trainer, label, key, None if checkpoint is None else Path(checkpoint), engine)
 
 
 def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .evaluation import evaluate
 from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
+from .paths import make_path
 from .settings import AdversarialSettings, TrainingSettings
 
 __all__ = ["Epoch", "NetworkTrainer", "Trainer", "TrainingDivergedError", "make_generator", "train"]
@@ -46,6 +47,8 @@ class NetworkTrainer:
     seed : int
         Decides order, augmentation and random starts; equal seeds give equal results on one kind of CPU with one number
         of threads. On a GPU some sums are taken in an order that changes from run to run.
+    path : str
+        One of `paths.PATHS`: how images pass through the network.
 
     Attributes
     ----------
@@ -60,13 +63,24 @@ class NetworkTrainer:
     ------
     InvalidValueError
         If the settings measure on a validation split and the images have none.
+    UnknownNameError
+        If there is no such path.
     """
 
-    def __init__(self, network: torch.nn.Module, settings: AdversarialSettings, images: Images, seed: int) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        settings: AdversarialSettings,
+        images: Images,
+        seed: int,
+        *,
+        path: str = "plain",
+    ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
         device = images.train_images.device
         self.network = network.to(device)
+        self._path = make_path(path, self.network)
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
         )
@@ -77,7 +91,10 @@ class NetworkTrainer:
         self.seconds = 0.0
         # The epoch that is under way: the order of its images, how many are done, sums over those.
         self._order: torch.Tensor | None = None
-        self._done, self._correct, self._loss = 0, 0, 0.0
+        self._done = 0
+        # On the device, and read once an epoch: to wait for a number at every step would leave a GPU without work.
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
 
     def _make_schedule(self, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
         """Return the schedule of the optimiser, which is asked after every step."""
@@ -89,34 +106,39 @@ class NetworkTrainer:
         """Whether all epochs are done."""
         return len(self.curve) == self.settings.epochs
 
+    def measured(self) -> torch.nn.Module:
+        """Return the network as it is now, for `evaluation.evaluate`: a module that maps images to logits."""
+        return self._path.measured()
+
     def step(self) -> Epoch | None:
         """Take one step; return the epoch if it was the last of one.
 
         Raises
         ------
         TrainingDivergedError
-            If the loss is not finite.
+            At the end of an epoch, if the loss was not finite.
         """
         start = time.perf_counter()
         images, labels = self._next_batch()
-        self.network.eval()
-        adversarial = pgd(self.network, images, labels, self.settings.attack, self._draws)
-        self.network.train()
+        adversarial = pgd(self._path.attacked(), images, labels, self.settings.attack, self._draws)
+        learning_rate = self._update(adversarial, labels)
+        self._done += len(labels)
+        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
+        self.seconds += time.perf_counter() - start
+        return ended
+
+    def _update(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        """Take an SGD step on a batch and return its learning rate."""
         self._optimiser.zero_grad(set_to_none=True)
-        logits = self.network(adversarial)
+        logits = self._path.updated()(images)
         loss = F.cross_entropy(logits, labels)
         torch.autograd.backward(loss)
         learning_rate = float(self._schedule.get_last_lr()[0])
         self._optimiser.step()
         self._schedule.step()
-        self._loss += loss.item() * len(labels)
-        self._correct += int((logits.argmax(dim=1) == labels).sum())
-        self._done += len(labels)
-        if not np.isfinite(self._loss):
-            raise TrainingDivergedError(len(self.curve) + 1)
-        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
-        self.seconds += time.perf_counter() - start
-        return ended
+        self._loss += loss.detach().double() * len(labels)
+        self._correct += (logits.argmax(dim=1) == labels).sum()
+        return learning_rate
 
     def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the next augmented batch of the epoch's random order; the last one may be short."""
@@ -131,19 +153,25 @@ class NetworkTrainer:
 
     def _end_epoch(self, learning_rate: float) -> Epoch:
         """Measure the network on the split of the curves and start a new epoch."""
+        loss, correct = float(self._loss), int(self._correct)
+        if not np.isfinite(loss):
+            raise TrainingDivergedError(len(self.curve) + 1)
         images, labels = self._held_out
         generator = make_generator(self.seed, "curve", images.device)
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
         batch_size = self.settings.evaluation_batch
-        outcomes = evaluate(self.network, images, labels, metrics, generator, batch_size=batch_size)
+        outcomes = evaluate(self.measured(), images, labels, metrics, generator, batch_size=batch_size)
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
-        epoch = Epoch(
-            len(self.curve) + 1, learning_rate, self._loss / self._done, self._correct / self._done, clean, attacked
-        )
+        epoch = Epoch(len(self.curve) + 1, learning_rate, loss / self._done, correct / self._done, clean, attacked)
         self.curve.append(epoch)
         self._order = None
-        self._done, self._correct, self._loss = 0, 0, 0.0
+        self._start_sums(0, 0, 0.0)
         return epoch
+
+    def _start_sums(self, done: int, correct: int, loss: float) -> None:
+        self._done = done
+        self._correct.fill_(correct)
+        self._loss.fill_(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as tensors and plain values."""
@@ -155,7 +183,7 @@ class NetworkTrainer:
             "curve": [asdict(epoch) for epoch in self.curve],
             "seconds": self.seconds,
             "order": self._order,
-            "sums": [self._done, self._correct, self._loss],
+            "sums": [self._done, int(self._correct), float(self._loss)],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -167,7 +195,7 @@ class NetworkTrainer:
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
         self.seconds = state["seconds"]
         self._order = state["order"]
-        self._done, self._correct, self._loss = state["sums"]
+        self._start_sums(*state["sums"])
 
 
 class Trainer(NetworkTrainer):
@@ -175,9 +203,11 @@ class Trainer(NetworkTrainer):
 
     network: Network
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> None:
+    def __init__(
+        self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, *, path: str = "plain"
+    ) -> None:
         network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights"))
-        super().__init__(network, settings, images, seed)
+        super().__init__(network, settings, images, seed, path=path)
 
 
 def train(
@@ -186,6 +216,7 @@ def train(
     images: Images,
     seed: int,
     *,
+    path: str = "plain",
     progress: Callable[[Epoch], None] | None = None,
 ) -> tuple[Network, list[Epoch]]:
     """Train one cell from the beginning to the end; parameters and errors are those of `Trainer`.
@@ -202,7 +233,7 @@ def train(
     list of Epoch
         The training curve.
     """
-    trainer = Trainer(cell, settings, images, seed)
+    trainer = Trainer(cell, settings, images, seed, path=path)
     while not trainer.finished:
         epoch = trainer.step()
         if epoch is not None and progress is not None:

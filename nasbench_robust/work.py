@@ -20,6 +20,8 @@ from .training import NetworkTrainer, make_generator
 
 __all__ = ["TorchWork"]
 
+PATHS = {"torch": "plain", "torch-fast": "fast", "torch-fast-bf16": "fast-bf16"}  # by engine
+
 
 class TorchWork:
     """A run under way: the trainer, what was measured so far, and the checkpoint of both.
@@ -34,15 +36,19 @@ class TorchWork:
         What tells the run from others, of plain values; a checkpoint with another key is refused.
     path : path or None
         The checkpoint, if there is to be one; a state that is there is taken up.
+    engine : str
+        What the run says that made it, one of `PATHS`.
     """
 
-    def __init__(self, trainer: NetworkTrainer, label: str, key: list[Any], path: Path | None) -> None:
+    def __init__(
+        self, trainer: NetworkTrainer, label: str, key: list[Any], path: Path | None, engine: str = "torch"
+    ) -> None:
         self.trainer = trainer
         self.outcomes: dict[Metric, Outcome] = {}
         self.parts: dict[str, Outcome] = {}
         self.eval_seconds = 0.0
         self._settings, self._images, self._seed = trainer.settings, trainer.images, trainer.seed
-        self._label, self._key, self._path = label, key, path
+        self._label, self._key, self._path, self._engine = label, key, path, engine
         self.test_images = len(self._images.test_labels)
         state = None if path is None else load_checkpoint(path, self._images.train_images.device)
         if state is not None:
@@ -60,7 +66,8 @@ class TorchWork:
 
     def _resume(self, state: dict[str, Any]) -> None:
         if state.get("key") != self._key:
-            raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
+            found = f"a state of the run {self._key}, not of {state.get('key')}"
+            raise InvalidValueError("checkpoint", str(self._path), found)
         self.trainer.load_state_dict(state["training"])
         self.eval_seconds = state["eval_seconds"]
         for metric, outcome in zip(self._settings.metrics, state["outcomes"], strict=False):
@@ -99,7 +106,7 @@ class TorchWork:
             images, labels = self._images.held_out(metric.split)
             generator = make_generator(self._seed, "evaluation", images.device)
             found = evaluate(
-                self.trainer.network,
+                self.trainer.measured(),
                 images,
                 labels,
                 [metric],
@@ -121,7 +128,7 @@ class TorchWork:
         device = self._images.test_images.device
         on_gpu = device.type == "cuda"
         return {
-            "engine": "torch",
+            "engine": self._engine,
             "peak_memory_mib": (
                 torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
             ),

@@ -117,7 +117,7 @@ from nasbench_robust.native import build_name, is_available
 from nasbench_robust.runs import choose_engine
 from nasbench_robust.settings import settings_for
 assert not is_available()
-assert choose_engine("auto", settings_for("digits")) == "torch"
+assert choose_engine("auto", settings_for("digits")) == "torch-fast"
 for ask in (build_name, lambda: choose_engine("native", settings_for("digits"))):
     try:
         ask()

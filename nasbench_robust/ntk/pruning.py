@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..cells import EDGES
-from ..networks import CellLayer, Network, Zero
+from ..networks import CellLayer, Network
 
 __all__ = ["prune"]
 
@@ -16,7 +16,7 @@ def prune(network: nn.Module) -> None:
     if isinstance(network, Network):
         for position, module in enumerate(network.cells):
             if isinstance(module, CellLayer):
-                network.cells[position] = LiveCell(module)
+                network.cells[position] = LiveCell(module, network.cell.used_edges)
 
 
 class LiveCell(nn.Module):
@@ -26,17 +26,9 @@ class LiveCell(nn.Module):
     not: batch normalisation turns zeros into its shift, which has a gradient.
     """
 
-    def __init__(self, cell: CellLayer) -> None:
+    def __init__(self, cell: CellLayer, kept: tuple[int, ...]) -> None:
         super().__init__()
-        reaches = {3}
-        for (source, target), operation in reversed(list(zip(EDGES, cell.edges, strict=True))):
-            if target in reaches and not isinstance(operation, Zero):
-                reaches.add(source)
-        self._kept = [
-            position
-            for position, (_, target) in enumerate(EDGES)
-            if target in reaches and not isinstance(cell.edges[position], Zero)
-        ]
+        self._kept = kept
         # Dead operations stay as children, so that a parameter keeps its name and its place in the order.
         self.edges = cell.edges
 

@@ -1,0 +1,80 @@
+"""Peak memory of a step of adversarial training, by each of the programs of `training_step`, a process for each.
+
+What a process needs before its first step (Python, torch, weights and images) is subtracted. Linux only. Run:
+``python benchmarks/memory.py`` (needs torchattacks: ``pip install --no-deps torchattacks==3.5.1``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from cells import CELLS
+from steps import REFERENCE, SIDES, make_step
+
+from nasbench_robust import provenance
+from nasbench_robust.cells import Cell
+
+STEPS = 2  # the second finds momentum and gradients in memory
+
+
+def peak_mib(side: str, label: str, dataset: str, batch_size: int) -> float:
+    """Return how much a new process needs beyond what it needed before its first step."""
+    command = [sys.executable, __file__, "--dataset", dataset, "--batch-size", str(batch_size), "--one", side, label]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_here(side: str, label: str, dataset: str, batch_size: int) -> float:
+    """Take steps in this process and return by how much its peak grew."""
+    torch.set_num_threads(1)
+    step = make_step(side, Cell.from_str(CELLS[label]), dataset, batch_size, STEPS)
+    # The peak that getrusage knows is never below that of the process that started this one.
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on that of what comes
+    before = status_mib("VmRSS")
+    for _ in range(STEPS):
+        step()
+    return status_mib("VmHWM") - before
+
+
+def status_mib(name: str) -> float:
+    """Return a size that the system knows about this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (size,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return int(size) / 2**10
+
+
+def main() -> None:
+    """Print a Markdown table for a heavy, a medium and a light cell."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
+    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
+    parser.add_argument("--sides", nargs="+", choices=SIDES[1:], default=SIDES[1:], help="beside the reference")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    parser.add_argument("--one", nargs=2, metavar=("SIDE", "CELL"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(measure_here(*args.one, args.dataset, args.batch_size))
+        return
+    sides = [REFERENCE, *args.sides]
+    lines = [
+        f"Peak memory of a PGD-7 training step in MiB, {args.dataset}, batches of {args.batch_size}, "
+        f"{provenance.processor()}, 1 thread, torch {torch.__version__}",
+        "",
+        f"| cell | {' | '.join(sides)} |",
+        "|---" * (len(sides) + 1) + "|",
+    ]
+    print("\n".join(lines))
+    for label in args.cells:
+        peaks = [peak_mib(side, label, args.dataset, args.batch_size) for side in sides]
+        lines.append(f"| {label} | {' | '.join(f'{peak:.0f}' for peak in peaks)} |")
+        print(lines[-1], flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

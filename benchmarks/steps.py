@@ -1,0 +1,64 @@
+"""One step of adversarial training by each of the programs that the benchmarks compare, on random pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from reference import ReferenceTrainer
+
+from nasbench_robust import native
+from nasbench_robust.cells import Cell
+from nasbench_robust.image_arrays import ImageArrays
+from nasbench_robust.images import Images
+from nasbench_robust.paths import PATHS
+from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.training import Trainer
+
+REFERENCE, NATIVE = "reference", "native"
+SIDES = (REFERENCE, *PATHS, *([NATIVE] if native.is_available() else []))
+
+Step = Callable[[], object]
+
+
+def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int) -> Step:
+    """Return a function that takes a step of the protocol for a data set; it can be called `steps` times.
+
+    Parameters
+    ----------
+    side : str
+        ``"reference"``, the published step with torchattacks; a path of `nasbench_robust.paths`; or ``"native"``.
+    cell : Cell
+    dataset : str
+        Whose protocol and shape of images.
+    batch_size : int
+        Images of a step.
+    steps : int
+        No epoch ends before so many, so that nothing is measured on held-out images.
+    """
+    settings = replace(settings_for(dataset), batch_size=batch_size)
+    if side == NATIVE:
+        return native_step(cell, settings)
+    if side == REFERENCE:
+        images = random_images(settings, 1)
+        trainer = ReferenceTrainer(cell, settings, steps, seed=0)
+        return lambda: trainer.step(images.train_images, images.train_labels)
+    return Trainer(cell, settings, random_images(settings, steps + 1), seed=0, path=side).step
+
+
+def random_images(settings: TrainingSettings, batches: int) -> Images:
+    """Return random pixels of the data set's shape, so many batches for training and two images of each other split."""
+    generator = torch.Generator().manual_seed(0)
+    shape, count = settings.skeleton, batches * settings.batch_size
+    pixels = torch.rand(count, shape.input_channels, shape.image_size, shape.image_size, generator=generator)
+    labels = torch.randint(0, shape.classes, (count,), generator=generator)
+    return Images(settings.dataset, pixels, labels, *2 * (pixels[:2], labels[:2]))
+
+
+def native_step(cell: Cell, settings: TrainingSettings) -> Step:
+    """Return the step of the native engine, which trains by epochs: one of a single batch, without its measurement."""
+    images = random_images(settings, 1)
+    splits = (images.train_images.numpy(), images.train_labels.numpy()), (images.test_images.numpy(),) * 2
+    arrays = ImageArrays(images.name, splits[0], splits[1], splits[1])
+    return native.NativeTrainer(cell, settings, arrays, seed=0)._train

@@ -1,0 +1,54 @@
+"""The programs that time training steps and their memory: tiny runs, and what they print."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("torchattacks")
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("training_step")
+
+
+def test_program_prints_and_writes_a_row_for_every_side(program, tmp_path, capsys, monkeypatch) -> None:
+    out = tmp_path / "table.md"
+    options = ["--repeats", "2", "--batch-size", "8", "--cells", "light", "--sides", "plain", "fast", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["training_step.py", *options])
+    program.main()
+    assert out.read_text() == capsys.readouterr().out
+    rows = [line.split(" | ") for line in out.read_text().splitlines() if line.startswith("| light")]
+    assert [row[1] for row in rows] == ["reference", "plain", "fast"]
+    assert rows[0][-1].strip(" |") == ""
+    assert all(0.1 < float(row[-1].split()[0]) < 10 for row in rows[1:])
+
+
+def test_ratios_are_taken_turn_by_turn(program) -> None:
+    seconds = {"reference": [1.0, 10.0, 100.0], "fast": [0.5, 5.0, 50.0]}
+    reference, fast = program.rows("heavy", seconds, 32)
+    assert reference == "| heavy | reference | 3.2 | 10000.0 (5500.0 to 55000.0) |  |"
+    assert fast == "| heavy | fast | 6.4 | 5000.0 (2750.0 to 27500.0) | 2.00 (2.00 to 2.00) |"
+
+
+def test_every_side_takes_steps(program) -> None:
+    steps = importlib.import_module("steps")
+    cell = program.Cell.from_str(program.CELLS["light"])
+    for side in steps.SIDES:
+        step = steps.make_step(side, cell, "digits", 4, 2)
+        step(), step()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_memory_is_that_of_a_step(program) -> None:
+    memory = importlib.import_module("memory")
+    small, large = (memory.peak_mib("plain", "light", "digits", count) for count in (64, 1024))
+    assert 0 < 2 * small < large
