@@ -1,10 +1,11 @@
-"""Whether the native engine trains as torch does: the same cells by both, with the digits settings, and the difference.
+"""Whether two engines train alike: the same cells by both, with the digits settings, and the difference.
 
 Twelve fixed cells that differ in their operations are trained with several seeds by both engines, and measured on the
-test images: clean, FGSM and PGD-20. The engines draw different numbers from a seed, so runs are compared as independent
-samples: native minus torch for every cell (Welch), and the mean of these differences over cells, with the standard
-error that the spread within cells gives it. Run: ``python analysis/engine_parity.py --workers 2``. Runs are kept under
-``--runs`` and never made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
+test images: clean, FGSM and PGD-20. Native and torch draw different numbers from a seed, so runs are compared as
+independent samples: the first engine minus the second for every cell (Welch), and the mean of these differences over
+cells, with the standard error that the spread within cells gives it. Run: ``python analysis/engine_parity.py --workers
+2``, or with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does. Runs are kept under ``--runs`` and never
+made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ import pandas as pd
 from command import guarded
 from engine_parity_report import LEVEL, POWER, draw, print_conclusion
 
-from nasbench_robust.errors import MissingResultError
-from nasbench_robust.runs import release_info
+from nasbench_robust.errors import MissingResultError, UnknownNameError
+from nasbench_robust.runs import ENGINES, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.tables import Reader
 
 Floats = npt.NDArray[np.float64]
-ENGINES = ("native", "torch")
+DEFAULT = ("native", "torch")
 CELLS = {  # representatives, most convolutions first
     1462: "3x3 on all edges",
     9930: "3x3 and a skip",
@@ -47,8 +48,9 @@ CELLS = {  # representatives, most convolutions first
     1835: "skip on all edges",
 }
 RUN_LOCAL = Path(__file__).resolve().parents[1] / "generation" / "run_local.py"
-COLUMNS = ["metric", "cell", "label", "native_runs", "torch_runs", "native_mean", "torch_mean", "native_sd", "torch_sd"]
-COLUMNS += ["difference", "low", "high", "detectable", "variance_ratio", "variance_low", "variance_high"]
+COLUMNS = ["metric", "cell", "label", "first", "second", "first_runs", "second_runs", "first_mean", "second_mean"]
+COLUMNS += ["first_sd", "second_sd", "difference", "low", "high", "detectable"]
+COLUMNS += ["variance_ratio", "variance_low", "variance_high"]
 
 
 # ------------------------------------------------------------------ statistics
@@ -129,11 +131,11 @@ def parity_settings(epochs: int | None) -> TrainingSettings:
 
 
 def make_runs(args: argparse.Namespace, settings: TrainingSettings) -> int:
-    """Make what is missing with both engines, the fast one first; return an exit code."""
+    """Make what is missing with both engines, one after the other; return an exit code."""
     folder = Path(args.runs)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings.to_dict(), indent=1))
-    for engine in ENGINES:
+    for engine in args.engines:
         print(f"{engine} engine", file=sys.stderr, flush=True)
         command = [sys.executable, str(RUN_LOCAL), "--out", str(folder / engine), "--engine", engine]
         command += ["--settings", str(folder / "settings.json"), "--workers", str(args.workers)]
@@ -147,7 +149,7 @@ def read_runs(args: argparse.Namespace, settings: TrainingSettings) -> dict[tupl
     """Return the accuracies by engine, metric and cell; of runs with the given seeds that did not fail."""
     metrics = [metric.column for metric in settings.metrics if metric.split == "test"]
     found: dict[tuple[str, str, int], Floats] = {}
-    for engine in ENGINES:
+    for engine in args.engines:
         reader = Reader(Path(args.runs) / engine / "runs")
         if reader.info() != release_info(settings):
             raise MissingResultError(f"{args.runs} holds runs with other settings; name another folder by --runs")
@@ -158,22 +160,22 @@ def read_runs(args: argparse.Namespace, settings: TrainingSettings) -> dict[tupl
     return found
 
 
-def summarise(runs: dict[tuple[str, str, int], Floats]) -> pd.DataFrame:
+def summarise(runs: dict[tuple[str, str, int], Floats], engines: Sequence[str]) -> pd.DataFrame:
     """Return a row for every metric and cell with at least two runs by each engine, and one of all cells together."""
     rows = []
     for metric in dict.fromkeys(key[1] for key in runs):
         samples = {}
         for cell in dict.fromkeys(key[2] for key in runs):
-            native, torch = (runs[engine, metric, cell] for engine in ENGINES)
-            if min(len(native), len(torch)) >= 2:
-                samples[cell] = native, torch
+            first, second = (runs[engine, metric, cell] for engine in engines)
+            if min(len(first), len(second)) >= 2:
+                samples[cell] = first, second
         if not samples:
             raise MissingResultError("no cell has two runs by each engine yet")
         differences = {cell: difference(*both) for cell, both in samples.items()}
         for cell, both in samples.items():
-            rows.append([metric, str(cell), CELLS.get(cell, ""), *describe([both], differences[cell])])
+            rows.append([metric, str(cell), CELLS.get(cell, ""), *engines, *describe([both], differences[cell])])
         together = describe(list(samples.values()), pooled(list(differences.values())))
-        rows.append([metric, "all", f"mean of {len(samples)} cells", *together])
+        rows.append([metric, "all", f"mean of {len(samples)} cells", *engines, *together])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -200,6 +202,7 @@ def describe(samples: Sequence[tuple[Floats, Floats]], found: Estimate) -> list[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the runs that are missing, summarise, write, print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--engines", nargs=2, default=list(DEFAULT), metavar="ENGINE", help="default: native torch")
     parser.add_argument("--runs", default="results/engine_parity", help="folder of the runs (default: %(default)s)")
     parser.add_argument("--out", default="analysis/results", help="folder to write to (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=8, help="runs of a cell by each engine (default: 8)")
@@ -213,15 +216,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments say."""
+    for engine in args.engines:
+        if engine not in ENGINES[1:]:
+            raise UnknownNameError("engine", engine, ENGINES[1:])
     settings = parity_settings(args.epochs)
     if not args.summary and (code := make_runs(args, settings)):
         return code
-    table = summarise(read_runs(args, settings))
+    table = summarise(read_runs(args, settings), args.engines)
     headline = [metric.column for metric in settings.metrics if metric.split == "test"][-1]
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "engine_parity.csv", index=False, float_format="%.5g")
-    written = [folder / "engine_parity.csv", *draw(table, headline, folder / "engine_parity")]
+    name = "engine_parity" + ("" if tuple(args.engines) == DEFAULT else f"_{args.engines[0]}")
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")
+    written = [folder / f"{name}.csv", *draw(table, headline, folder / name)]
     print_conclusion(table, headline)
     print(f"\nwrote {', '.join(map(str, written))}")
     return 0

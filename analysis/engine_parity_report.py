@@ -16,17 +16,22 @@ def print_conclusion(table: pd.DataFrame, headline: str) -> None:
     """Print the difference of every metric, and whether the engines can be told apart."""
     of_all = table[table["cell"] == "all"]
     first = of_all.iloc[0]
-    print(f"{first['label']}; {first['native_runs']} native and {first['torch_runs']} torch runs; test split")
-    print("native minus torch in points of accuracy, 95 % intervals; sd within cells; ratio of variances")
+    numbers = " and ".join(f"{first[f'{side}_runs']} {first[side]}" for side in ("first", "second"))
+    print(f"{first['label']}; {numbers} runs; test split")
+    print(f"{_subtraction(table)} in points of accuracy, 95 % intervals; sd within cells; ratio of variances")
     for row in of_all.to_dict("records"):
-        points = {name: 100 * row[name] for name in ("native_mean", "torch_mean", "difference", "low", "high")}
-        means = "{native_mean:6.2f} - {torch_mean:6.2f} = {difference:+6.2f} [{low:+.2f}, {high:+.2f}]".format(**points)
-        deviations = f"{100 * row['native_sd']:.2f} and {100 * row['torch_sd']:.2f}"
+        points = {name: 100 * row[name] for name in ("first_mean", "second_mean", "difference", "low", "high")}
+        means = "{first_mean:6.2f} - {second_mean:6.2f} = {difference:+6.2f} [{low:+.2f}, {high:+.2f}]".format(**points)
+        deviations = f"{100 * row['first_sd']:.2f} and {100 * row['second_sd']:.2f}"
         ratio = f"{row['variance_ratio']:.2f} [{row['variance_low']:.2f}, {row['variance_high']:.2f}]"
         print(f"  {row['metric']:14} {means}   sd {deviations}   ratio {ratio}")
     print()
     for sentence in sentences(table, headline):
         print(f"- {sentence}")
+
+
+def _subtraction(table: pd.DataFrame) -> str:
+    return f"{table['first'].iloc[0]} minus {table['second'].iloc[0]}"
 
 
 def sentences(table: pd.DataFrame, headline: str) -> list[str]:
@@ -64,7 +69,7 @@ def draw(table: pd.DataFrame, headline: str, path: Path) -> list[Path]:
         label = f"seen with a probability of {POWER:.0%}" if place == 0 else None
         ends = [-100 * seen, 100 * seen]
         right.plot(ends, [place, place], "|", color=style.GREY, markersize=9, label=label)
-    figure.supxlabel("native minus torch, points of accuracy; 95 % intervals", fontsize=8)
+    figure.supxlabel(f"{_subtraction(table)}, points of accuracy; 95 % intervals", fontsize=8)
     figure.legend(loc="outside upper right", handlelength=1)
     for axes in (left, right):
         farthest = 1.05 * max(map(abs, axes.get_xlim()))

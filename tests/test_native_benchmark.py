@@ -127,7 +127,7 @@ def test_parity_trains_with_both_engines_and_makes_no_run_twice(tmp_path, monkey
     table = pd.read_csv(tmp_path / "out" / "engine_parity.csv", dtype={"cell": str})
     assert set(table["cell"]) == {"1835", "all"}
     assert table["metric"].drop_duplicates().tolist() == ["clean_acc", "pgd_acc@0.1"]
-    assert np.allclose(table["difference"], table["native_mean"] - table["torch_mean"], atol=1e-4)
+    assert np.allclose(table["difference"], table["first_mean"] - table["second_mean"], atol=1e-4)
     assert (tmp_path / "out" / "engine_parity.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "The interval of the mean difference" in printed
@@ -136,6 +136,8 @@ def test_parity_trains_with_both_engines_and_makes_no_run_twice(tmp_path, monkey
     assert capsys.readouterr().out == printed
     assert parity.main([*options, "--epochs", "2", "--summary"]) == 2
     assert "runs with other settings" in capsys.readouterr().err
+    assert parity.main([*options, "--engines", "torch", "jax"]) == 2
+    assert "jax" in capsys.readouterr().err
 
 
 def test_differences_are_welchs_and_their_mean_has_the_error_of_the_spread_within_cells(monkeypatch):
@@ -166,7 +168,7 @@ def test_the_conclusion_of_parity_follows_from_the_numbers(monkeypatch):
         for metric in ("same", "worse")
         for cell in (14, 263, 818)
     }
-    table = parity.summarise(runs)
+    table = parity.summarise(runs, ("native", "torch"))
     assert len(table) == 2 * (3 + 1)
     said = " ".join(module("analysis/engine_parity_report", monkeypatch).sentences(table, "same"))
     assert "does not contain 0 for worse: the engines differ there" in said
