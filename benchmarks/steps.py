@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
+from pixels import random_images
 from reference import ReferenceTrainer
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.image_arrays import ImageArrays
-from nasbench_robust.images import Images
 from nasbench_robust.paths import PATHS
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import Trainer
@@ -45,15 +44,6 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int) 
         trainer = ReferenceTrainer(cell, settings, steps, seed=0)
         return lambda: trainer.step(images.train_images, images.train_labels)
     return Trainer(cell, settings, random_images(settings, steps + 1), seed=0, path=side).step
-
-
-def random_images(settings: TrainingSettings, batches: int) -> Images:
-    """Return random pixels of the data set's shape, so many batches for training and two images of each other split."""
-    generator = torch.Generator().manual_seed(0)
-    shape, count = settings.skeleton, batches * settings.batch_size
-    pixels = torch.rand(count, shape.input_channels, shape.image_size, shape.image_size, generator=generator)
-    labels = torch.randint(0, shape.classes, (count,), generator=generator)
-    return Images(settings.dataset, pixels, labels, *2 * (pixels[:2], labels[:2]))
 
 
 def native_step(cell: Cell, settings: TrainingSettings) -> Step:

@@ -1,0 +1,144 @@
+"""Where the time of a training step goes: operations, bytes and launches by each path, against the machine's ceilings.
+
+Every operation that torch runs in a PGD-7 step is counted: its multiplications and additions (convolutions and products
+of matrices), the bytes of the tensors that it reads and writes, and that it was launched at all; views count nothing.
+The ceilings are measured here: products of large matrices for arithmetic, a copy of a large array for memory. What a
+step would take at either ceiling, next to what it takes, says what limits it and what the floor is. Bytes are those of
+a machine without caches, so on a CPU, whose caches hold small tensors, the memory floor can lie above the time. Run:
+``python benchmarks/roofline.py``; ``--device cuda`` where there is one. ``--out FILE`` keeps the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cells import CELLS
+from pixels import random_images
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from nasbench_robust import provenance
+from nasbench_robust.cells import Cell
+from nasbench_robust.paths import PATHS
+from nasbench_robust.settings import settings_for
+from nasbench_robust.training import Trainer
+
+WARM_UP = 2
+HEADER = """| cell | path | GFLOP | GB | launches | ms at peak | ms at memory speed | ms | share of the peak |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass
+class Ceilings:
+    """What the device can do: 10^9 operations and 10^9 bytes a second."""
+
+    arithmetic: float
+    memory: float
+
+
+class Counter(TorchDispatchMode):
+    """Counts what runs inside a ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops, self.bytes, self.launches = 0, 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and func.overloadpacket is not torch.ops.aten.detach:
+            count = flop_registry.get(func.overloadpacket)
+            self.flops += count(*args, **(kwargs or {}), out_val=result) if count else 0
+            self.bytes += sum(map(size, (*args, *(kwargs or {}).values(), result)))
+            self.launches += 1
+        return result
+
+
+def size(value: Any) -> int:
+    """Return the bytes of a tensor, or of all in a list; 0 for anything else."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(size, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Return the median time of a call, after calls that are not measured."""
+    times = []
+    for turn in range(repeats + WARM_UP):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if turn >= WARM_UP:
+            times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
+    """Measure products of matrices in a type, and copies."""
+    side = 8192 if device.type == "cuda" else 1536
+    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    multiplied = seconds_of(lambda: left @ right, device, 5)
+    source = torch.rand(2**26, device=device)
+    target = torch.empty_like(source)
+    copied = seconds_of(lambda: target.copy_(source), device, 5)
+    return Ceilings(2 * side**3 / multiplied / 1e9, 2 * size(source) / copied / 1e9)
+
+
+def line(label: str, path: str, args: argparse.Namespace, found: Ceilings) -> str:
+    """Count and time the steps of one cell by one path; return the row of the table."""
+    device = torch.device(args.device)
+    settings = replace(settings_for(args.dataset), batch_size=args.batch_size)
+    images = random_images(settings, args.repeats + WARM_UP + 2, device)
+    trainer = Trainer(Cell.from_str(CELLS[label]), settings, images, seed=0, path=path)
+    trainer.step()
+    with Counter() as counter:
+        trainer.step()
+    seconds = seconds_of(trainer.step, device, args.repeats - 1)
+    flops, moved = counter.flops / 1e9, counter.bytes / 1e9
+    floors = 1e3 * flops / found.arithmetic, 1e3 * moved / found.memory
+    return (
+        f"| {label} | {path} | {flops:.1f} | {moved:.2f} | {counter.launches} | {floors[0]:.1f} | {floors[1]:.1f} | "
+        f"{1e3 * seconds:.1f} | {floors[0] / (1e3 * seconds):.0%} |"
+    )
+
+
+def main() -> None:
+    """Print the ceilings and a row for every cell and path."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps (default: 5)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{provenance.processor()}, 1 thread"
+    found = {dtype: ceilings(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    single, half = found[torch.float32], found[torch.bfloat16]
+    lines = [
+        f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}; {name}, torch {torch.__version__}: "
+        f"{single.arithmetic:.0f} GFLOP/s in float32 and {half.arithmetic:.0f} in bfloat16, {single.memory:.1f} GB/s",
+        "",
+        HEADER,
+    ]
+    print("\n".join(lines), flush=True)
+    for label in args.cells:
+        for path in PATHS:
+            lines.append(line(label, path, args, half if path == "fast-bf16" else single))
+            print(lines[-1], flush=True)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The program that counts what a training step does."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("roofline")
+
+
+def test_counts_of_one_convolution_and_its_gradients(program: ModuleType) -> None:
+    images = torch.rand(2, 3, 8, 8, requires_grad=True)
+    weights = torch.rand(5, 3, 3, 3, requires_grad=True)
+    forward = 2 * 2 * 5 * 8 * 8 * 3 * 9  # a multiplication and an addition per image, output, input and tap
+    with program.Counter() as counter:
+        features = F.conv2d(images, weights, padding=1)
+    assert (counter.flops, counter.launches) == (forward, 1)
+    assert counter.bytes == 4 * (2 * 3 * 64 + 5 * 27 + 2 * 5 * 64)
+    with program.Counter() as counter:
+        torch.autograd.grad(features, (images, weights), torch.ones_like(features))
+    assert counter.flops == 2 * forward
+    with program.Counter() as counter:
+        images.view(6, 64).relu()
+    assert counter.launches == 1  # a view is none
+    assert counter.bytes == 2 * 4 * 2 * 3 * 64
+
+
+def test_rows_say_that_the_fast_path_launches_less(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "roofline.md"
+    options = ["--dataset", "digits", "--batch-size", "8", "--repeats", "2", "--cells", "medium", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["roofline.py", *options])
+    program.main()
+    assert out.read_text() == capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("| medium")]
+    assert [row[1] for row in rows] == ["plain", "fast", "fast-bf16"]
+    assert int(rows[1][4]) < int(rows[0][4])
