@@ -13,7 +13,7 @@ namespace engine {
 constexpr float kBnMomentum = 0.1f;
 
 Batch::Batch(const Plan& plan, int blocks)
-    : work(plan, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
+    : work(plan, blocks, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
   std::size_t longest = plan.tensors[plan.last].length(), weights = 0;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     if (plan.steps[i].kind != kConvolve) continue;
@@ -220,7 +220,10 @@ void Network::head_backward() {
 // Get ready for `count` images: buffers for so many blocks, and which lanes hold an image.
 void Network::begin_batch(int count) {
   const int blocks = (count + kLanes - 1) / kLanes;
-  if (!batch_ || batch_->work.blocks != blocks) batch_ = std::make_unique<Batch>(plan, blocks);
+  if (!batch_ || batch_->work.blocks != blocks) {
+    batch_.reset();  // first, so that both never exist at once
+    batch_ = std::make_unique<Batch>(plan, blocks);
+  }
   batch_->count = count;
   for (int i = 0; i < blocks * kLanes; ++i) batch_->lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
   std::fill(gradient.begin(), gradient.end(), 0.f);
@@ -249,6 +252,7 @@ void Network::train_backward() {
   Batch& b = *batch_;
   for (std::size_t i = plan.steps.size(); i-- > 0;) {
     const Step& s = plan.steps[i];
+    if (!s.reached) continue;
     if (s.kind != kConvolve) {
       for (int block = 0; s.wants_gradient && block < b.work.blocks; ++block) step_backward(s, b.work, block);
       continue;
