@@ -220,13 +220,14 @@ def run_cell(
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
-        Where torch keeps the state; a run that has a state there goes on from it. A native run takes seconds and starts
-        again.
+        Where the state is kept; a run that has a state there goes on from it. That of the other engine is set
+        aside.
     every : int
-        Epochs between two checkpoints; after training there is one for every metric.
+        Epochs between two checkpoints; after training there is one for every metric. The native engine leaves out
+        those of less than half a minute's work.
     should_stop : callable, optional
-        Asked after every step of torch, every epoch of the native engine and every metric; when it says yes, the state
-        is kept and the run is interrupted.
+        Asked after every step and every metric, by the native engine also in the middle of a metric; when it says yes,
+        the state is kept and the run is interrupted.
 
     Raises
     ------
@@ -260,13 +261,14 @@ def _begin(
 ) -> Work:
     if engine not in ENGINES[1:]:
         raise UnknownNameError("engine of a run", engine, ENGINES[1:])
+    path = None if checkpoint is None else Path(checkpoint)
     if choose_engine(engine, settings) == "native":
         from .native.work import NativeWork
 
-        return NativeWork(cell, settings, images, seed)
+        return NativeWork(cell, settings, images, seed, path)
     from .work import TorchWork
 
-    return TorchWork(cell, settings, images, seed, None if checkpoint is None else Path(checkpoint))
+    return TorchWork(cell, settings, images, seed, path)
 
 
 def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:

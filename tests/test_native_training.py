@@ -60,7 +60,7 @@ def run() -> Run:
 def trained(settings: object, images: ImageArrays, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
     trainer = NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:
-        trainer.epoch()
+        trainer.step()
     return trainer
 
 
