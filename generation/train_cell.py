@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="folder for the shards")
     parser.add_argument("--every", type=_positive, default=1, help="epochs between checkpoints (default: 1)")
     parser.add_argument(
-        "--engine", default="auto", help="auto (default: native for digits where it was built), native or torch"
+        "--engine", default="auto", help="auto (default: native on a CPU where it was built), native or torch"
     )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1); results depend on it")
@@ -105,7 +105,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     settings = settings_for(args.dataset)
     if args.settings:
         settings = read_settings(args.settings, settings)
-    engine = choose_engine(args.engine, settings, args.device)
+    engine = choose_engine(args.engine, settings, args.device, args.threads)
     images = _load(engine, args)
     for unit in units:
         if not _make(unit, settings, images, engine, args, signals):

@@ -54,7 +54,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "native", "torch")
-NATIVE_SIZE = 8  # pixels along a side of the images that "auto" gives to the native engine
+# Pixels along a side of the images that "auto" gives to the native engine: up to there it was compared with torch, and
+# is faster on one core. It uses one; beyond the second size, torch may make more of several.
+NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
 
 Outcome = npt.NDArray[np.bool_]
 
@@ -152,18 +154,20 @@ class Work(Protocol):
         """Return the columns of the runs table that say where and with what the run is made."""
 
 
-def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") -> str:
+def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", threads: int = 1) -> str:
     """Return the engine for a run: ``"native"`` or ``"torch"``.
 
     Parameters
     ----------
     name : str
-        One of `ENGINES`. ``"auto"`` is native for the small images that it was made for, on a CPU, where the package
-        was built with it; else torch.
+        One of `ENGINES`. ``"auto"`` is native on a CPU where the package was built with it, for images of up to 32x32,
+        or 8x8 where torch could use several threads; else torch.
     settings : TrainingSettings
         How cells are to be trained.
     device : str
         Where.
+    threads : int
+        How many torch could use. The native engine uses one.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") ->
     attacks = (settings.attack, *settings.evaluation)
     foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
     if name == "auto":
-        small = settings.skeleton.image_size <= NATIVE_SIZE
+        small = settings.skeleton.image_size <= (NATIVE_SIZE if threads == 1 else NATIVE_SIZE_OF_THREADS)
         return "native" if small and device == "cpu" and not foreign and is_available() else "torch"
     if name == "native" and (foreign or device != "cpu"):
         raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
