@@ -136,10 +136,8 @@ def print_steps(cell: Cell, images: torch.Tensor, labels: torch.Tensor) -> None:
         found = pgd(network.eval(), images, labels, attack, torch.Generator().manual_seed(0))
         differentiate(network, found, labels)
 
-    seconds = seconds_of(natively), seconds_of(in_torch)
-    print(
-        f"  training step  native {seconds[0]:7.2f} s   torch {seconds[1]:7.2f} s   ratio {seconds[1] / seconds[0]:.2f}"
-    )
+    ours, others = seconds_of(natively), seconds_of(in_torch)
+    print(f"  training step  native {ours:7.2f} s   torch {others:7.2f} s   ratio {others / ours:.2f}")
 
 
 def print_autoattack(cell: Cell, images: torch.Tensor, steps: int, queries: int) -> None:
