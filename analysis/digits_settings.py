@@ -95,7 +95,7 @@ def make_run(index: int, seed: int, settings: TrainingSettings) -> tuple[float, 
     trainer = native.NativeTrainer(nbr.Cell.from_index(index), settings, images, seed)
     try:
         while not trainer.finished:
-            trainer.epoch()
+            trainer.step()
     except TrainingDivergedError:
         return math.nan, time.perf_counter() - start
     metric = Metric.of(pgd(settings.attack.eps))

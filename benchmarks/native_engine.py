@@ -86,7 +86,7 @@ def train_native(cell: Cell, settings: TrainingSettings, images: ImageArrays, se
     """Train in the native engine."""
     trainer = native.NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:
-        trainer.epoch()
+        trainer.step()
     return trainer.network
 
 

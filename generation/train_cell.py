@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="auto (default: native for digits where it was built, else torch-fast), native, torch, torch-fast, "
+        help="auto (default: native on a CPU where it was built, else torch-fast), native, torch, torch-fast, "
         "torch-fast-bf16",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -110,7 +110,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     settings = settings_for(args.dataset)
     if args.settings:
         settings = read_settings(args.settings, settings)
-    engine = choose_engine(args.engine, settings, args.device)
+    engine = choose_engine(args.engine, settings, args.device, args.threads)
     images = _load(engine, args)
     for unit in units:
         if not _make(unit, settings, images, engine, args, signals):

@@ -54,7 +54,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16")
-NATIVE_SIZE = 8  # pixels along a side of the images that "auto" gives to the native engine
+# Pixels along a side of the images that "auto" gives to the native engine: up to there it was compared with torch, and
+# is faster on one core. It uses one; beyond the second size, torch may make more of several.
+NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
 
 Outcome = npt.NDArray[np.bool_]
 
@@ -152,18 +154,20 @@ class Work(Protocol):
         """Return the columns of the runs table that say where and with what the run is made."""
 
 
-def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") -> str:
+def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", threads: int = 1) -> str:
     """Return the engine for a run: one of `ENGINES` but ``"auto"``.
 
     Parameters
     ----------
     name : str
-        One of `ENGINES`. ``"auto"`` is native for the small images that it was made for, on a CPU, where the package
-        was built with it; else torch-fast, which gives what torch gives up to rounding.
+        One of `ENGINES`. ``"auto"`` is native on a CPU where the package was built with it, for images of up to 32x32,
+        or 8x8 where torch could use several threads; else torch-fast, which gives what torch gives up to rounding.
     settings : TrainingSettings
         How cells are to be trained.
     device : str
         Where.
+    threads : int
+        How many torch could use. The native engine uses one.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu") ->
     attacks = (settings.attack, *settings.evaluation)
     foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
     if name == "auto":
-        small = settings.skeleton.image_size <= NATIVE_SIZE
+        small = settings.skeleton.image_size <= (NATIVE_SIZE if threads == 1 else NATIVE_SIZE_OF_THREADS)
         return "native" if small and device == "cpu" and not foreign and is_available() else "torch-fast"
     if name == "native" and (foreign or device != "cpu"):
         raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
@@ -221,13 +225,14 @@ def run_cell(
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
-        Where torch keeps the state; a run that has a state there goes on from it. A native run takes seconds and starts
-        again.
+        Where the state is kept; a run that has a state there goes on from it. That of the other engine is set
+        aside.
     every : int
-        Epochs between two checkpoints; after training there is one for every metric.
+        Epochs between two checkpoints; after training there is one for every metric. The native engine leaves out
+        those of less than half a minute's work.
     should_stop : callable, optional
-        Asked after every step of torch, every epoch of the native engine and every metric; when it says yes, the state
-        is kept and the run is interrupted.
+        Asked after every step and every metric, by the native engine also in the middle of a metric; when it says yes,
+        the state is kept and the run is interrupted.
 
     Raises
     ------
@@ -261,16 +266,17 @@ def _begin(
 ) -> Work:
     if engine not in ENGINES[1:]:
         raise UnknownNameError("engine of a run", engine, ENGINES[1:])
+    path = None if checkpoint is None else Path(checkpoint)
     if choose_engine(engine, settings) == "native":
         from .native.work import NativeWork
 
-        return NativeWork(cell, settings, images, seed)
+        return NativeWork(cell, settings, images, seed, path)
     from .training import Trainer
     from .work import PATHS, TorchWork
 
     label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
     trainer = Trainer(cell, settings, images, seed, path=PATHS[engine])
-    return TorchWork(trainer, label, key, None if checkpoint is None else Path(checkpoint), engine)
+    return TorchWork(trainer, label, key, path, engine)
 
 
 def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:

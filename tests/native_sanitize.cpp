@@ -25,7 +25,7 @@ void engine_tangent_kernel(Handle* network, const float* pixels, const float* co
 void engine_pgd(Handle* network, const float* pixels, const std::int32_t* labels, int count, const float* noise,
                 float eps, float step_size, int steps, float* adversarial);
 void engine_autoattack(Handle* network, const float* pixels, const std::int32_t* labels, int count, float eps,
-                       int steps, int queries, int restarts, std::uint64_t seed, std::uint8_t* survivors,
+                       int steps, int queries, int restarts, std::uint64_t seed, int first, std::uint8_t* survivors,
                        float* adversarial);
 double engine_differentiate(Handle* network, const float* pixels, const std::int32_t* labels, int count, int* correct);
 void engine_update(Handle* network, float learning_rate, float momentum, float weight_decay);
@@ -109,7 +109,7 @@ void exercise(Handle* network, const Shape& shape, int count, Draws& draws, int 
     for (int k = 0; k < shape.classes; ++k)
       if (logits[i * shape.classes + k] > logits[i * shape.classes + labels[i]]) labels[i] = k;
   std::vector<std::uint8_t> survivors(std::size_t(5) * count);
-  engine_autoattack(network, pixels.data(), labels.data(), count, kEps, 3, 25, restarts, 7, survivors.data(),
+  engine_autoattack(network, pixels.data(), labels.data(), count, kEps, 3, 25, restarts, 7, 0, survivors.data(),
                     adversarial.data());
   check_box(pixels, adversarial);
   for (int part = 1; part < 5; ++part)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from native_twins import (
+    AT_KINK,
     DIGITS,
     SKELETONS,
     cells_to_compare,
@@ -190,7 +191,7 @@ def test_epoch_of_digits_equals_that_of_torch(index: int) -> None:
     for step, (batch, labels, noise) in enumerate(trainer._batches()):
         native.fold()
         seen = native.pgd(batch, labels, noise, eps=attack.eps, step_size=attack.step_size, steps=attack.steps)
-        at_kink = nearest_kink(network, seen, modes=(True,)) < 1e-6
+        at_kink = nearest_kink(network, seen, modes=(True,)) < AT_KINK
         loss, _ = native.differentiate(seen, labels)
         native.update(rates[step], momenta[step], DIGITS.weight_decay)
         expected, _ = differentiate(network, seen, labels)

@@ -48,7 +48,7 @@ def train(index: int, count: int = 150) -> Trained:
     arrays = load_arrays("digits")
     trainer = NativeTrainer(Cell.from_index(index), replace(DIGITS, epochs=6), arrays, seed=1)
     while not trainer.finished:
-        trainer.epoch()
+        trainer.step()
     pixels, labels = arrays.test
     return Trained(trainer.network, torch_twin(trainer.network, DIGITS), pixels[:count], labels[:count])
 

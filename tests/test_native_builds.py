@@ -41,7 +41,7 @@ for number, skeleton in enumerate(SKELETONS):
 for seed in range(2):
     trainer = NativeTrainer(Cell.from_index(9930), replace(DIGITS, epochs=4), load_arrays("digits"), seed)
     while not trainer.finished:
-        trainer.epoch()
+        trainer.step()
     found["curves"].append(trainer.curve[-1])
 sys.stdout.buffer.write(pickle.dumps(found))
 """

@@ -60,7 +60,7 @@ def run() -> Run:
 def trained(settings: object, images: ImageArrays, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
     trainer = NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:
-        trainer.epoch()
+        trainer.step()
     return trainer
 
 
@@ -314,9 +314,10 @@ def test_same_seed_gives_the_same_row(run: Run) -> None:
     assert all(np.array_equal(again.parts[part], run.parts[part]) for part in run.parts)
 
 
-def test_run_stops_between_epochs_and_between_metrics(few: ImageArrays) -> None:
-    moments = QUICK.epochs + len(QUICK.metrics)
-    for number in range(1, moments + 1):
+def test_run_stops_between_steps_and_between_metrics(few: ImageArrays) -> None:
+    steps = -(-len(few.train[1]) // QUICK.batch_size)
+    moments = steps * QUICK.epochs + len(QUICK.metrics)
+    for number in (1, steps - 1, steps, *range(2 * steps - 1, moments + 1)):
         asked, epochs = iter(range(1, moments + 1)), []
         with pytest.raises(RunInterruptedError, match="cell 9930, seed 0: stopped on request"):
             run_cell(
@@ -328,7 +329,7 @@ def test_run_stops_between_epochs_and_between_metrics(few: ImageArrays) -> None:
                 progress=epochs.append,
                 should_stop=lambda asked=asked, number=number: next(asked) == number,
             )
-        assert len(epochs) == min(number, QUICK.epochs)
+        assert len(epochs) == min(number // steps, QUICK.epochs)
 
 
 def test_divergence_becomes_a_failed_row_without_numbers(few: ImageArrays, tmp_path: Path) -> None:

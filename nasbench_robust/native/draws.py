@@ -5,6 +5,8 @@ NumPy keeps the streams of its bit generators for ever, but not what `numpy.rand
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,20 @@ class Draws:
 
     def __init__(self, seed: int, stream: str) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, STREAMS.index(stream)]))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the stream is, as plain values; assign it to go on from there."""
+        state: dict[str, Any] = {**self._bits.state}
+        return state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._bits.state = state
+
+    def skip(self, count: int) -> None:
+        """Leave out so many floats of `uniform`."""
+        self._bits.advance(count)
 
     def seed(self) -> int:
         """Return a seed of 63 bits for draws elsewhere."""

@@ -146,9 +146,21 @@ class NativeNetwork:
         return adversarial
 
     def autoattack(
-        self, images: Floats, labels: Labels, *, eps: float, steps: int, queries: int, restarts: int, seed: int
+        self,
+        images: Floats,
+        labels: Labels,
+        *,
+        eps: float,
+        steps: int,
+        queries: int,
+        restarts: int,
+        seed: int,
+        first: int = 0,
     ) -> tuple[npt.NDArray[np.bool_], Floats]:
         """Attack images as `nasbench_robust.attacks.autoattack` does.
+
+        `first` is the number of the first image. An image's draws depend on the seed and its number alone, so images
+        may be attacked in parts.
 
         Returns
         -------
@@ -172,7 +184,7 @@ class NativeNetwork:
         classes = self._checked_labels(labels, len(images))
         survivors = np.empty((5, len(images)), np.uint8)
         self._library.engine_autoattack(
-            *(self._handle, _floats(images), _ints(classes), len(images), eps, steps, queries, restarts, seed),
+            *(self._handle, _floats(images), _ints(classes), len(images), eps, steps, queries, restarts, seed, first),
             *(survivors.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), _floats(adversarial)),
         )
         return survivors.astype(bool), adversarial

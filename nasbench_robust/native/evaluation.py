@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnknownNameError
 from ..image_arrays import ImageArrays, to_unit
-from ..metrics import PARTS, Attack, Metric
+from ..metrics import Attack, Metric
 from .draws import Draws
-from .engine import NativeNetwork
+from .engine import Floats, Labels, NativeNetwork
 
-__all__ = ["evaluate", "runs_attack"]
+__all__ = ["evaluate", "measure", "runs_attack"]
 
 Correct = npt.NDArray[np.bool_]
 ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
 STEPS, QUERIES = 100, 5000  # of an AutoAttack that does not say
+LANES = 16  # of the widest registers; images beyond a multiple of it cost as much as one
+PIXELS = 2**19  # of images that are measured between two moments at which a run can be interrupted
 
 
 def runs_attack(attack: Attack) -> bool:
@@ -25,14 +27,7 @@ def runs_attack(attack: Attack) -> bool:
     return f"{attack.name} {attack.norm}" in ATTACKS
 
 
-def evaluate(
-    network: NativeNetwork,
-    images: ImageArrays,
-    metric: Metric,
-    draws: Draws,
-    *,
-    on_part: Callable[[Metric, str, Correct], None] | None = None,
-) -> Correct:
+def evaluate(network: NativeNetwork, images: ImageArrays, metric: Metric, draws: Draws) -> Correct:
     """Return which images of the metric's split are classified correctly; see `nasbench_robust.evaluation.evaluate`.
 
     Parameters
@@ -44,40 +39,77 @@ def evaluate(
         Clean accuracy, or accuracy under an attack that the engine has.
     draws : Draws
         For random starts.
-    on_part : callable, optional
-        Called after every part of an AutoAttack with the metric, the part's name and the survivors until then.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    pixels, labels = images.held_out(metric.split)
-    seen, attack = to_unit(pixels), metric.attack
-    if attack is None:
-        return _is_right(network, seen, labels)
-    if not runs_attack(attack):
+    found: Correct = np.concatenate(list(measure(network, images, metric, draws)), axis=1)[-1]
+    return found
+
+
+def measure(
+    network: NativeNetwork, images: ImageArrays, metric: Metric, draws: Draws, done: int = 0
+) -> Iterator[Correct]:
+    """Do the work of `evaluate` in parts, so that it can be interrupted and taken up again.
+
+    Parameters
+    ----------
+    draws : Draws
+        New, also for the images after the first `done`.
+    done : int
+        How many images were measured before.
+
+    Yields
+    ------
+    ndarray of bool, shape (k, m)
+        Of the next m images those that are classified correctly; of an AutoAttack after each of its parts, else k = 1.
+        The parts do not depend on how many images `m` is.
+    """
+    attack = metric.attack
+    if attack is not None and not runs_attack(attack):
         raise UnknownNameError("attack of the native engine", f"{attack.name} {attack.norm}", ATTACKS)
-    if attack.name == "autoattack":
-        survivors, _ = network.autoattack(
-            seen,
-            labels,
-            eps=attack.eps,
-            steps=attack.steps or STEPS,
-            queries=attack.queries or QUERIES,
-            restarts=attack.restarts or 1,
-            seed=draws.seed(),
-        )
-        for part, alive in zip(PARTS, survivors[1:], strict=True):
-            if on_part is not None:
-                on_part(metric, part, alive)
-        found: Correct = survivors[-1]
-        return found
-    noise = draws.uniform(-attack.eps, attack.eps, seen.shape) if attack.random_start else None
+    pixels, labels = images.held_out(metric.split)
+    length = int(np.prod(pixels.shape[1:]))
+    count = max(LANES, PIXELS // length // LANES * LANES)
+    seed = draws.seed() if attack is not None and attack.name == "autoattack" else None
+    if attack is not None and attack.random_start:
+        draws.skip(done * length)
+    for first in range(done, len(labels), count):
+        part = slice(first, first + count)
+        seen, classes = to_unit(pixels[part]), labels[part]
+        if attack is None:
+            yield _is_right(network, seen, classes)
+        elif seed is not None:
+            yield _autoattacked(network, seen, classes, attack, seed, first)
+        else:
+            yield _is_right(network, _attacked(network, seen, classes, attack, draws), classes)
+
+
+def _attacked(network: NativeNetwork, images: Floats, labels: Labels, attack: Attack, draws: Draws) -> Floats:
+    """Return what FGSM or PGD makes of images."""
+    noise = draws.uniform(-attack.eps, attack.eps, images.shape) if attack.random_start else None
     step_size, steps = (attack.eps, 1) if attack.name == "fgsm" else (attack.step_size or 0.0, attack.steps or 0)
-    adversarial = network.pgd(seen, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
-    return _is_right(network, adversarial, labels)
+    return network.pgd(images, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
 
 
-def _is_right(network: NativeNetwork, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Correct:
+def _autoattacked(
+    network: NativeNetwork, images: Floats, labels: Labels, attack: Attack, seed: int, first: int
+) -> Correct:
+    """Return the survivors of AutoAttack after each of its parts, of images that are numbered from `first`."""
+    survivors, _ = network.autoattack(
+        images,
+        labels,
+        eps=attack.eps,
+        steps=attack.steps or STEPS,
+        queries=attack.queries or QUERIES,
+        restarts=attack.restarts or 1,
+        seed=seed,
+        first=first,
+    )
+    return survivors[1:]
+
+
+def _is_right(network: NativeNetwork, images: Floats, labels: Labels) -> Correct:
     right: Correct = np.equal(network.logits(images).argmax(axis=1), labels)
-    return right
+    return right[None]

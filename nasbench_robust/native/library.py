@@ -39,7 +39,7 @@ _SIGNATURES = {
     ),
     "engine_autoattack": (
         *(None, _NETWORK, _FLOATS, _INTS, ctypes.c_int, ctypes.c_float, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-        *(ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint8), _FLOATS),
+        *(ctypes.c_uint64, ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), _FLOATS),
     ),
     "engine_differentiate": (ctypes.c_double, _NETWORK, _FLOATS, _INTS, ctypes.c_int, ctypes.POINTER(ctypes.c_int)),
     "engine_update": (None, _NETWORK, ctypes.c_float, ctypes.c_float, ctypes.c_float),

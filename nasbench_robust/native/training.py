@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,12 @@ from ..metrics import Metric
 from ..settings import TrainingSettings
 from ..skeletons import Skeleton
 from .draws import Draws
-from .engine import Floats, NativeNetwork
+from .engine import Floats, Labels, NativeNetwork
 from .evaluation import evaluate
 
 __all__ = ["NativeTrainer", "initial_weights", "one_cycle"]
+
+Batch: TypeAlias = tuple[Floats, npt.NDArray[np.int64], Floats | None]  # images, labels, noise of the random starts
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults.
 RISE = 0.3  # share of the steps
@@ -29,7 +33,7 @@ MOMENTA = 0.85, 0.95
 
 
 class NativeTrainer:
-    """Training of one cell, epoch by epoch; see `nasbench_robust.training.Trainer`, which it follows.
+    """Training of one cell, step by step; see `nasbench_robust.training.Trainer`, which it follows.
 
     Parameters
     ----------
@@ -46,11 +50,11 @@ class NativeTrainer:
     Attributes
     ----------
     network : NativeNetwork
-        As trained so far, folded.
+        As trained so far; folded at the end of an epoch.
     curve : list of Epoch
         One entry per finished epoch.
     seconds : float
-        Time spent in `epoch` so far.
+        Time spent in `step` so far, also before an interruption.
 
     Raises
     ------
@@ -71,14 +75,18 @@ class NativeTrainer:
         self._steps_per_epoch = -(-len(images.train[1]) // settings.batch_size)
         self._rates, self._momenta = one_cycle(settings.max_lr, settings.epochs * self._steps_per_epoch)
         self._draws = Draws(seed, "training")
+        # The epoch that is under way: its batches, the draws before it, how many images are done, sums over those.
+        self._under_way: Iterator[Batch] | None = None
+        self._before = self._draws.state
+        self._done, self._correct, self._loss = 0, 0, 0.0
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
         return len(self.curve) == self.settings.epochs
 
-    def epoch(self) -> Epoch:
-        """Train for one epoch, measure the network on the split of the curves, and return both.
+    def step(self) -> Epoch | None:
+        """Take one step; return the epoch if it was the last of one.
 
         Raises
         ------
@@ -87,50 +95,87 @@ class NativeTrainer:
         """
         start = time.perf_counter()
         try:
-            loss, correct = self._train()
-            self.network.fold()
-            clean, attacked = self._measure()
+            self._train_on(*self._next_batch())
+            return self._end_epoch() if self._done == len(self.images.train[1]) else None
         finally:
             self.seconds += time.perf_counter() - start
-        count = len(self.images.train[1])
-        rate = float(self._rates[(len(self.curve) + 1) * self._steps_per_epoch - 1])
-        self.curve.append(Epoch(len(self.curve) + 1, rate, loss / count, correct / count, clean, attacked))
-        return self.curve[-1]
 
-    def _train(self) -> tuple[float, int]:
-        """Take the steps of an epoch; return the sum of the losses and the number of right predictions."""
+    def _next_batch(self) -> Batch:
+        if self._under_way is None:
+            self._before = self._draws.state
+            self._under_way = self._batches()
+        return next(self._under_way)
+
+    def _train_on(self, images: Floats, labels: Labels, noise: Floats | None) -> None:
         attack = self.settings.attack
-        step = len(self.curve) * self._steps_per_epoch
-        loss, correct = 0.0, 0
-        for images, labels, noise in self._batches():
-            self.network.fold()
-            adversarial = self.network.pgd(
-                images, labels, noise, eps=attack.eps, step_size=attack.step_size or 0.0, steps=attack.steps or 0
-            )
-            batch_loss, batch_correct = self.network.differentiate(adversarial, labels)
-            self.network.update(self._rates[step], self._momenta[step], self.settings.weight_decay)
-            loss, correct, step = loss + batch_loss * len(labels), correct + batch_correct, step + 1
-            if not math.isfinite(loss):
-                raise TrainingDivergedError(len(self.curve) + 1)
+        step = len(self.curve) * self._steps_per_epoch + self._done // self.settings.batch_size
+        self.network.fold()
+        adversarial = self.network.pgd(
+            images, labels, noise, eps=attack.eps, step_size=attack.step_size or 0.0, steps=attack.steps or 0
+        )
+        loss, correct = self.network.differentiate(adversarial, labels)
+        self.network.update(self._rates[step], self._momenta[step], self.settings.weight_decay)
+        self._loss += loss * len(labels)
+        self._correct += correct
+        self._done += len(labels)
+        if not math.isfinite(self._loss):
+            raise TrainingDivergedError(len(self.curve) + 1)
+
+    def _end_epoch(self) -> Epoch:
+        """Measure the network on the split of the curves and start a new epoch."""
         # The engine's ReLU makes 0 of NaN, so the loss alone may hide that weights are lost.
         if not np.isfinite(self.network.parameters).all():
             raise TrainingDivergedError(len(self.curve) + 1)
-        return loss, correct
+        self.network.fold()
+        clean, attacked = self._measure()
+        rate = float(self._rates[(len(self.curve) + 1) * self._steps_per_epoch - 1])
+        self.curve.append(
+            Epoch(len(self.curve) + 1, rate, self._loss / self._done, self._correct / self._done, clean, attacked)
+        )
+        self._under_way = None
+        self._done, self._correct, self._loss = 0, 0, 0.0
+        return self.curve[-1]
 
-    def _batches(self) -> Iterator[tuple[Floats, npt.NDArray[np.int64], Floats | None]]:
-        """Yield the batches of an epoch: augmented images, labels and the noise of the random starts."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, as arrays and plain values."""
+        return {
+            "parameters": self.network.parameters.copy(),
+            "momentum": self.network.momentum.copy(),
+            "statistics": self.network.statistics.copy(),
+            "draws": self._draws.state if self._under_way is None else self._before,
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "seconds": self.seconds,
+            "sums": [self._done, self._correct, self._loss],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a run where `state_dict` left it."""
+        self.network.parameters[:] = state["parameters"]
+        self.network.momentum[:] = state["momentum"]
+        self.network.statistics[:] = state["statistics"]
+        self.network.fold()
+        self._draws.state = self._before = state["draws"]
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        self.seconds = state["seconds"]
+        self._done, self._correct, self._loss = state["sums"]
+        self._under_way = self._batches(self._done) if self._done else None
+
+    def _batches(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch but for the first `done` images of its order."""
         pixels, labels = self.images.train
         order = self._draws.permutation(len(labels))
         padding, eps = self.settings.crop_padding, self.settings.attack.eps
         corners = self._draws.integers(2 * padding + 1, (2, len(labels)))
         flipped = self._draws.integers(2, (len(labels),)).astype(bool) if self.settings.flip else None
-        noise = self._draws.uniform(-eps, eps, pixels.shape) if self.settings.attack.random_start else None
-        for start in range(0, len(order), self.settings.batch_size):
+        if self.settings.attack.random_start:
+            self._draws.skip(done * int(np.prod(pixels.shape[1:])))
+        for start in range(done, len(order), self.settings.batch_size):
             part = slice(start, start + self.settings.batch_size)
             batch = crop(to_unit(pixels[order[part]]), padding, corners[:, part])
             if flipped is not None:
                 batch = flip(batch, flipped[part])
-            yield batch, labels[order[part]], None if noise is None else noise[part]
+            noise = self._draws.uniform(-eps, eps, batch.shape) if self.settings.attack.random_start else None
+            yield batch, labels[order[part]], noise
 
     def _measure(self) -> tuple[float, float]:
         """Return clean accuracy and that under the training attack on the split of the curves."""

@@ -1,36 +1,52 @@
-"""A run under way in the native engine. It takes seconds, so nothing of it is kept when it is interrupted."""
+"""A run under way in the native engine: the trainer, what was measured so far, and the checkpoint of both. No torch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import provenance
 from ..cells import Cell
+from ..checkpoints import load_archive, save_archive
 from ..epochs import Epoch
+from ..errors import InvalidValueError
 from ..image_arrays import ImageArrays
-from ..metrics import Metric
+from ..metrics import PARTS, Metric
 from ..runs import Outcome, RunInterruptedError, part_name
 from ..settings import TrainingSettings
 from .draws import Draws
-from .evaluation import evaluate
+from .evaluation import measure
 from .library import build_name
 from .training import NativeTrainer
 
 __all__ = ["NativeWork"]
 
+# Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.
+SPARING = 30.0
+
 
 class NativeWork:
     """The trainer and what was measured so far; see `nasbench_robust.runs.Work`."""
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int) -> None:
+    def __init__(
+        self, cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int, path: Path | None
+    ) -> None:
         self.trainer = NativeTrainer(cell, settings, images, seed)
         self.outcomes: dict[Metric, Outcome] = {}
         self.parts: dict[str, Outcome] = {}
         self.eval_seconds = 0.0
         self.test_images = len(images.test[1])
-        self._cell, self._settings, self._images, self._seed = cell, settings, images, seed
+        self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
+        self._key = ["native", settings.hash, cell.index, seed]
+        self._measured: list[Outcome] = []  # by the metric that is under way, of the first images of its split
+        state = None if path is None else load_archive(path)
+        if state is not None:
+            self._resume(state)
+        self._kept = time.monotonic()
 
     @property
     def curve(self) -> list[Epoch]:
@@ -42,34 +58,70 @@ class NativeWork:
         """Time spent in training."""
         return self.trainer.seconds
 
-    def train(
-        self,
-        progress: Callable[[Epoch], None] | None,
-        every: int,  # noqa: ARG002 - there are no checkpoints
-        should_stop: Callable[[], bool],
-    ) -> None:
-        """Train for all epochs."""
-        while not self.trainer.finished:
-            epoch = self.trainer.epoch()
-            if progress is not None:
-                progress(epoch)
-            self._stop_if(should_stop)
-
-    def measure(self, should_stop: Callable[[], bool]) -> None:
-        """Measure everything; every metric has draws of its own."""
+    def _resume(self, state: dict[str, Any]) -> None:
+        if state.get("key") != self._key:
+            raise InvalidValueError("checkpoint", str(self._path), f"a state of the run {self._key}")
+        self.trainer.load_state_dict(state)
+        self.eval_seconds = state["eval_seconds"]
         for metric in self._settings.metrics:
-            start = time.perf_counter()
-            draws = Draws(self._seed, "evaluation")
-            self.outcomes[metric] = evaluate(self.trainer.network, self._images, metric, draws, on_part=self._keep_part)
-            self.eval_seconds += time.perf_counter() - start
-            self._stop_if(should_stop)
+            if metric.column in state:
+                self._end_metric(metric, state[metric.column])
+        if state["measured"].size:
+            self._measured = [state["measured"]]
 
-    def _keep_part(self, metric: Metric, part: str, survivors: Outcome) -> None:
-        self.parts[part_name(metric, part)] = survivors
+    def _keep(self) -> None:
+        if self._path is None:
+            return
+        state = {**self.trainer.state_dict(), "key": self._key, "eval_seconds": self.eval_seconds}
+        state["measured"] = np.concatenate(self._measured, axis=1) if self._measured else np.zeros((1, 0), bool)
+        for metric, outcome in self.outcomes.items():
+            names = [part_name(metric, part) for part in PARTS]
+            state[metric.column] = np.array([self.parts[name] for name in names if name in self.parts] or [outcome])
+        save_archive(state, self._path)
+        self._kept = time.monotonic()
+
+    def _keep_if_worth_it(self) -> None:
+        if time.monotonic() - self._kept >= SPARING:
+            self._keep()
 
     def _stop_if(self, should_stop: Callable[[], bool]) -> None:
         if should_stop():
+            self._keep()
             raise RunInterruptedError(f"cell {self._cell.index}, seed {self._seed}: stopped on request")
+
+    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
+        """Take all steps that are left."""
+        while not self.trainer.finished:
+            epoch = self.trainer.step()
+            if epoch is not None:
+                if progress is not None:
+                    progress(epoch)
+                if epoch.epoch % every == 0 or self.trainer.finished:
+                    self._keep_if_worth_it()
+            self._stop_if(should_stop)
+
+    def measure(self, should_stop: Callable[[], bool]) -> None:
+        """Measure what is left; every metric has draws of its own, so that an interruption changes nothing."""
+        for metric in self._settings.metrics:
+            if metric in self.outcomes:
+                continue
+            draws, done = Draws(self._seed, "evaluation"), sum(found.shape[1] for found in self._measured)
+            parts = measure(self.trainer.network, self._images, metric, draws, done)
+            start = time.perf_counter()
+            for found in parts:
+                self._measured.append(found)
+                self.eval_seconds += time.perf_counter() - start
+                self._keep_if_worth_it()
+                self._stop_if(should_stop)
+                start = time.perf_counter()
+            self._end_metric(metric, np.concatenate(self._measured, axis=1))
+
+    def _end_metric(self, metric: Metric, survivors: Outcome) -> None:
+        """Take the survivors after each part of a metric, one row for those that have no parts."""
+        self.outcomes[metric] = survivors[-1]
+        if len(survivors) > 1:
+            self.parts |= {part_name(metric, part): row for part, row in zip(PARTS, survivors, strict=True)}
+        self._measured = []
 
     def provenance(self) -> dict[str, Any]:
         """Return where and with what the run is made."""

@@ -68,7 +68,7 @@ class Ascent {
 
   void start(int part, int attempt) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t key = key_of(budget_.seed, part, attempt, block_.index[lane]);
+      const std::uint64_t key = key_of(budget_.seed, part, attempt, budget_.first + block_.index[lane]);
       for (std::size_t i = 0; i < n_; ++i) slope_[i][lane] = budget_.eps * (2.f * unit(draw(key, i)) - 1.f);
     }
     for (std::size_t i = 0; i < n_; ++i) previous_[i] = point_[i] = project(i, block_.image[i] + slope_[i]);

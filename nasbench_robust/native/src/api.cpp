@@ -100,11 +100,12 @@ void engine_pgd(Network* network, const float* pixels, const std::int32_t* label
   engine::pgd(*network, {pixels, labels, count, network->pixels()}, noise, eps, step_size, steps, adversarial);
 }
 
-// survivors: [5][n], after the clean images and after each part of AutoAttack; of at least 4 classes.
+// survivors: [5][n], after the clean images and after each part of AutoAttack; of at least 4 classes. `first`: number of
+// the first image.
 void engine_autoattack(Network* network, const float* pixels, const std::int32_t* labels, int count, float eps,
-                       int steps, int queries, int restarts, std::uint64_t seed, std::uint8_t* survivors,
+                       int steps, int queries, int restarts, std::uint64_t seed, int first, std::uint8_t* survivors,
                        float* adversarial) {
-  engine::autoattack(*network, {pixels, labels, count, network->pixels()}, {eps, steps, queries, restarts, seed},
+  engine::autoattack(*network, {pixels, labels, count, network->pixels()}, {eps, steps, queries, restarts, seed, first},
                      survivors, adversarial);
 }
 

@@ -21,6 +21,7 @@ struct Budget {
   float eps;
   int steps, queries, restarts;
   std::uint64_t seed;
+  int first;  // number of the first image: an image's draws depend on its number, not on those beside it
 };
 
 // The four parts of AutoAttack on the images that `left` names. A part sets survives[image] to 0 and writes a

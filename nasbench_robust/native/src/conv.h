@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-#include "vec.h"
+#include "sums.h"
 
 namespace engine {
 
@@ -201,11 +201,11 @@ inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, in
     constexpr int C = group();
     for (int c = 0; c < ins; ++c) {
       for (int k = 0; k < 3; ++k) {
-        Vec sums[C][3] = {};
-        for (int block = 0; block < blocks; ++block) {
+        Vec sums[C][3] = {}, wholes[C][3] = {};
+        const auto add_rows = [&](int block, std::size_t begin, std::size_t end) {
           const Vec* from = x + (std::size_t(block) * ins + c) * area;
           const Vec* to = output + (std::size_t(block) * outs + start) * out_area;
-          for (int row = 0; row < columns; ++row) {
+          for (int row = int(begin); row < int(end); ++row) {
             const int source_row = Stride * row + k - 1;
             if (source_row < 0 || source_row >= size) continue;
             const Vec* source = from + source_row * size;
@@ -220,9 +220,10 @@ inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, in
               }
             }
           }
-        }
+        };
+        in_chunks(blocks, columns, std::max(1, kChunk / columns), add_rows, [&] { carry(sums, wholes); });
         for (int j = 0; j < C; ++j)
-          for (int t = 0; t < 3; ++t) gradient[(std::size_t(start + j) * ins + c) * 9 + k * 3 + t] = sum(sums[j][t]);
+          for (int t = 0; t < 3; ++t) gradient[(std::size_t(start + j) * ins + c) * 9 + k * 3 + t] = sum(wholes[j][t]);
       }
     }
   });
@@ -235,16 +236,17 @@ inline void conv1x1_weights(const Vec* x, const Vec* output, float* gradient, in
     constexpr int C = group();
     in_groups<4>(ins, [&](auto sources, int first) {
       constexpr int D = sources();
-      Vec sums[C][D] = {};
-      for (int block = 0; block < blocks; ++block) {
+      Vec sums[C][D] = {}, wholes[C][D] = {};
+      const auto add_pixels = [&](int block, std::size_t begin, std::size_t end) {
         const Vec* from = x + (std::size_t(block) * ins + first) * area;
         const Vec* to = output + (std::size_t(block) * outs + start) * area;
-        for (std::size_t p = 0; p < area; ++p)
+        for (std::size_t p = begin; p < end; ++p)
           for (int j = 0; j < C; ++j)
             for (int i = 0; i < D; ++i) sums[j][i] += to[j * area + p] * from[i * area + p];
-      }
+      };
+      in_chunks(blocks, area, kChunk, add_pixels, [&] { carry(sums, wholes); });
       for (int j = 0; j < C; ++j)
-        for (int i = 0; i < D; ++i) gradient[std::size_t(start + j) * ins + first + i] = sum(sums[j][i]);
+        for (int i = 0; i < D; ++i) gradient[std::size_t(start + j) * ins + first + i] = sum(wholes[j][i]);
     });
   });
 }

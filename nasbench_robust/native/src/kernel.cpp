@@ -82,22 +82,24 @@ std::size_t Network::head_tangents(const Vec* cotangent, const Workspace& w, int
 void Network::tangent_kernel(const float* pixels, const float* cotangents, int count, double* kernel) {
   const int blocks = (count + kLanes - 1) / kLanes;
   const std::size_t head = 2 * plan.last_channels + std::size_t(classes()) * (plan.last_channels + 1);
-  LeanWorkspace w(plan, blocks);
+  Workspace w(plan, blocks, 1);
   Tangents tangents(blocks);
   Gram gram(blocks);
   Buffer image(this->pixels()), logits(classes()), cotangent(classes());
   tangents.begin(head);
-  w.want_gradient(plan.last);
   for (int block = 0; block < blocks; ++block) {
     load_block(pixels, block * kLanes, count, this->pixels(), image.get());
     load_block(cotangents, block * kLanes, count, classes(), cotangent.get());
     pass_forward(image.get(), logits.get(), w, block);
     head_tangents(cotangent.get(), w, block, tangents.at(0, block), blocks);
+  }
+  for (int block = 0; block < blocks; ++block) {  // no sooner: gradients may lie where values lay
+    load_block(cotangents, block * kLanes, count, classes(), cotangent.get());
     head_backward_folded(cotangent.get(), w, block);
   }
   gram.add(tangents.at(0, 0), head);
   for (auto s = plan.steps.rbegin(); s != plan.steps.rend(); ++s) {
-    if (!w.has_gradient(s->target)) continue;  // the output does not depend on it
+    if (!s->reached) continue;
     if (s->kind == kConvolve) {
       const Convolution& c = plan.convolutions[s->convolution];
       std::size_t rows = 0;
@@ -107,11 +109,8 @@ void Network::tangent_kernel(const float* pixels, const float* cotangents, int c
                                     w.gradient(s->target, block), tangents, block);
       gram.add(tangents.at(0, 0), rows);
     }
-    if (s->wants_gradient && s->source != 0) {  // the image's own gradient is not asked for
-      w.want_gradient(s->source);
-      for (int block = 0; block < blocks; ++block) step_backward_folded(*s, w, block);
-    }
-    if (s->first) w.release_gradient(s->target);
+    if (!s->wants_gradient || s->source == 0) continue;  // the image's own gradient is not asked for
+    for (int block = 0; block < blocks; ++block) step_backward_folded(*s, w, block);
   }
   for (int i = 0; i < count; ++i)
     for (int j = 0; j < count; ++j) kernel[std::size_t(i) * count + j] = gram.at(i, j);

@@ -7,30 +7,6 @@
 
 namespace engine {
 
-Workspace::Workspace(const Plan& plan, int n) : blocks(n) {
-  std::size_t plane = 1;
-  for (const Tensor& tensor : plan.tensors) {
-    lengths.push_back(tensor.length());
-    strides.push_back(tensor.length());
-    values.emplace_back(tensor.length() * n);
-    gradients.emplace_back(tensor.length() * n);
-    plane = std::max(plane, tensor.area());
-  }
-  scratch.resize(plane);
-}
-
-LeanWorkspace::LeanWorkspace(const Plan& plan, int n) : Workspace(plan, 0) {
-  blocks = n;
-  for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
-    if (!plan.is_kept(int(t))) strides[t] = 0;
-    values[t].resize(plan.is_kept(int(t)) ? lengths[t] * n : lengths[t]);
-  }
-}
-
-void LeanWorkspace::want_gradient(int tensor) {
-  if (!has_gradient(tensor)) gradients[tensor].resize(lengths[tensor] * blocks);
-}
-
 Network::Network(const Shape& shape, const Cell& cell, const float* mean, const float* deviation)
     : plan(shape, cell),
       parameters(plan.parameters),
@@ -40,7 +16,7 @@ Network::Network(const Shape& shape, const Cell& cell, const float* mean, const 
       folded_(plan.convolutions.size()),
       head_scale_(plan.last_channels),
       head_shift_(plan.last_channels),
-      evaluated_(plan, 1) {
+      evaluated_(plan, 1, 1) {
   for (int c = 0; c < shape.input_channels; ++c) {
     mean_.push_back(mean[c]);
     inverse_deviation_.push_back(1.f / deviation[c]);

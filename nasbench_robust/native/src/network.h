@@ -4,33 +4,11 @@
 #include <memory>
 #include <vector>
 
-#include "plan.h"
-#include "vec.h"
+#include "workspace.h"
 
 namespace engine {
 
 constexpr float kBnEps = 1e-5f;  // of every batch normalisation, as torch has it
-
-// Values of all tensors, and their gradients, for some blocks of images.
-struct Workspace {
-  Workspace(const Plan& plan, int blocks);
-  Vec* value(int tensor, int block = 0) const { return values[tensor].get() + block * strides[tensor]; }
-  Vec* gradient(int tensor, int block = 0) const { return gradients[tensor].get() + block * lengths[tensor]; }
-
-  int blocks;
-  std::vector<std::size_t> lengths, strides;  // of a block's gradient; from one block's value to the next one's
-  std::vector<Buffer> values, gradients;
-  Buffer scratch;  // as large as the largest plane of a tensor
-};
-
-// A workspace for one pass over many blocks: it keeps the values that the pass back needs, while those of other tensors
-// last as long as their block is under way, and gradients are there from when they are wanted until they are released.
-struct LeanWorkspace : Workspace {
-  LeanWorkspace(const Plan& plan, int blocks);
-  bool has_gradient(int tensor) const { return gradients[tensor].get() != nullptr; }
-  void want_gradient(int tensor);
-  void release_gradient(int tensor) { gradients[tensor] = Buffer(); }
-};
 
 // Batch normalisation of one channel by the batch: scale * x + shift, where scale holds the inverse deviation, too.
 struct Affine {

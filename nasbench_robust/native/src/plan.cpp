@@ -40,7 +40,7 @@ int Plan::tensor(int channels, int size) {
 }
 
 int Plan::step(Kind kind, int source, int target, int convolution) {
-  steps.push_back({kind, source, target, convolution, !written_[target], false, written_[source]});
+  steps.push_back({kind, source, target, convolution, !written_[target], false, false, written_[source]});
   written_[target] = true;
   return target;
 }
@@ -111,6 +111,9 @@ void Plan::order_gradients() {
   std::vector<bool> seen(tensors.size(), false);
   seen[last] = true;  // the head writes it
   for (auto s = steps.rbegin(); s != steps.rend(); ++s) {
+    s->reached = seen[s->target];
+    s->wants_gradient &= s->reached;
+    if (!s->wants_gradient) continue;
     s->first_gradient = !seen[s->source];
     seen[s->source] = true;
   }

@@ -43,8 +43,9 @@ struct Step {
   int source, target;
   int convolution;      // of kConvolve, else -1
   bool first;           // the first to write the target: it need not add
+  bool reached;         // whether the output depends on it
   bool first_gradient;  // the first, backwards, to write the gradient of the source
-  bool wants_gradient;  // whether the source is more than zeros
+  bool wants_gradient;  // whether it is reached and the source is more than zeros
 };
 
 struct Plan {

@@ -11,16 +11,26 @@ inline float share(int position, int size) {
   return kShares[(position > 0) + (position + 1 < size)];
 }
 
-// Sums of windows of 3 along `count` elements that lie `stride` apart, each element weighed by f first; g(i, sum) takes
-// the sums in order.
+// Sums of windows of 3 along `count` elements, each element weighed by f first; g(i, sum) takes the sums in order.
 template <class F, class G>
-inline void slide(int count, int stride, F f, G g) {
+inline void slide(int count, F f, G g) {
   Vec before = {}, here = f(0);
   for (int p = 0; p < count; ++p) {
-    const Vec after = p + 1 < count ? f((p + 1) * stride) : Vec{};
-    g(p * stride, before + here + after);
+    const Vec after = p + 1 < count ? f(p + 1) : Vec{};
+    g(p, before + here + after);
     before = here;
     here = after;
+  }
+}
+
+// The same along the columns of a plane, row by row: g(i, row, sum).
+template <class G>
+inline void slide_down(const Vec* plane, int size, G g) {
+  for (int row = 0; row < size; ++row) {
+    for (int i = row * size; i < (row + 1) * size; ++i) {
+      const Vec before = row > 0 ? plane[i - size] : Vec{}, after = row + 1 < size ? plane[i + size] : Vec{};
+      g(i, row, before + plane[i] + after);
+    }
   }
 }
 
@@ -29,16 +39,13 @@ inline void pool3x3(const Vec* x, Vec* out, int channels, int size, bool add, Ve
   for (int c = 0; c < channels; ++c, x += size * size, out += size * size) {
     for (int row = 0; row < size; ++row) {
       const int start = row * size;
-      slide(size, 1, [&](int i) { return x[start + i]; },
+      slide(size, [&](int i) { return x[start + i]; },
             [&](int i, Vec sum) { scratch[start + i] = sum * share(i, size); });
     }
-    for (int column = 0; column < size; ++column) {
-      slide(size, size, [&](int i) { return scratch[column + i]; },
-            [&](int i, Vec sum) {
-              sum *= share(i / size, size);
-              out[column + i] = add ? out[column + i] + sum : sum;
-            });
-    }
+    slide_down(scratch, size, [&](int i, int row, Vec sum) {
+      sum *= share(row, size);
+      out[i] = add ? out[i] + sum : sum;
+    });
   }
 }
 
@@ -47,13 +54,10 @@ inline void pool3x3_back(const Vec* output, Vec* gradient, int channels, int siz
   for (int c = 0; c < channels; ++c, output += size * size, gradient += size * size) {
     for (int row = 0; row < size; ++row) {
       const int start = row * size;
-      slide(size, 1, [&](int i) { return output[start + i] * share(i, size); },
+      slide(size, [&](int i) { return output[start + i] * share(i, size); },
             [&](int i, Vec sum) { scratch[start + i] = sum * share(row, size); });
     }
-    for (int column = 0; column < size; ++column) {
-      slide(size, size, [&](int i) { return scratch[column + i]; },
-            [&](int i, Vec sum) { gradient[column + i] = add ? gradient[column + i] + sum : sum; });
-    }
+    slide_down(scratch, size, [&](int i, int, Vec sum) { gradient[i] = add ? gradient[i] + sum : sum; });
   }
 }
 

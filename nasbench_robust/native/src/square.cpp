@@ -60,7 +60,7 @@ class Search {
     Lane& l = lanes_[lane];
     l.image = next_ < left_.size() ? left_[next_++] : -1;
     if (l.image < 0) return;
-    l.key = key_of(budget_.seed, 3, attempt_, l.image);
+    l.key = key_of(budget_.seed, 3, attempt_, budget_.first + l.image);
     l.query = l.side = 0;
     label_[lane] = target_.images.labels[l.image];
     const float* pixels = target_.images.pixels + l.image * n_;

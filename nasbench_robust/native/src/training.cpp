@@ -1,17 +1,19 @@
 // The training step: forwards and backwards with the batch's own statistics, then SGD.
 
+#include <array>
 #include <cmath>
 
 #include "layers.h"
 #include "network.h"
 #include "objectives.h"
+#include "sums.h"
 
 namespace engine {
 
 constexpr float kBnMomentum = 0.1f;
 
 Batch::Batch(const Plan& plan, int blocks)
-    : work(plan, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
+    : work(plan, blocks, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
   std::size_t longest = plan.tensors[plan.last].length(), weights = 0;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     if (plan.steps[i].kind != kConvolve) continue;
@@ -45,6 +47,19 @@ struct Channel {
     for (int block = 0; block < blocks; ++block)
       for (std::size_t p = 0; p < area; ++p) f(block, data[block * stride + p], block * stride + p);
   }
+  // The sums that f adds to, over all lanes.
+  template <int N, class F>
+  std::array<double, N> sums(F f) const {
+    Vec parts[N] = {};
+    std::array<double, N> wholes = {};
+    const auto add = [&](int block, std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p) f(block, data[block * stride + p], block * stride + p, parts);
+    };
+    in_chunks(blocks, area, kChunk, add, [&] {
+      for (int i = 0; i < N; ++i) wholes[i] += sum(parts[i]), parts[i] = Vec{};
+    });
+    return wholes;
+  }
 };
 
 struct Moments {
@@ -52,11 +67,11 @@ struct Moments {
 };
 
 Moments moments_of(const Channel& channel, const Vec* lanes, float count) {
-  Vec total = {}, squares = {};
-  channel.each([&](int block, Vec x, std::size_t) { total += x * lanes[block]; });
-  const float mean = sum(total) / count;
-  channel.each([&](int block, Vec x, std::size_t) { squares += (x - mean) * (x - mean) * lanes[block]; });
-  return {mean, sum(squares) / count};
+  const auto [total] = channel.sums<1>([&](int block, Vec x, std::size_t, Vec* to) { to[0] += x * lanes[block]; });
+  const float mean = float(total / count);
+  const auto [squares] = channel.sums<1>(
+      [&](int block, Vec x, std::size_t, Vec* to) { to[0] += (x - mean) * (x - mean) * lanes[block]; });
+  return {mean, float(squares / count)};
 }
 
 // Running statistics as torch keeps them: an exponential mean, of the unbiased variance.
@@ -96,12 +111,11 @@ void Network::normalise_batch_back(const Step& s, std::size_t position) {
     const Channel output{b.work.gradient(s.target) + o * area, length, area, b.work.blocks};
     const Vec* convolved = b.convolved[position].get() + o * area;
     const float mean = b.mean[position][o], inverse = b.inverse[position][o];
-    Vec total = {}, along = {};
-    output.each([&](int, Vec d, std::size_t i) {
-      total += d;
-      along += d * ((convolved[i] - mean) * inverse);
+    const auto sums = output.sums<2>([&](int, Vec d, std::size_t i, Vec* to) {
+      to[0] += d;
+      to[1] += d * ((convolved[i] - mean) * inverse);
     });
-    const float shift = sum(total), scale = sum(along);
+    const float shift = float(sums[0]), scale = float(sums[1]);
     gradient[c.shift() + o] = shift;
     gradient[c.scale() + o] = scale;
     const float factor = parameters[c.scale() + o] * inverse;
@@ -187,13 +201,12 @@ void Network::head_backward() {
       slope *= 1.f / float(area);
       return x * affine.scale + affine.shift > Vec{} ? slope : Vec{};
     };
-    Vec total = {}, along = {};
-    channel.each([&](int block, Vec x, std::size_t) {
+    const auto sums = channel.sums<2>([&](int block, Vec x, std::size_t, Vec* to) {
       const Vec d = slope_at(block, x);
-      total += d;
-      along += d * ((x - affine.mean) * affine.inverse);
+      to[0] += d;
+      to[1] += d * ((x - affine.mean) * affine.inverse);
     });
-    const float shift = sum(total), scale = sum(along);
+    const float shift = float(sums[0]), scale = float(sums[1]);
     gradient[plan.head_scale + c] = scale;
     gradient[plan.head_scale + channels + c] = shift;
     Vec* out = b.work.gradient(plan.last) + c * area;
@@ -207,7 +220,10 @@ void Network::head_backward() {
 // Get ready for `count` images: buffers for so many blocks, and which lanes hold an image.
 void Network::begin_batch(int count) {
   const int blocks = (count + kLanes - 1) / kLanes;
-  if (!batch_ || batch_->work.blocks != blocks) batch_ = std::make_unique<Batch>(plan, blocks);
+  if (!batch_ || batch_->work.blocks != blocks) {
+    batch_.reset();  // first, so that both never exist at once
+    batch_ = std::make_unique<Batch>(plan, blocks);
+  }
   batch_->count = count;
   for (int i = 0; i < blocks * kLanes; ++i) batch_->lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
   std::fill(gradient.begin(), gradient.end(), 0.f);
@@ -236,6 +252,7 @@ void Network::train_backward() {
   Batch& b = *batch_;
   for (std::size_t i = plan.steps.size(); i-- > 0;) {
     const Step& s = plan.steps[i];
+    if (!s.reached) continue;
     if (s.kind != kConvolve) {
       for (int block = 0; s.wants_gradient && block < b.work.blocks; ++block) step_backward(s, b.work, block);
       continue;
