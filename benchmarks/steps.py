@@ -11,8 +11,9 @@ from reference import ReferenceTrainer
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.image_arrays import ImageArrays
+from nasbench_robust.images import Images
 from nasbench_robust.paths import PATHS
-from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
 
 REFERENCE, NATIVE = "reference", "native"
@@ -37,18 +38,22 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int) 
         No epoch ends before so many, so that nothing is measured on held-out images.
     """
     settings = replace(settings_for(dataset), batch_size=batch_size)
+    images = random_images(settings, 1 if side == REFERENCE else steps + 1)
     if side == NATIVE:
-        return native_step(cell, settings)
+        return native.NativeTrainer(cell, settings, as_arrays(images), seed=0).step
     if side == REFERENCE:
-        images = random_images(settings, 1)
         trainer = ReferenceTrainer(cell, settings, steps, seed=0)
         return lambda: trainer.step(images.train_images, images.train_labels)
-    return Trainer(cell, settings, random_images(settings, steps + 1), seed=0, path=side).step
+    return Trainer(cell, settings, images, seed=0, path=side).step
 
 
-def native_step(cell: Cell, settings: TrainingSettings) -> Step:
-    """Return the step of the native engine, which trains by epochs: one of a single batch, without its measurement."""
-    images = random_images(settings, 1)
-    splits = (images.train_images.numpy(), images.train_labels.numpy()), (images.test_images.numpy(),) * 2
-    arrays = ImageArrays(images.name, splits[0], splits[1], splits[1])
-    return native.NativeTrainer(cell, settings, arrays, seed=0)._train
+def as_arrays(images: Images) -> ImageArrays:
+    """Return the same images for the native engine; the test split is the validation split too."""
+    train, test = (
+        (pixels.numpy(), labels.numpy())
+        for pixels, labels in (
+            (images.train_images, images.train_labels),
+            (images.test_images, images.test_labels),
+        )
+    )
+    return ImageArrays(images.name, train, test, test)
