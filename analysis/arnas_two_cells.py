@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from command import guarded
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.programs import guarded
 from nasbench_robust.search.search_runs import read_search
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from command import guarded
 
 import nasbench_robust as nbr
 from nasbench_robust import native
@@ -31,6 +30,7 @@ from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.native.draws import Draws
+from nasbench_robust.programs import guarded
 from nasbench_robust.settings import TrainingSettings, settings_for
 
 Floats = npt.NDArray[np.float64]

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from command import guarded
 from digits_vs_published_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import noise
 from nasbench_robust import statistics as st
 from nasbench_robust.errors import MissingResultError
+from nasbench_robust.programs import guarded
 from nasbench_robust.releases import locate
 from nasbench_robust.tables import Reader, numpy_column
 

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from command import guarded
 from engine_parity_report import LEVEL, POWER, draw, print_conclusion
 
 from nasbench_robust.errors import MissingResultError, UnknownNameError
+from nasbench_robust.programs import guarded
 from nasbench_robust.runs import ENGINES, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.tables import Reader

@@ -18,10 +18,11 @@ from pathlib import Path
 import ntk_combination as combination
 import numpy as np
 import pandas as pd
-from command import guarded
 from ntk_leaderboard import leaderboard, print_leaderboard
 from ntk_scores import Data, Target, read_data
 from ntk_statistics import Effort, compare
+
+from nasbench_robust.programs import guarded
 
 PROGRAM = "ntk_correlation.py"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from command import guarded
 from ntk_correlation import add_tables
 from ntk_figure_drawing import draw
 from ntk_scores import Data, Floats, Name, Target, read_data
@@ -24,6 +23,7 @@ from ntk_statistics import correlate, failures_last, intervals
 
 from nasbench_robust.errors import MissingResultError
 from nasbench_robust.metrics import parse_eps
+from nasbench_robust.programs import guarded
 from nasbench_robust.statistics import Interval
 
 PROGRAM = "ntk_figure.py"

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from command import guarded
 from robust_search_cost import flops_of_search, flops_of_training
 from robust_search_report import draw, print_conclusion
 
@@ -32,6 +31,7 @@ from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.images import load_images
+from nasbench_robust.programs import guarded
 from nasbench_robust.search.search_runs import read_search, record_name
 from nasbench_robust.search.search_settings import SearchSettings, search_settings_for
 from nasbench_robust.settings import read_settings

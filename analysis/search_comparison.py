@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from command import guarded
 from search_comparison_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import search
 from nasbench_robust.errors import InvalidValueError, MissingResultError
+from nasbench_robust.programs import guarded
 
 Floats = npt.NDArray[np.float64]
 METHODS = {

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import run
-
 from nasbench_robust.collecting import collect
+from nasbench_robust.programs import guarded
 from nasbench_robust.validation import validate
 
 
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="folder of the release")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return run("collect.py", lambda: _collect(args))
+    return guarded("collect.py", lambda: _collect(args))
 
 
 def _collect(args: argparse.Namespace) -> int:

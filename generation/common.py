@@ -1,4 +1,4 @@
-"""What the programs of this folder share: arguments that name a table, a bar, one way to end with an error."""
+"""What the programs of this folder share: the arguments that name a table or a seed, and a bar of progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nasbench_robust.errors import NasbenchRobustError
 from nasbench_robust.runs import ENGINES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.worklists import Unit, parse_cells
@@ -74,16 +73,3 @@ def epoch_bar(epochs: int, label: str) -> Iterator[Callable[[Any], None]]:
             bar.update(epoch.epoch - bar.n)
 
         yield show
-
-
-def run(program: str, work: Callable[[], int]) -> int:
-    """Call `work` and return its exit code; an error becomes one sentence and code 2."""
-    try:
-        return work()
-    except NasbenchRobustError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"{program}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    return 2

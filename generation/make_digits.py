@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import run_local
-from common import run
 from digits_sample import compare_sample
 
 from nasbench_robust.assembling import assemble
 from nasbench_robust.collecting import collect
 from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.programs import guarded
 from nasbench_robust.releases import BUNDLED, locate
 from nasbench_robust.runs import release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample-seed", type=int, help="chooses the runs of --sample (default: others every time)")
     parser.set_defaults(dataset="digits", engine="native", device="cpu", threads=1, data_root=None, settings=None)
     args = parser.parse_args(arguments)
-    return run("make_digits.py", lambda: _check(args) if args.sample else _make(args))
+    return guarded("make_digits.py", lambda: _check(args) if args.sample else _make(args))
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
+from common import add_table_arguments, add_train_arguments, read_table_arguments, train_command
 
+from nasbench_robust.programs import guarded
 from nasbench_robust.runs import OfDataset
 from nasbench_robust.worklists import Unit, find_missing, write_worklist
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train_arguments(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     args = parser.parse_args(arguments)
-    return run("run_local.py", lambda: _run(args))
+    return guarded("run_local.py", lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -24,11 +24,12 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import run_local  # noqa: E402
-from common import run, seed  # noqa: E402
+from common import seed  # noqa: E402
 from train_cell import EXIT_REQUEUE, Signals  # noqa: E402
 
 from nasbench_robust.cells import Cell  # noqa: E402
 from nasbench_robust.errors import InvalidValueError, MissingPackageError  # noqa: E402
+from nasbench_robust.programs import guarded  # noqa: E402
 from nasbench_robust.runs import shard_name  # noqa: E402
 from nasbench_robust.score_tables import (  # noqa: E402
     FOLDER,
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing and return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return run("score_cells.py", lambda: _run(args))
+    return guarded("score_cells.py", lambda: _run(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import run, seed
+from common import seed
 from train_cell import EXIT_REQUEUE, Signals
 
 from nasbench_robust.errors import MissingPackageError
+from nasbench_robust.programs import guarded
 from nasbench_robust.worklists import claim
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the searches that the arguments name and return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return run("search_supernet.py", lambda: _search(args))
+    return guarded("search_supernet.py", lambda: _search(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import add_table_arguments, read_table_arguments, run
+from common import add_table_arguments, read_table_arguments
 
+from nasbench_robust.programs import guarded
 from nasbench_robust.runs import shard_name
 from nasbench_robust.tables import Reader
 from nasbench_robust.worklists import find_missing, is_claimed
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_table_arguments(parser)
     args = parser.parse_args(arguments)
-    return run("status.py", lambda: _status(args))
+    return guarded("status.py", lambda: _status(args))
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import add_table_arguments, add_train_arguments, read_table_arguments, run, train_command
+from common import add_table_arguments, add_train_arguments, read_table_arguments, train_command
 
+from nasbench_robust.programs import guarded
 from nasbench_robust.slurm import ArrayJob, array_jobs, max_array_size, render, submit
 from nasbench_robust.worklists import find_missing, make_tasks, write_worklist
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
     parser.add_argument("options", nargs="*", help="further options of sbatch, after --")
     args = parser.parse_args(arguments)
-    return run("submit.py", lambda: _submit(args))
+    return guarded("submit.py", lambda: _submit(args))
 
 
 def _submit(args: argparse.Namespace) -> int:

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import epoch_bar, run, seed
+from common import epoch_bar, seed
 from train_cell import Signals, check_folder, stopped
 
 from nasbench_robust.errors import MissingPackageError
+from nasbench_robust.programs import guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signals = Signals()
-    return run("train_genotype.py", lambda: _train(args, signals))
+    return guarded("train_genotype.py", lambda: _train(args, signals))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,11 +1,11 @@
-"""What the programs of this folder share: one way to end with an error."""
+"""What the programs around the library share: one way to end with an error."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from nasbench_robust.errors import NasbenchRobustError
+from .errors import NasbenchRobustError
 
 __all__ = ["guarded"]
 
