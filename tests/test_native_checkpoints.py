@@ -150,6 +150,17 @@ def test_work_is_kept_at_epochs_and_metrics_that_take_long(
     assert state["eval_seconds"] > 0
 
 
+def test_a_long_epoch_is_kept_in_its_middle(
+    few: ImageArrays, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "run.npz", iter(range(6))
+    monkeypatch.setattr(native_work, "GENEROUS", 0)
+    with pytest.raises(StopIteration):  # killed in its second epoch of four batches, without a chance to checkpoint
+        run_cell(CELL, QUICK, few, 1, engine="native", checkpoint=path, should_stop=lambda: next(asked) < 0)
+    assert load_archive(path)["sums"][0] == 3 * QUICK.batch_size
+    assert_same(run_cell(CELL, QUICK, few, 1, engine="native", checkpoint=path), undisturbed)
+
+
 def test_checkpoint_of_another_run_is_refused(few: ImageArrays, tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     with pytest.raises(RunInterruptedError):

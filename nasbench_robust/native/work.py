@@ -27,6 +27,8 @@ __all__ = ["NativeWork"]
 
 # Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.
 SPARING = 30.0
+# Seconds: more work than this is kept in the middle of an epoch too, which takes half an hour for a large cell.
+GENEROUS = 300.0
 
 
 class NativeWork:
@@ -80,8 +82,8 @@ class NativeWork:
         save_archive(state, self._path)
         self._kept = time.monotonic()
 
-    def _keep_if_worth_it(self) -> None:
-        if time.monotonic() - self._kept >= SPARING:
+    def _keep_after(self, seconds: float) -> None:
+        if time.monotonic() - self._kept >= seconds:
             self._keep()
 
     def _stop_if(self, should_stop: Callable[[], bool]) -> None:
@@ -97,7 +99,8 @@ class NativeWork:
                 if progress is not None:
                     progress(epoch)
                 if epoch.epoch % every == 0 or self.trainer.finished:
-                    self._keep_if_worth_it()
+                    self._keep_after(SPARING)
+            self._keep_after(GENEROUS)
             self._stop_if(should_stop)
 
     def measure(self, should_stop: Callable[[], bool]) -> None:
@@ -111,7 +114,7 @@ class NativeWork:
             for found in parts:
                 self._measured.append(found)
                 self.eval_seconds += time.perf_counter() - start
-                self._keep_if_worth_it()
+                self._keep_after(SPARING)
                 self._stop_if(should_stop)
                 start = time.perf_counter()
             self._end_metric(metric, np.concatenate(self._measured, axis=1))
