@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.importers import import_page_file
 from nasbench_robust.tables import write_table
+
+# A shell that starts the tests in the background makes them, and the programs they start, deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
 PAGE_FIELDS = tuple(
