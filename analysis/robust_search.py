@@ -29,8 +29,9 @@ import nasbench_robust as nbr
 from nasbench_robust import search
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell
-from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.images import load_images
+from nasbench_robust.manifests import write_bytes
 from nasbench_robust.programs import guarded
 from nasbench_robust.search.search_runs import read_search, record_name
 from nasbench_robust.search.search_settings import SearchSettings, search_settings_for
@@ -96,7 +97,8 @@ def planned(args: argparse.Namespace) -> list[Search]:
     folder = Path(args.records)
     folder.mkdir(parents=True, exist_ok=True)
     shared = folder / SHARED
-    shared.write_text(json.dumps({} if args.epochs is None else {"epochs": args.epochs, "one_shot_cells": 10}))
+    overridden = {} if args.epochs is None else {"epochs": args.epochs, "one_shot_cells": 10}
+    write_bytes(json.dumps(overridden).encode(), shared)
     settings = [
         read_settings(shared, search_settings_for(DATASET, method, **changes))
         for method, changes in PLAN
@@ -126,6 +128,7 @@ class Judge:
         self.problem = search.TableProblem(digits, "pgd_acc")
         pgd = digits.frame(cells="representatives")["pgd_acc@0.1"]
         self._all_pgd = np.sort(pgd.dropna().to_numpy())
+        self.worth(0)  # find out before the searches that a table lacks what they are judged by
 
     def worth(self, index: int) -> dict[str, Any]:
         """Return what a cell is made of, and its accuracies in both tables."""
@@ -209,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
     for method in args.methods:
         if method not in METHODS:
             raise UnknownNameError("search method", method, METHODS)
-    judge = Judge(nbr.load(), nbr.load(args.published))  # find out before the searches that a table is missing
+    judge = Judge(nbr.load(), nbr.load(args.published))
     searches = planned(args)
     if not args.summary and (code := make(searches, args.workers)):
         return code
@@ -222,6 +225,8 @@ def run(args: argparse.Namespace) -> int:
             record = read_search(each.record)
             rows.append(row_of(each, record, judge, trainings[each.settings]))
             epochs.extend(epochs_of(each, record, judge))
+    if not epochs:
+        raise MissingResultError(f"{args.records} holds no search that finished an epoch")
     results, curves = pd.DataFrame(rows), pd.DataFrame(epochs)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -130,7 +130,8 @@ def print_conclusion(results: pd.DataFrame, digits: nbr.Benchmark) -> None:
     print(
         "\nno none: the argmax among the other operations. cifar10: published PGD accuracy at 8/255 of the cells found."
         "\none-shot: Spearman correlation of the supernet's one-shot PGD accuracy with the table. cost: how many cells"
-        "\ncould be trained with the search's operations; random: what random search finds by them, +- its deviation.\n"
+        "\ncould be trained with the search's operations; random: what random search finds by them,"
+        "\nor by one where that is none, +- its deviation.\n"
     )
     for sentence in _sentences(results):
         print(f"- {sentence}")

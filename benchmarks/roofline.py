@@ -15,17 +15,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from cells import CELLS
 from pixels import random_images
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
+from nasbench_robust.operations import OperationCounter
 from nasbench_robust.paths import PATHS
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
@@ -41,31 +39,6 @@ class Ceilings:
 
     arithmetic: float
     memory: float
-
-
-class Counter(TorchDispatchMode):
-    """Counts what runs inside a ``with`` block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops, self.bytes, self.launches = 0, 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and count it."""
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view and func.overloadpacket is not torch.ops.aten.detach:
-            count = flop_registry.get(func.overloadpacket)
-            self.flops += count(*args, **(kwargs or {}), out_val=result) if count else 0
-            self.bytes += sum(map(size, (*args, *(kwargs or {}).values(), result)))
-            self.launches += 1
-        return result
-
-
-def size(value: Any) -> int:
-    """Return the bytes of a tensor, or of all in a list; 0 for anything else."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    return sum(map(size, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -89,19 +62,19 @@ def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
     source = torch.rand(2**26, device=device)
     target = torch.empty_like(source)
     copied = seconds_of(lambda: target.copy_(source), device, 5)
-    return Ceilings(2 * side**3 / multiplied / 1e9, 2 * size(source) / copied / 1e9)
+    return Ceilings(2 * side**3 / multiplied / 1e9, 2 * source.nbytes / copied / 1e9)
 
 
 def line(label: str, path: str, args: argparse.Namespace, found: Ceilings) -> str:
     """Count and time the steps of one cell by one path; return the row of the table."""
     device = torch.device(args.device)
     settings = replace(settings_for(args.dataset), batch_size=args.batch_size)
-    images = random_images(settings, args.repeats + WARM_UP + 2, device)
+    images = random_images(settings, args.repeats + WARM_UP + 3, device)  # no epoch ends
     trainer = Trainer(Cell.from_str(CELLS[label]), settings, images, seed=0, path=path)
     trainer.step()
-    with Counter() as counter:
+    with OperationCounter() as counter:
         trainer.step()
-    seconds = seconds_of(trainer.step, device, args.repeats - 1)
+    seconds = seconds_of(trainer.step, device, args.repeats)
     flops, moved = counter.flops / 1e9, counter.bytes / 1e9
     floors = 1e3 * flops / found.arithmetic, 1e3 * moved / found.memory
     return (
@@ -120,6 +93,10 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
     args = parser.parse_args()
+    if args.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {args.device}: there is no CUDA device here, expected cpu")
+    if args.repeats < 1:
+        parser.error(f"--repeats {args.repeats}: expected a positive integer")
     torch.set_num_threads(1)
     device = torch.device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{provenance.processor()}, 1 thread"

@@ -66,11 +66,12 @@ def test_costs_are_counted(outcome):
     assert np.isfinite(cost).all()
 
 
-def test_faults_are_one_line(tmp_path):
+def test_faults_are_one_line(made_up_table, tmp_path):
     for arguments, message in (
         (("--methods", "dart"), "darts"),
         (("--seeds", "0"), "--seeds"),
         (("--published", tmp_path / "none"), "none"),
+        (("--published", made_up_table, "--summary"), "no search"),
     ):
         done = execute("--records", tmp_path, "--out", tmp_path, *arguments)
         assert done.returncode == 2

@@ -11,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nasbench_robust.operations import OperationCounter
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -20,18 +22,18 @@ def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("roofline")
 
 
-def test_counts_of_one_convolution_and_its_gradients(program: ModuleType) -> None:
+def test_counts_of_one_convolution_and_its_gradients() -> None:
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     weights = torch.rand(5, 3, 3, 3, requires_grad=True)
     forward = 2 * 2 * 5 * 8 * 8 * 3 * 9  # a multiplication and an addition per image, output, input and tap
-    with program.Counter() as counter:
+    with OperationCounter() as counter:
         features = F.conv2d(images, weights, padding=1)
     assert (counter.flops, counter.launches) == (forward, 1)
     assert counter.bytes == 4 * (2 * 3 * 64 + 5 * 27 + 2 * 5 * 64)
-    with program.Counter() as counter:
+    with OperationCounter() as counter:
         torch.autograd.grad(features, (images, weights), torch.ones_like(features))
     assert counter.flops == 2 * forward
-    with program.Counter() as counter:
+    with OperationCounter() as counter:
         images.view(6, 64).relu()
     assert counter.launches == 1  # a view is none
     assert counter.bytes == 2 * 4 * 2 * 3 * 64
@@ -48,3 +50,18 @@ def test_rows_say_that_the_fast_path_launches_less(
     rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("| medium")]
     assert [row[1] for row in rows] == ["plain", "fast", "fast-bf16"]
     assert int(rows[1][4]) < int(rows[0][4])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize(("option", "message"), [(("--device", "cuda"), "no CUDA"), (("--repeats", "0"), "positive")])
+def test_faults_are_named(
+    program: ModuleType,
+    option: tuple[str, str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["roofline.py", *option])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert message in capsys.readouterr().err

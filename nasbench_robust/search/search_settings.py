@@ -58,7 +58,7 @@ class SearchSettings:
     """
 
     dataset: str = "cifar10"
-    skeleton: Skeleton = field(default_factory=lambda: Skeleton(cells_per_stage=5))
+    skeleton: Skeleton = field(default_factory=Skeleton)
     space: str = "cell"
     method: str = "darts"
     strength: float = 0.0
@@ -123,7 +123,7 @@ def search_settings_for(name: str, method: str = "darts", space: str = "cell", *
     """Return the settings of a search on the data set called `name`, some of them changed.
 
     On digits a search takes 800 steps instead of CIFAR-10's 19,500. The learning rate of the architecture is larger by
-    the same factor, so that it can go as far.
+    about the same factor, so that it can go as far.
 
     Parameters
     ----------
