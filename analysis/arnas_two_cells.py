@@ -19,10 +19,13 @@ from typing import Any
 
 import pandas as pd
 
-from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.manifests import write_bytes
 from nasbench_robust.programs import guarded
-from nasbench_robust.search.search_runs import read_search
+from nasbench_robust.search.genotype_runs import default_settings, parse_architecture, run_name
+from nasbench_robust.search.search_runs import read_search, record_name
+from nasbench_robust.search.search_settings import search_settings_for
+from nasbench_robust.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH, TRAIN = (ROOT / "generation" / name for name in ("search_supernet.py", "train_genotype.py"))
@@ -37,16 +40,17 @@ def networks_of(record: dict[str, Any]) -> dict[str, str]:
     return {**roles, "accurate cell alone": str(accurate), "robust cell alone": str(robust)}
 
 
-def search(folder: Path, seed: int, epochs: int | None) -> dict[str, Any] | None:
+def search(folder: Path, seed: int, overridden: dict[str, Any]) -> dict[str, Any] | None:
     """Make a search if it is not there; return its record, or None if it ended with an error."""
-    there = folder / "searches" / str(seed)
+    there = folder / "searches"
+    shared = there / f"settings-{seed}.json"
     there.mkdir(parents=True, exist_ok=True)
-    shared = there / "settings.json"
-    shared.write_text(json.dumps({} if epochs is None else {"epochs": epochs}))
+    write_bytes(json.dumps(overridden).encode(), shared)
     command = [sys.executable, str(SEARCH), "--space", "two-cells", "--method", "arnas-s", "--seeds", str(seed)]
     code = subprocess.run([*command, "--out", str(there), "--settings", str(shared)], check=False).returncode
-    records = list(there.glob("arnas-s-*.json"))
-    return read_search(records[0]) if code == 0 and records else None
+    settings = read_settings(shared, search_settings_for("digits", "arnas-s", "two-cells"))
+    record = there / record_name(settings, seed)
+    return read_search(record) if code == 0 and record.exists() else None
 
 
 def train(folder: Path, architectures: Sequence[str], seeds: int, settings: Path) -> int:
@@ -56,17 +60,16 @@ def train(folder: Path, architectures: Sequence[str], seeds: int, settings: Path
     return subprocess.run(command, check=False).returncode
 
 
-def rows_of(folder: Path, seed: int, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rows_of(folder: Path, record: dict[str, Any], seeds: int, settings: Path) -> Iterator[dict[str, Any]]:
     """Yield a row per trained network of a search."""
-    results = [json.loads(path.read_text()) for path in sorted((folder / "networks").glob("*.json"))]
     for role, text in networks_of(record).items():
-        first, _, last = text.partition(",")
-        cells = [str(Cell.from_index(int(index))) for index in (first, first, last or first)]
-        for result in results:
-            if result["architecture"]["stages"] == cells:
-                row = {"search": seed, "role": role, "cells": text, "seed": result["seed"]}
-                counts = {each["metric"]: each["correct"] / each["images"] for each in result.get("accuracies", [])}
-                yield {**row, "parameters": result["parameters"], **{name: counts.get(name) for name in METRICS}}
+        architecture = parse_architecture(text)
+        trained_by = read_settings(settings, default_settings(architecture, "digits"))
+        for seed in range(seeds):
+            result = json.loads((folder / "networks" / f"{run_name(architecture, trained_by, seed)}.json").read_text())
+            row = {"search": record["seed"], "role": role, "cells": text, "seed": seed}
+            counts = {each["metric"]: each["correct"] / each["images"] for each in result.get("accuracies", [])}
+            yield {**row, "parameters": result["parameters"], **{name: counts.get(name) for name in METRICS}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,13 +89,14 @@ def run(args: argparse.Namespace) -> int:
     for name, value in (("seeds", args.seeds), ("workers", args.workers)):
         if value < 1:
             raise InvalidValueError(f"--{name}", value, "a positive integer", "1")
-    folder, settings = Path(args.runs), SETTINGS
+    folder, settings, overridden = Path(args.runs), SETTINGS, {}
     if args.epochs is not None:
+        overridden = {"epochs": args.epochs}
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "settings.json"
-        settings.write_text(json.dumps({**json.loads(SETTINGS.read_text()), "epochs": args.epochs}))
+        write_bytes(json.dumps({**json.loads(SETTINGS.read_text()), **overridden}).encode(), settings)
     with ThreadPoolExecutor(args.workers) as pool:
-        records = list(pool.map(lambda seed: search(folder, seed, args.epochs), range(args.seeds)))
+        records = list(pool.map(lambda seed: search(folder, seed, overridden), range(args.seeds)))
         made = [record for record in records if record is not None and record["failure"] is None]
         if len(made) < args.seeds:
             print(f"arnas_two_cells.py: {args.seeds - len(made)} searches failed", file=sys.stderr)
@@ -100,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = [tuple(dict.fromkeys(networks_of(record).values())) for record in made]
         if any(pool.map(lambda each: train(folder, each, args.seeds, settings), wanted)):
             return 1
-    rows = pd.DataFrame([row for seed, record in enumerate(made) for row in rows_of(folder, seed, record)])
+    rows = pd.DataFrame([row for record in made for row in rows_of(folder, record, args.seeds, settings)])
     Path(args.out).mkdir(parents=True, exist_ok=True)
     table = Path(args.out) / "arnas_two_cells.csv"
     rows.to_csv(table, index=False, float_format="%.6g")

@@ -1,4 +1,4 @@
-"""What the programs of this folder share: the arguments that name a table or a seed, and a bar of progress."""
+"""What the programs of this folder share: arguments, the types of arguments, and a bar of progress."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """Read a count: the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
+    return int(text)
+
+
 def read_table_arguments(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
     """Return the settings and all units of the table, seed by seed: a first seed of everything comes first."""
     settings = settings_for(args.dataset)
@@ -57,7 +64,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
     parser.add_argument("--engine", default="auto", choices=ENGINES, help="default: auto")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of a process (default: 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads of a process (default: 1)")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import seed
+from common import positive, seed
 from train_cell import EXIT_REQUEUE, Signals
 
 from nasbench_robust.errors import MissingPackageError
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="folder of the records")
     parser.add_argument("--data-root", metavar="ROOT", help="folder of the images, or hub:owner/name")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
     return parser
 
 
@@ -83,7 +83,7 @@ def _make(settings: Any, images: Any, seed: int, folder: str, signals: Signals) 
         if not had or (Path(folder) / name).exists():
             print(f"{name}: " + (f"already in {folder}" if had else "another process is making it"))
             return True
-        checkpoint = Path(folder) / "checkpoints" / f"{name}.pt"
+        checkpoint = Path(folder) / "checkpoints" / f"{name}.ckpt"
         with tqdm(total=settings.epochs, desc=f"{settings.method}, seed {seed}", unit="epoch", disable=None) as bar:
             try:
                 record = run_search(

@@ -27,7 +27,7 @@ def _status(args: argparse.Namespace) -> int:
     settings, units = read_table_arguments(args)
     missing = find_missing(args.out, settings, units)
     shards = [shard_name(settings, unit.index, unit.seed) for unit in missing]
-    started = [shard for shard in shards if (Path(args.out) / "checkpoints" / f"{shard}.pt").exists()]
+    started = [shard for shard in shards if (Path(args.out) / "checkpoints" / f"{shard}.ckpt").exists()]
     running = [shard for shard in shards if is_claimed(args.out, shard)]
     print(f"runs      {len(units)}\ndone      {len(units) - len(missing)}\nmissing   {len(missing)}")
     print(f"running   {len(running)}\nstopped   {len(set(started) - set(running))} with a checkpoint to go on from")

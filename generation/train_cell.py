@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import epoch_bar
+from common import epoch_bar, positive, seed
 
 from nasbench_robust.errors import InvalidValueError, MissingPackageError, NasbenchRobustError
 
@@ -72,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the images, or hub:owner/name (default: the folder that NASBENCH_ROBUST_IMAGES names); "
         "digits need none",
     )
-    parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
+    parser.add_argument("--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--out", required=True, help="folder for the shards")
-    parser.add_argument("--every", type=_positive, default=1, help="epochs between checkpoints (default: 1)")
+    parser.add_argument("--every", type=positive, default=1, help="epochs between checkpoints (default: 1)")
     parser.add_argument(
         "--engine",
         default="auto",
@@ -83,22 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         "torch-fast-bf16",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1); results depend on it")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")
     return parser
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**31:
-        raise argparse.ArgumentTypeError("a seed lies in 0..2147483647")
-    return seed
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected a positive integer")
-    return number
 
 
 def _train(args: argparse.Namespace, signals: Signals) -> int:
@@ -170,7 +156,7 @@ def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Nam
             if not args.work:  # the units of a work list are often there
                 print(f"{label}: " + (f"already in {args.out}" if had else "another process is making it"))
             return True
-        checkpoint = Path(args.out) / "checkpoints" / f"{shard}.pt"
+        checkpoint = Path(args.out) / "checkpoints" / f"{shard}.ckpt"
         with epoch_bar(settings.epochs, label) as show:
             try:
                 run = run_cell(

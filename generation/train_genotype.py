@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import epoch_bar, seed
+from common import epoch_bar, positive, seed
 from train_cell import Signals, check_folder, stopped
 
 from nasbench_robust.errors import MissingPackageError
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the protocol")
     parser.add_argument("--out", required=True, help="folder for the results")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1); results depend on it")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")
     return parser
 
 
@@ -76,7 +76,7 @@ def _make(architecture: Any, settings: Any, images: Any, number: int, out: str, 
     from nasbench_robust.worklists import claim
 
     name = run_name(architecture, settings, number)
-    path, checkpoint = Path(out) / f"{name}.json", Path(out) / "checkpoints" / f"{name}.pt"
+    path, checkpoint = Path(out) / f"{name}.json", Path(out) / "checkpoints" / f"{name}.ckpt"
     with claim(out, name) as had:
         if not had or path.exists():
             print(f"{name}: " + (f"already in {out}" if had else "another process is making it"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small for more; before torch is imported
 
@@ -18,6 +20,9 @@ from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.importers import import_page_file
 from nasbench_robust.tables import write_table
+
+if TYPE_CHECKING:
+    from nasbench_robust.images import Images
 
 # A shell that starts the tests in the background makes them, and the programs they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -135,3 +140,23 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         facts = replace(DATASETS[name], train_images=pictures.TRAIN, test_images=pictures.TEST)
         monkeypatch.setitem(DATASETS, name, facts)
         monkeypatch.setitem(image_files.MD5, name, {})
+
+
+@pytest.fixture(scope="session")
+def first_digits() -> Callable[[int], Images]:
+    """Return digits with so many images to train on, and with a few of the other splits."""
+    from nasbench_robust.images import load_images  # needs torch
+
+    def first(count: int) -> Images:
+        images = load_images("digits")
+        return replace(
+            images,
+            train_images=images.train_images[:count],
+            train_labels=images.train_labels[:count],
+            test_images=images.test_images[:60],
+            test_labels=images.test_labels[:60],
+            validation_images=images.validation_images[:40],
+            validation_labels=images.validation_labels[:40],
+        )
+
+    return first

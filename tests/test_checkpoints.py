@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images import Images
 from nasbench_robust.runs import Run, RunInterruptedError, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.tables import Reader
@@ -40,17 +41,8 @@ PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
 
 
 @pytest.fixture(scope="module")
-def few() -> Images:
-    images = load_images("digits")
-    return replace(
-        images,
-        train_images=images.train_images[:250],
-        train_labels=images.train_labels[:250],
-        test_images=images.test_images[:60],
-        test_labels=images.test_labels[:60],
-        validation_images=images.validation_images[:40],
-        validation_labels=images.validation_labels[:40],
-    )
+def few(first_digits: Callable[[int], Images]) -> Images:
+    return first_digits(250)
 
 
 @pytest.fixture(scope="module")

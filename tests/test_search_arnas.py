@@ -404,17 +404,8 @@ def test_staged_cells_are_what_the_supernet_of_two_cells_searches() -> None:
 
 
 @pytest.fixture(scope="module")
-def few() -> Images:
-    images = load_images("digits")
-    return replace(
-        images,
-        train_images=images.train_images[:160],
-        train_labels=images.train_labels[:160],
-        test_images=images.test_images[:60],
-        test_labels=images.test_labels[:60],
-        validation_images=images.validation_images[:40],
-        validation_labels=images.validation_labels[:40],
-    )
+def few(first_digits: Callable[[int], Images]) -> Images:
+    return first_digits(160)
 
 
 def test_defaults_are_the_published_recipe() -> None:
@@ -554,7 +545,7 @@ def test_program_stops_on_request(tmp_path: Path) -> None:
     name = run_name(ARNAS, read_settings(overrides, arnas_settings_for("digits")), 0)
     command = [sys.executable, str(PROGRAM), "--out", str(tmp_path), "--settings", str(overrides)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    checkpoint = tmp_path / "checkpoints" / f"{name}.pt"
+    checkpoint = tmp_path / "checkpoints" / f"{name}.ckpt"
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

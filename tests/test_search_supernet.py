@@ -265,7 +265,7 @@ def test_the_program_stops_on_a_signal_and_goes_on(tmp_path: Path) -> None:
     subprocess.run(command(straight, settings), check=True, capture_output=True)
     process = subprocess.Popen(command(stopped, settings), stdout=subprocess.PIPE, text=True)
     deadline = time.time() + 60
-    while not list(stopped.glob("checkpoints/*.pt")) and time.time() < deadline:
+    while not list(stopped.glob("checkpoints/*.ckpt")) and time.time() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
@@ -278,7 +278,7 @@ def test_the_program_stops_on_a_signal_and_goes_on(tmp_path: Path) -> None:
     for record in records:
         del record["seconds"]
     assert records[0] == records[1]
-    assert not list(stopped.glob("checkpoints/*.pt"))
+    assert not list(stopped.glob("checkpoints/*.ckpt"))
     again = subprocess.run(command(stopped, settings), check=True, capture_output=True, text=True)
     assert "already in" in again.stdout
 

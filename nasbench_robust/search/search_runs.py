@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -107,7 +108,7 @@ def run_search(
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
         "seed": seed,
-        "history": [asdict(epoch) for epoch in search.history],
+        "history": [_epoch(epoch) for epoch in search.history],
         **(_found(search, images) if failure is None else {}),
         "failure": failure,
         "seconds": search.seconds,
@@ -115,6 +116,12 @@ def run_search(
         "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
         "revision": provenance.revision(),
     }
+
+
+def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
+    """Return an epoch as JSON can hold it: without what was logged and is not finite."""
+    logs = {name: value for name, value in epoch.logs.items() if math.isfinite(value)}
+    return {**asdict(epoch), "logs": logs}
 
 
 def _found(search: BilevelSearch, images: Images) -> dict[str, Any]:
@@ -155,7 +162,7 @@ def write_search(record: dict[str, Any], folder: str | os.PathLike[str]) -> Path
     """Write a record into a folder, whole or not at all, and return its path."""
     path = Path(folder) / record_name(SearchSettings.from_dict(record["settings"]), record["seed"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes((json.dumps(record) + "\n").encode(), path)
+    write_bytes((json.dumps(record, allow_nan=False) + "\n").encode(), path)
     return path
 
 
