@@ -1,11 +1,11 @@
-"""The native engine against torchattacks and against our own torch path: whole runs, forward passes, AutoAttack.
+"""The native engine against torchattacks and against our own torch path: whole runs, forward passes.
 
 A run is what a row of the digits table costs without AutoAttack: all epochs of adversarial training, each with the
 accuracies of the training curve, then clean, FGSM and PGD-20 accuracy on the test images. Three programs make it in
 turns in one process, with one thread: the published training with torchattacks, this package in torch, and the native
 engine. Importing and loading are not timed. Forward passes are measured in multiplications a second, as shares of what
-the core can do. ``--autoattack STEPS`` adds AutoAttack: torchattacks' and the native one on the same trained networks.
-Run: ``python benchmarks/native_engine.py`` (needs torchattacks: ``pip install --no-deps torchattacks==3.5.1``).
+the core can do. ``evaluation.py`` compares AutoAttack. Run: ``python benchmarks/native_engine.py`` (needs torchattacks:
+``pip install --no-deps torchattacks==3.5.1``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from autoattack import theirs
 from cells import CELLS
 from native_forward import compare_forward
 from reference import count_correct, train_reference
@@ -26,19 +25,15 @@ from reference import count_correct, train_reference
 from nasbench_robust import evaluation, native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
-from nasbench_robust.image_arrays import ImageArrays, load_arrays, to_unit
+from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.images import load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import build_name
-from nasbench_robust.networks import network_for
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import make_generator, train
 
 SIDES = ("torchattacks", "our torch", "native")
-
-
-# ------------------------------------------------------------------ whole runs
 
 
 @dataclass(frozen=True)
@@ -135,62 +130,14 @@ def print_accuracies(timings: dict[str, list[Timing]], images: int) -> None:
         print(f"         {side:13}" + "  ".join(f"{name} {value:.3f}" for name, value in means.items()))
 
 
-# ------------------------------------------------------------------ AutoAttack
-
-
-def as_torch(network: native.NativeNetwork, name: str) -> torch.nn.Module:
-    """Return the same network in torch, in eval mode."""
-    copy = network_for(network.cell, network.skeleton, name, torch.Generator())
-    torch.nn.utils.vector_to_parameters(torch.from_numpy(network.parameters.copy()), copy.parameters())
-    statistics_left = torch.from_numpy(network.statistics.copy())
-    for module in copy.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            width = module.num_features
-            mean, variance, statistics_left = statistics_left.split([width, width, len(statistics_left) - 2 * width])
-            module.running_mean, module.running_var = mean.clone(), variance.clone()
-    return copy.eval()
-
-
-def compare_autoattack(labels: Sequence[str], settings: TrainingSettings, args: argparse.Namespace) -> None:
-    """Print seconds and survivors of AutoAttack on natively trained networks, and the ratio of the medians."""
-    data, eps = load_arrays(settings.dataset), settings.attack.eps
-    images, classes = to_unit(data.test[0][: args.images]), data.test[1][: args.images]
-    tensors = torch.from_numpy(images), torch.from_numpy(classes)
-    print(f"\nAutoAttack, {len(images)} images, eps {eps}, {args.autoattack} steps, {args.queries} queries", end="; ")
-    print("images that are right: clean, then after APGD-CE, APGD-T, FAB-T, Square")
-    for label in labels:
-        network = train_native(Cell.from_str(CELLS[label]), settings, data, seed=0)
-        same = as_torch(network, settings.dataset)
-        clean = int((network.logits(images).argmax(axis=1) == classes).sum())
-        seconds: dict[str, list[float]] = {"torchattacks": [], "native": []}
-        for seed in range(args.repeats):
-            taken, counts = theirs(same, *tensors, eps, args.autoattack, seed, args.queries)
-            start = time.perf_counter()
-            survivors, _ = network.autoattack(
-                images, classes, eps=eps, steps=args.autoattack, queries=args.queries, restarts=1, seed=seed
-            )
-            ours = time.perf_counter() - start
-            for side, spent, left in (("torchattacks", taken, counts), ("native", ours, survivors[1:].sum(axis=1))):
-                seconds[side].append(spent)
-                print(
-                    f"{label:8} {side:13} seed {seed} {spent:8.2f} s   {clean} {' '.join(map(str, left))}", flush=True
-                )
-        medians = {side: statistics.median(times) for side, times in seconds.items()}
-        print(f"{label:8} median {medians['torchattacks']:.2f} s against {medians['native']:.3f} s", end=": ")
-        print(f"ratio {medians['torchattacks'] / medians['native']:.1f}")
-
-
 def main() -> None:
     """Print everything that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of runs and of AutoAttack (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of runs (default: 3)")
     parser.add_argument("--epochs", type=int, help="train for fewer epochs and multiply their time (default: all)")
     parser.add_argument("--quick", action="store_const", dest="epochs", const=2, help="the same as --epochs 2")
     parser.add_argument("--skip", nargs="+", choices=["runs", "forward"], default=[], help="parts to leave out")
-    parser.add_argument("--autoattack", type=int, metavar="STEPS", help="compare AutoAttack too, with so many steps")
-    parser.add_argument("--queries", type=int, default=5000, help="of AutoAttack's Square (default: 5000)")
-    parser.add_argument("--images", type=int, default=517, help="test images for AutoAttack (default: all 517)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     settings = settings_for("digits")
@@ -199,8 +146,6 @@ def main() -> None:
         compare_runs(args.cells, settings, args.epochs or settings.epochs, args.repeats)
     if "forward" not in args.skip:
         compare_forward(args.cells, settings, repeats=30 if args.epochs is None else 5)
-    if args.autoattack is not None:
-        compare_autoattack(args.cells, settings, args)
 
 
 if __name__ == "__main__":

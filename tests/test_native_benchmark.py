@@ -51,10 +51,9 @@ def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 # ------------------------------------------------------------------ benchmarks/native_engine.py
 
 
-def test_the_benchmark_prints_ratios_shares_and_survivors(monkeypatch, capsys):
+def test_the_benchmark_prints_ratios_and_shares(monkeypatch, capsys):
     pytest.importorskip("torchattacks")
     options = ["--cells", "light", "--epochs", "1", "--repeats", "1"]
-    options += ["--autoattack", "2", "--queries", "5", "--images", "16"]
     program = module("benchmarks/native_engine", monkeypatch)
     arrays, images = program.load_arrays("digits"), program.load_images("digits")
     few = {name: tuple(part[:64] for part in getattr(arrays, name)) for name in ("train", "validation", "test")}
@@ -70,12 +69,6 @@ def test_the_benchmark_prints_ratios_shares_and_survivors(monkeypatch, capsys):
     (ratios,) = [line.partition("ratios to native ")[2] for line in lines if "ratios to native" in line]
     assert all(float(ratio) > 2 for ratio in ratios.split(","))
     assert sum(line.split()[:1] == [build] for line in lines for build in native.BUILDS) >= 1
-    (ours,), (theirs,) = (
-        [line.split() for line in lines if f"{side}  " in line and "seed 0" in line]
-        for side in ("native", "torchattacks")
-    )
-    assert len(ours) == len(theirs) == 11
-    assert int(ours[6]) == int(theirs[6]) <= 16  # right as they are: the same network
 
 
 def test_multiplications_are_those_without_padding(monkeypatch):
