@@ -2,9 +2,11 @@
 
 Every operation that torch runs in a PGD-7 step is counted: its multiplications and additions (convolutions and products
 of matrices), the bytes of the tensors that it reads and writes, and that it was launched at all; views count nothing.
-The ceilings are measured here: products of large matrices for arithmetic, a copy of a large array for memory. What a
-step would take at either ceiling, next to what it takes, says what limits it and what the floor is. Bytes are those of
-a machine without caches, so on a CPU, whose caches hold small tensors, the memory floor can lie above the time. Run:
+The ceilings are measured here: for arithmetic the faster of a product of large matrices and of a wide convolution, for
+memory a copy of a large array. What a step would take at either ceiling, next to what it takes, says what limits it and
+what the floor is. Bytes are those of a machine without caches, so on a CPU, whose caches hold small tensors, the memory
+floor can lie above the time. The native engine launches nothing that could be counted: its row has the operations of
+the path that needs the fewest, products with the zeros of the padding included. Run:
 ``python benchmarks/roofline.py``; ``--device cuda`` where there is one. ``--out FILE`` keeps the table.
 """
 
@@ -12,14 +14,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from cells import CELLS
 from pixels import random_images
+from steps import NATIVE, SIDES, make_step
 
 from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
@@ -55,18 +59,31 @@ def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -
 
 
 def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Measure products of matrices in a type, and copies."""
-    side = 8192 if device.type == "cuda" else 1536
+    """Measure products of matrices and convolutions in a type, and copies."""
+    side, channels = (8192, 512) if device.type == "cuda" else (1024, 128)
     left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    multiplied = seconds_of(lambda: left @ right, device, 5)
+    shapes = (16, channels, 16, 16), (channels, channels, 3, 3)
+    images, kernels = (
+        torch.rand(shape, device=device).to(dtype, memory_format=torch.channels_last) for shape in shapes
+    )
+
+    def convolve() -> torch.Tensor:
+        return F.conv2d(images, kernels, padding=1)
+
+    with OperationCounter() as counter:
+        convolve()
+    arithmetic = max(
+        2 * side**3 / seconds_of(lambda: left @ right, device, 5),
+        counter.flops / seconds_of(convolve, device, 5),
+    )
     source = torch.rand(2**26, device=device)
     target = torch.empty_like(source)
     copied = seconds_of(lambda: target.copy_(source), device, 5)
-    return Ceilings(2 * side**3 / multiplied / 1e9, 2 * source.nbytes / copied / 1e9)
+    return Ceilings(arithmetic / 1e9, 2 * source.nbytes / copied / 1e9)
 
 
-def line(label: str, path: str, args: argparse.Namespace, found: Ceilings) -> str:
-    """Count and time the steps of one cell by one path; return the row of the table."""
+def count(label: str, path: str, args: argparse.Namespace) -> tuple[OperationCounter, float]:
+    """Count a step of one cell by one path, and return its median time too."""
     device = torch.device(args.device)
     settings = replace(settings_for(args.dataset), batch_size=args.batch_size)
     images = random_images(settings, args.repeats + WARM_UP + 3, device)  # no epoch ends
@@ -74,13 +91,37 @@ def line(label: str, path: str, args: argparse.Namespace, found: Ceilings) -> st
     trainer.step()
     with OperationCounter() as counter:
         trainer.step()
-    seconds = seconds_of(trainer.step, device, args.repeats)
+    return counter, seconds_of(trainer.step, device, args.repeats)
+
+
+def time_native(label: str, args: argparse.Namespace) -> float:
+    """Return the median time of a step of one cell by the native engine."""
+    steps = args.repeats + WARM_UP + 1
+    step = make_step(NATIVE, Cell.from_str(CELLS[label]), args.dataset, args.batch_size, steps)
+    return seconds_of(step, torch.device("cpu"), args.repeats)
+
+
+def row(label: str, path: str, counter: OperationCounter, seconds: float, found: Ceilings) -> str:
+    """Return the row of the table for what was counted and timed."""
     flops, moved = counter.flops / 1e9, counter.bytes / 1e9
-    floors = 1e3 * flops / found.arithmetic, 1e3 * moved / found.memory
-    return (
-        f"| {label} | {path} | {flops:.1f} | {moved:.2f} | {counter.launches} | {floors[0]:.1f} | {floors[1]:.1f} | "
-        f"{1e3 * seconds:.1f} | {floors[0] / (1e3 * seconds):.0%} |"
-    )
+    computing, moving = 1e3 * flops / found.arithmetic, 1e3 * moved / found.memory
+    counted = [f"{moved:.2f}", str(counter.launches)]
+    floors = [f"{computing:.1f}", f"{moving:.1f}"]
+    if path == NATIVE:
+        counted, floors = ["", ""], [floors[0], ""]
+    fields = [label, path, f"{flops:.1f}", *counted, *floors, f"{1e3 * seconds:.1f}"]
+    return f"| {' | '.join(fields)} | {computing / (1e3 * seconds):.0%} |"
+
+
+def lines_of(label: str, args: argparse.Namespace, single: Ceilings, half: Ceilings) -> Iterator[str]:
+    """Yield the rows of one cell."""
+    counters = {}
+    for path in PATHS:
+        counters[path], seconds = count(label, path, args)
+        yield row(label, path, counters[path], seconds, half if path == "fast-bf16" else single)
+    if args.device == "cpu" and NATIVE in SIDES:
+        fewest = min(counters.values(), key=lambda counter: counter.flops)
+        yield row(label, NATIVE, fewest, time_native(label, args), single)
 
 
 def main() -> None:
@@ -110,9 +151,9 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
     for label in args.cells:
-        for path in PATHS:
-            lines.append(line(label, path, args, half if path == "fast-bf16" else single))
-            print(lines[-1], flush=True)
+        for line in lines_of(label, args, single, half):
+            lines.append(line)
+            print(line, flush=True)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n")
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nasbench_robust import native
 from nasbench_robust.operations import OperationCounter
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -48,8 +49,11 @@ def test_rows_say_that_the_fast_path_launches_less(
     program.main()
     assert out.read_text() == capsys.readouterr().out
     rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("| medium")]
-    assert [row[1] for row in rows] == ["plain", "fast", "fast-bf16"]
+    assert [row[1] for row in rows[:3]] == ["plain", "fast", "fast-bf16"]
     assert int(rows[1][4]) < int(rows[0][4])
+    assert [row[1:4] for row in rows[3:]] == ([["native", rows[0][2], ""]] if native.is_available() else [])
+    assert all(len(row) == len(rows[0]) for row in rows)
+    assert all(float(row[5]) < float(row[7]) for row in rows)  # nothing is faster than the ceiling
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
