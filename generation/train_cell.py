@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         default="auto",
         help="auto (default: native on a CPU where it was built, else torch-fast), native, torch, torch-fast, "
-        "torch-fast-bf16",
+        "torch-fast-bf16; with --device cuda also torch-fast-graph and torch-fast-bf16-graph",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")

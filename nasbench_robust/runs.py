@@ -53,7 +53,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16")
+GRAPHED = ("torch-fast-graph", "torch-fast-bf16-graph")
+ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16", *GRAPHED)
 # Pixels along a side of the images that "auto" gives to the native engine: up to there it was compared with torch, and
 # is faster on one core. It uses one; beyond the second size, torch may make more of several.
 NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
@@ -185,6 +186,8 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
         return "native" if small and device == "cpu" and not foreign and is_available() else "torch-fast"
     if name == "native" and (foreign or device != "cpu"):
         raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
+    if name in GRAPHED and not device.startswith("cuda"):
+        raise InvalidValueError("engine", name, f"torch-fast for {device}", "torch-fast")
     if name == "native" and not is_available():
         remedy = "install a C++ compiler and nasbench-robust again, or use torch"
         raise MissingDataError("this installation has no native engine", remedy)
@@ -221,7 +224,8 @@ def run_cell(
         Decides all draws; an engine repeats itself, but two engines draw differently.
     engine : str
         ``"torch"``, any network anywhere; ``"torch-fast"`` and ``"torch-fast-bf16"``, the same by the paths ``"fast"``
-        and ``"fast-bf16"`` of `paths`; or ``"native"``, small ones on a CPU and many times faster.
+        and ``"fast-bf16"`` of `paths`; ``"torch-fast-graph"`` and ``"torch-fast-bf16-graph"``, these as one CUDA graph
+        a step, see `graphs`; or ``"native"``, small ones on a CPU and many times faster.
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
@@ -267,15 +271,18 @@ def _begin(
     if engine not in ENGINES[1:]:
         raise UnknownNameError("engine of a run", engine, ENGINES[1:])
     path = None if checkpoint is None else Path(checkpoint)
-    if choose_engine(engine, settings) == "native":
+    device = "cpu" if engine == "native" else images.train_images.device.type
+    if choose_engine(engine, settings, device) == "native":
         from .native.work import NativeWork
 
         return NativeWork(cell, settings, images, seed, path)
+    from .graphs import GraphedTrainer
     from .training import Trainer
     from .work import PATHS, TorchWork
 
     label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
-    trainer = Trainer(cell, settings, images, seed, path=PATHS[engine])
+    make_trainer = GraphedTrainer if engine in GRAPHED else Trainer
+    trainer = make_trainer(cell, settings, images, seed, path=PATHS[engine])
     return TorchWork(trainer, label, key, path, engine)
 
 

@@ -81,9 +81,7 @@ class NetworkTrainer:
         device = images.train_images.device
         self.network = network.to(device)
         self._path = make_path(path, self.network)
-        self._optimiser = torch.optim.SGD(
-            self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
-        )
+        self._optimiser = self._make_optimiser()
         steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
         self._schedule = self._make_schedule(steps)
         self._draws = make_generator(seed, "training", device)
@@ -95,6 +93,13 @@ class NetworkTrainer:
         # On the device, and read once an epoch: to wait for a number at every step would leave a GPU without work.
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
+
+    def _make_optimiser(self) -> torch.optim.SGD:
+        """Return the optimiser of the network's parameters."""
+        settings = self.settings
+        return torch.optim.SGD(
+            self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay
+        )
 
     def _make_schedule(self, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
         """Return the schedule of the optimiser, which is asked after every step."""
@@ -119,33 +124,36 @@ class NetworkTrainer:
             At the end of an epoch, if the loss was not finite.
         """
         start = time.perf_counter()
-        images, labels = self._next_batch()
-        adversarial = pgd(self._path.attacked(), images, labels, self.settings.attack, self._draws)
-        learning_rate = self._update(adversarial, labels)
-        self._done += len(labels)
+        chosen = self._next_chosen()
+        self._descend(chosen)
+        learning_rate = float(self._schedule.get_last_lr()[0])
+        self._schedule.step()
+        self._done += len(chosen)
         ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
         self.seconds += time.perf_counter() - start
         return ended
 
-    def _update(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        """Take an SGD step on a batch and return its learning rate."""
-        self._optimiser.zero_grad(set_to_none=True)
-        logits = self._path.updated()(images)
-        loss = F.cross_entropy(logits, labels)
-        torch.autograd.backward(loss)
-        learning_rate = float(self._schedule.get_last_lr()[0])
-        self._optimiser.step()
-        self._schedule.step()
-        self._loss += loss.detach().double() * len(labels)
-        self._correct += (logits.argmax(dim=1) == labels).sum()
-        return learning_rate
-
-    def _next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the next augmented batch of the epoch's random order; the last one may be short."""
+    def _next_chosen(self) -> torch.Tensor:
+        """Return the images of the next batch in the epoch's random order; the last one may be short."""
         if self._order is None:
             count = len(self.images.train_labels)
             self._order = torch.randperm(count, generator=self._draws, device=self._draws.device)
-        chosen = self._order[self._done : self._done + self.settings.batch_size]
+        return self._order[self._done : self._done + self.settings.batch_size]
+
+    def _descend(self, chosen: torch.Tensor) -> None:
+        """Augment images, attack them and take an SGD step: all that a step does on the device."""
+        images, labels = self._batch(chosen)
+        adversarial = pgd(self._path.attacked(), images, labels, self.settings.attack, self._draws)
+        self._optimiser.zero_grad(set_to_none=True)
+        logits = self._path.updated()(adversarial)
+        loss = F.cross_entropy(logits, labels)
+        torch.autograd.backward(loss)
+        self._optimiser.step()
+        self._loss += loss.detach().double() * len(labels)
+        self._correct += (logits.argmax(dim=1) == labels).sum()
+
+    def _batch(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return augmented images and their labels."""
         batch = random_crop(to_unit(self.images.train_images[chosen]), self.settings.crop_padding, self._draws)
         if self.settings.flip:
             batch = random_flip(batch, self._draws)

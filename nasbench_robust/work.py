@@ -20,7 +20,13 @@ from .training import NetworkTrainer, make_generator
 
 __all__ = ["TorchWork"]
 
-PATHS = {"torch": "plain", "torch-fast": "fast", "torch-fast-bf16": "fast-bf16"}  # by engine
+PATHS = {  # by engine
+    "torch": "plain",
+    "torch-fast": "fast",
+    "torch-fast-bf16": "fast-bf16",
+    "torch-fast-graph": "fast",
+    "torch-fast-bf16-graph": "fast-bf16",
+}
 
 
 class TorchWork:

@@ -22,7 +22,7 @@ from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.fast.plan import make_plan
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images import Images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
 from nasbench_robust.paths import PATHS, make_path
@@ -239,17 +239,8 @@ def test_bfloat16_update_keeps_parameters_and_gradients_in_single_precision() ->
 
 
 @pytest.fixture(scope="module")
-def few() -> Images:
-    images = load_images("digits")
-    return replace(
-        images,
-        train_images=images.train_images[:200],
-        train_labels=images.train_labels[:200],
-        test_images=images.test_images[:60],
-        test_labels=images.test_labels[:60],
-        validation_images=images.validation_images[:40],
-        validation_labels=images.validation_labels[:40],
-    )
+def few(first_digits: Callable[[int], Images]) -> Images:
+    return first_digits(200)
 
 
 def in_double(images: Images) -> Images:
