@@ -191,7 +191,7 @@ def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
             ["--index", "1", "--dataset", "cifar10", "--data-root", "nowhere"],
             "no complete cifar10 in nowhere: ",
         ),
-        (["--index", "1", "--seeds", "-1"], "a seed lies in 0..2147483647"),
+        (["--index", "1", "--seeds", "-1"], "expected an integer in 0..2147483647"),
     ],
 )
 def test_program_refuses_bad_input_in_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
