@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20
 
 sample: $(READY)
 	$(BIN)/python generation/make_digits.py --sample 1% --workers 2
