@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from cells import CELLS
-from steps import REFERENCE, SIDES, make_step
+from steps import REFERENCE, make_step, sides_on
 
 from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--sides", nargs="+", choices=SIDES[1:], default=SIDES[1:], help="beside the reference")
+    sides = sides_on("cpu")[1:]
+    parser.add_argument("--sides", nargs="+", choices=sides, default=sides, help="beside the reference")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "CELL"), help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -22,10 +22,13 @@ from nasbench_robust.training import make_generator
 class ReferenceTrainer:
     """Adversarial training of one cell with torchattacks' PGD, a batch at a time."""
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, total_steps: int, seed: int) -> None:
+    def __init__(
+        self, cell: Cell, settings: TrainingSettings, total_steps: int, seed: int, device: str = "cpu"
+    ) -> None:
         self.settings = settings
-        self.draws = make_generator(seed, "training")
-        self.network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights"))
+        self.draws = make_generator(seed, "training", device)
+        weights = make_generator(seed, "weights")
+        self.network = network_for(cell, settings.skeleton, settings.dataset, weights).to(device)
         self._attack = attack_of(self.network, settings.attack)
         self._optimiser = torch.optim.SGD(
             self.network.parameters(), lr=settings.max_lr, momentum=0.9, weight_decay=settings.weight_decay

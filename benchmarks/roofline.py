@@ -22,10 +22,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from cells import CELLS
+from machine import describe, parse_arguments, wait
 from pixels import random_images
-from steps import NATIVE, SIDES, make_step
+from steps import NATIVE, make_step, sides_on
 
-from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
 from nasbench_robust.operations import OperationCounter
 from nasbench_robust.paths import PATHS
@@ -45,22 +45,21 @@ class Ceilings:
     memory: float
 
 
-def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
     """Return the median time of a call, after calls that are not measured."""
     times = []
     for turn in range(repeats + WARM_UP):
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait(device)
         if turn >= WARM_UP:
             times.append(time.perf_counter() - start)
     return float(np.median(times))
 
 
-def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
+def ceilings(device: str, dtype: torch.dtype) -> Ceilings:
     """Measure products of matrices and convolutions in a type, and copies."""
-    side, channels = (8192, 512) if device.type == "cuda" else (1024, 128)
+    side, channels = (8192, 512) if device == "cuda" else (1024, 128)
     left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     shapes = (16, channels, 16, 16), (channels, channels, 3, 3)
     images, kernels = (
@@ -84,21 +83,20 @@ def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
 
 def count(label: str, path: str, args: argparse.Namespace) -> tuple[OperationCounter, float]:
     """Count a step of one cell by one path, and return its median time too."""
-    device = torch.device(args.device)
     settings = replace(settings_for(args.dataset), batch_size=args.batch_size)
-    images = random_images(settings, args.repeats + WARM_UP + 3, device)  # no epoch ends
+    images = random_images(settings, args.repeats + WARM_UP + 3, args.device)  # no epoch ends
     trainer = Trainer(Cell.from_str(CELLS[label]), settings, images, seed=0, path=path)
     trainer.step()
     with OperationCounter() as counter:
         trainer.step()
-    return counter, seconds_of(trainer.step, device, args.repeats)
+    return counter, seconds_of(trainer.step, args.device, args.repeats)
 
 
 def time_native(label: str, args: argparse.Namespace) -> float:
     """Return the median time of a step of one cell by the native engine."""
     steps = args.repeats + WARM_UP + 1
     step = make_step(NATIVE, Cell.from_str(CELLS[label]), args.dataset, args.batch_size, steps)
-    return seconds_of(step, torch.device("cpu"), args.repeats)
+    return seconds_of(step, "cpu", args.repeats)
 
 
 def row(label: str, path: str, counter: OperationCounter, seconds: float, found: Ceilings) -> str:
@@ -119,7 +117,7 @@ def lines_of(label: str, args: argparse.Namespace, single: Ceilings, half: Ceili
     for path in PATHS:
         counters[path], seconds = count(label, path, args)
         yield row(label, path, counters[path], seconds, half if path == "fast-bf16" else single)
-    if args.device == "cpu" and NATIVE in SIDES:
+    if NATIVE in sides_on(args.device):
         fewest = min(counters.values(), key=lambda counter: counter.flops)
         yield row(label, NATIVE, fewest, time_native(label, args), single)
 
@@ -130,21 +128,16 @@ def main() -> None:
     parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps (default: 5)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
-    args = parser.parse_args()
-    if args.device != "cpu" and not torch.cuda.is_available():
-        parser.error(f"--device {args.device}: there is no CUDA device here, expected cpu")
+    args = parse_arguments(parser)
     if args.repeats < 1:
         parser.error(f"--repeats {args.repeats}: expected a positive integer")
     torch.set_num_threads(1)
-    device = torch.device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{provenance.processor()}, 1 thread"
-    found = {dtype: ceilings(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    found = {dtype: ceilings(args.device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     single, half = found[torch.float32], found[torch.bfloat16]
     lines = [
-        f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}; {name}, torch {torch.__version__}: "
+        f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}; {describe(args.device)}: "
         f"{single.arithmetic:.0f} GFLOP/s in float32 and {half.arithmetic:.0f} in bfloat16, {single.memory:.1f} GB/s",
         "",
         HEADER,

@@ -10,6 +10,7 @@ from reference import ReferenceTrainer
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
+from nasbench_robust.graphs import GraphedTrainer
 from nasbench_robust.image_arrays import ImageArrays
 from nasbench_robust.images import Images
 from nasbench_robust.paths import PATHS
@@ -17,18 +18,26 @@ from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
 
 REFERENCE, NATIVE = "reference", "native"
-SIDES = (REFERENCE, *PATHS, *([NATIVE] if native.is_available() else []))
+GRAPHS = {"fast-graph": "fast", "fast-bf16-graph": "fast-bf16"}  # on a GPU: one graph a step; its path
 
 Step = Callable[[], object]
 
 
-def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int) -> Step:
+def sides_on(device: str) -> tuple[str, ...]:
+    """Return what can be compared on a device, the reference first."""
+    if device == "cpu":
+        return (REFERENCE, *PATHS, *([NATIVE] if native.is_available() else []))
+    return (REFERENCE, *PATHS, *GRAPHS)
+
+
+def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int, device: str = "cpu") -> Step:
     """Return a function that takes a step of the protocol for a data set; it can be called `steps` times.
 
     Parameters
     ----------
     side : str
-        ``"reference"``, the published step with torchattacks; a path of `nasbench_robust.paths`; or ``"native"``.
+        One of `sides_on` the device: ``"reference"`` is the published step with torchattacks; the others are paths of
+        `nasbench_robust.paths`, these as graphs, and the native engine.
     cell : Cell
     dataset : str
         Whose protocol and shape of images.
@@ -36,14 +45,18 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int) 
         Images of a step.
     steps : int
         No epoch ends before so many, so that nothing is measured on held-out images.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
     """
     settings = replace(settings_for(dataset), batch_size=batch_size)
-    images = random_images(settings, 1 if side == REFERENCE else steps + 1)
+    images = random_images(settings, 1 if side == REFERENCE else steps + 1, device)
     if side == NATIVE:
         return native.NativeTrainer(cell, settings, as_arrays(images), seed=0).step
     if side == REFERENCE:
-        trainer = ReferenceTrainer(cell, settings, steps, seed=0)
+        trainer = ReferenceTrainer(cell, settings, steps, seed=0, device=device)
         return lambda: trainer.step(images.train_images, images.train_labels)
+    if side in GRAPHS:
+        return GraphedTrainer(cell, settings, images, seed=0, path=GRAPHS[side]).step
     return Trainer(cell, settings, images, seed=0, path=side).step
 
 

@@ -4,37 +4,41 @@ All augment a batch in the same way, attack it with PGD-7 with the network in ev
 adversarial images with the network in train mode. They are timed in turns in one process, and the ratio to the
 reference is taken turn by turn, so that a machine that is busy with other work disturbs all of them alike. Run:
 ``python benchmarks/training_step.py`` (needs torchattacks: ``pip install --no-deps torchattacks==3.5.1``;
-``--dataset cifar10`` steps on random pixels of its shape).
+``--dataset cifar10`` steps on random pixels of its shape; ``--device cuda`` compares graphs too).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from cells import CELLS
-from steps import REFERENCE, SIDES, make_step
+from machine import describe, parse_arguments, wait
+from steps import GRAPHS, NATIVE, REFERENCE, make_step, sides_on
 
-from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
+from nasbench_robust.paths import PATHS
 
-WARM_UP = 2  # turns that are not measured
+WARM_UP = 5  # turns that are not measured; a graph is captured in the fourth
 
 HEADER = """| cell | step | images/s | ms a step: median (quartiles) | times the reference: median (quartiles) |
 |---|---|---|---|---|"""
 
 
-def measure(cell: Cell, dataset: str, batch_size: int, repeats: int, sides: list[str]) -> dict[str, list[float]]:
+def measure(cell: Cell, sides: Sequence[str], args: argparse.Namespace) -> dict[str, list[float]]:
     """Return the seconds of every step of every side, timed in turns."""
-    steps = {side: make_step(side, cell, dataset, batch_size, repeats + WARM_UP) for side in sides}
+    turns = args.repeats + WARM_UP
+    steps = {side: make_step(side, cell, args.dataset, args.batch_size, turns, args.device) for side in sides}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for turn in range(repeats + WARM_UP):
+    for turn in range(turns):
         for side, step in steps.items():
             start = time.perf_counter()
             step()
+            wait(args.device)
             if turn >= WARM_UP:
                 seconds[side].append(time.perf_counter() - start)
     return seconds
@@ -65,20 +69,27 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="steps of each (default: 20)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--sides", nargs="+", choices=SIDES[1:], default=SIDES[1:], help="beside the reference")
+    parser.add_argument(
+        "--sides", nargs="+", choices=(*PATHS, *GRAPHS, NATIVE), help="beside the reference (default: all there are)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
-    args = parser.parse_args()
+    args = parse_arguments(parser)
     torch.set_num_threads(args.threads)
+    there = sides_on(args.device)
+    sides = (REFERENCE, *(args.sides or there[1:]))
+    for side in sides:
+        if side not in there:
+            parser.error(f"--sides {side}: not on {args.device}, expected {', '.join(there[1:])}")
     lines = [
         f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}, {args.repeats} steps of each in "
-        f"turns, {provenance.processor()}, {args.threads} thread(s), torch {torch.__version__}",
+        f"turns, {describe(args.device)}",
         "",
         HEADER,
     ]
     print("\n".join(lines))
     for label in args.cells:
         cell = Cell.from_str(CELLS[label])
-        seconds = measure(cell, args.dataset, args.batch_size, args.repeats, [REFERENCE, *args.sides])
+        seconds = measure(cell, sides, args)
         lines += (found := rows(label, seconds, args.batch_size))
         print("\n".join(found), flush=True)
     if args.out:

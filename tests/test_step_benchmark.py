@@ -39,10 +39,17 @@ def test_ratios_are_taken_turn_by_turn(program) -> None:
     assert fast == "| heavy | fast | 6.4 | 5000.0 (2750.0 to 27500.0) | 2.00 (2.00 to 2.00) |"
 
 
+def test_sides_that_are_not_there_are_named(program, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["training_step.py", "--sides", "fast-graph"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert "--sides fast-graph: not on cpu, expected plain, fast, fast-bf16" in capsys.readouterr().err
+
+
 def test_every_side_takes_steps(program) -> None:
     steps = importlib.import_module("steps")
     cell = program.Cell.from_str(program.CELLS["light"])
-    for side in steps.SIDES:
+    for side in steps.sides_on("cpu"):
         step = steps.make_step(side, cell, "digits", 4, 2)
         assert [step(), step()] == [None, None]  # an epoch that ended would be returned
 
