@@ -94,7 +94,7 @@ def _sweeps(axes: Any, results: pd.DataFrame) -> None:
     axes.set_title("c   Weight of the second term")
     axes.set_xlabel("\N{GREEK SMALL LETTER LAMDA} or \N{GREEK SMALL LETTER GAMMA}")
     axes.set_ylabel("PGD accuracy of the cell found (%)")
-    axes.legend(loc="lower left")
+    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.4))
     axes.grid(color="#dddddd", linewidth=0.5)
     axes.set_axisbelow(True)
 
