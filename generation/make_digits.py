@@ -1,8 +1,9 @@
 """Make the table that is part of the package, or check it: ``python generation/make_digits.py --workers 2``.
 
 By default all 6,466 cells and three seeds are trained and measured again, into the folder --out; stop it with Ctrl-C
-and start it again, it goes on where it was. With --resume the runs that the package's table has completely are taken
-from there. With --sample 1% that share of its runs is made again and compared with it, and nothing is written.
+and start it again, it goes on where it was. With --resume the runs that the package's table, or the tables named, have
+completely are taken from there. With --sample 1% that share of the package's runs is made again and compared with
+them, and nothing is written.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
-    parser.add_argument("--resume", action="store_true", help="keep the complete runs of the package's table")
+    parser.add_argument(
+        "--resume",
+        nargs="*",
+        metavar="TABLE",
+        help="keep the complete runs of these tables (default: of the package's table)",
+    )
     parser.add_argument("--sample", metavar="SHARE", help="check only: make this share, 1%% for example, again")
     parser.add_argument("--sample-seed", type=int, help="chooses the runs of --sample (default: others every time)")
     parser.set_defaults(dataset="digits", engine="native", device="cpu", threads=1, data_root=None, settings=None)
@@ -64,17 +70,17 @@ def _make(args: argparse.Namespace) -> int:
     start = time.time()
     settings = settings_for("digits")
     units = [Unit(index, seed) for seed in args.seeds for index in parse_cells(args.cells)]
-    bundled = _complete(settings) if args.resume else set()
-    code = run_local.make(args, settings, [unit for unit in units if unit not in bundled])
+    resumed = _resumed(args.resume)
+    there = {unit for folder in resumed for unit in _complete(folder, settings)}
+    code = run_local.make(args, settings, [unit for unit in units if unit not in there])
     made = find_missing(args.out, settings, units) != units
-    if not made and not args.resume:
+    if not made and not resumed:
         return code
     folders = []
     if made:
         collect([args.out], Path(args.out) / "collected")
         folders.append(Path(args.out) / "collected")
-    if args.resume:
-        folders.append(locate(BUNDLED).parent)
+    folders += resumed
     table = Path(args.out) / "table"
     count = assemble(folders, digits_info(settings, folders), table)
     print(f"{count} runs -> {table}/, {_cost(table)}; this call took {(time.time() - start) / 3600:.2f} h")
@@ -84,9 +90,14 @@ def _make(args: argparse.Namespace) -> int:
     return code or int(bool(errors))
 
 
-def _complete(settings: TrainingSettings) -> set[Unit]:
-    """Return the runs of the package's table that were measured with all of the settings' metrics."""
-    rows = read_table(locate(BUNDLED), ["index", "seed", "settings"]).to_pylist()
+def _resumed(tables: Sequence[str] | None) -> list[Path]:
+    """Return the folders of the tables whose runs are kept: the package's where none is named."""
+    return [] if tables is None else [locate(table).parent for table in tables or [BUNDLED]]
+
+
+def _complete(folder: Path, settings: TrainingSettings) -> set[Unit]:
+    """Return the runs of a table that were measured with all of the settings' metrics."""
+    rows = read_table(folder / "runs.parquet", ["index", "seed", "settings"]).to_pylist()
     return {Unit(row["index"], row["seed"]) for row in rows if row["settings"] == settings.hash}
 
 

@@ -113,6 +113,20 @@ def test_the_program_makes_a_table_and_goes_on_where_it_was(tmp_path):
     assert bench.info.licence == "Apache-2.0"
 
 
+def test_runs_of_the_tables_that_are_named_are_kept(tmp_path):
+    assert call("--out", tmp_path / "one", "--cells", LIGHT, "--seeds", 1).returncode == 0
+    kept = tmp_path / "one" / "table"
+    done = call("--out", tmp_path / "two", "--cells", LIGHT, "--seeds", 1, 2, "--resume", kept)
+    assert done.returncode == 0, done.stderr
+    assert "1 runs, 0 there, 1 missing" in done.stderr
+    bench = nbr.load(tmp_path / "two" / "table")
+    assert bench.lookup(LIGHT, metric="autoattack_acc").seeds.keys() == {1, 2}
+    wrong = call("--out", tmp_path / "three", "--cells", LIGHT, "--resume", tmp_path / "none")
+    assert wrong.returncode == 2
+    assert "none" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
+
+
 def test_what_it_makes_is_what_the_package_has(tmp_path):
     call("--out", tmp_path, "--cells", LIGHT, "--seeds", 0)
     again, bundled = nbr.load(tmp_path / "table"), nbr.load()
