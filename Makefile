@@ -26,7 +26,8 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 sample: $(READY)
 	$(BIN)/python generation/make_digits.py --sample 1% --workers 2

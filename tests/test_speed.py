@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 from conftest import DATA_VARIABLE
 
+pytestmark = pytest.mark.alone
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 ATTEMPTS = 3  # a busy machine makes any time longer, never shorter: one good measurement shows that it can be done
 
