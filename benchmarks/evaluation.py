@@ -13,17 +13,17 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 import torchattacks
 from cells import CELLS
+from machine import add_table_arguments, describe, publish
 from reference import count_correct
 from steps import as_arrays
 from training_step import spread
 
-from nasbench_robust import metrics, native, provenance
+from nasbench_robust import metrics, native
 from nasbench_robust.attacks import PARTS, autoattack
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
@@ -33,6 +33,7 @@ from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Attack, Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.evaluation import measure
+from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import train
 
@@ -166,39 +167,36 @@ def rows(label: str, sides: dict[str, Count], task: Task, repeats: int) -> Itera
 def main() -> None:
     """Print a Markdown table for a heavy, a medium and a light cell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of adversarial training (default: 20)")
-    parser.add_argument("--images", type=int, default=517, help="test images (default: all 517)")
-    parser.add_argument("--steps", type=int, default=10, help="of APGD and FAB (default: 10)")
-    parser.add_argument("--queries", type=int, default=5000, help="of Square (default: 5000)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns, with seeds 0, 1, ... (default: 3)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    parser.add_argument("--epochs", type=positive, default=20, help="epochs of adversarial training (default: 20)")
+    parser.add_argument("--images", type=positive, default=517, help="test images (default: all 517)")
+    parser.add_argument("--steps", type=positive, default=10, help="of APGD and FAB (default: 10)")
+    parser.add_argument("--queries", type=positive, default=5000, help="of Square (default: 5000)")
+    parser.add_argument("--repeats", type=positive, default=3, help="turns, with seeds 0, 1, ... (default: 3)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
+    add_table_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    publish(table(args), args.out)
+
+
+def table(args: argparse.Namespace) -> Iterator[str]:
+    """Train the networks, measure them and yield the lines of the table."""
     data, settings = load_images("digits"), replace(settings_for("digits"), epochs=args.epochs)
     few = replace(data, test_images=data.test_images[: args.images], test_labels=data.test_labels[: args.images])
     eps = settings.attack.eps
     thorough = replace(metrics.autoattack(eps, steps=args.steps), queries=args.queries)
     tasks = [Task("PGD-20", metrics.pgd(eps), few), Task("AutoAttack", thorough, few)]
-    lines = [
+    yield (
         f"Evaluation of adversarially trained networks, {len(few.test_labels)} digits, eps {eps}, AutoAttack with "
-        f"{args.steps} steps and {args.queries} queries, {args.repeats} turns, {provenance.processor()}, "
-        f"{args.threads} thread(s), torch {torch.__version__}",
-        "",
-        HEADER,
-    ]
-    print("\n".join(lines), flush=True)
+        f"{args.steps} steps and {args.queries} queries, {args.repeats} turns, {describe('cpu')}\n"
+    )
+    yield HEADER
     for label in args.cells:
         cell = Cell.from_str(CELLS[label])
         network, _ = train(cell, settings, data, seed=0, path="fast")
         sides = sides_of(network, cell, settings)
         for task in tasks:
-            for line in rows(label, sides, task, args.repeats):
-                lines.append(line)
-                print(line, flush=True)
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n")
+            yield from rows(label, sides, task, args.repeats)
 
 
 if __name__ == "__main__":

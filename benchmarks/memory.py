@@ -9,14 +9,17 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from cells import CELLS
+from machine import add_table_arguments, dataset_name, publish
 from steps import REFERENCE, make_step, sides_on
 
 from nasbench_robust import provenance
 from nasbench_robust.cells import Cell
+from nasbench_robust.programs import positive
 
 STEPS = 2  # the second finds momentum and gradients in memory
 
@@ -49,32 +52,32 @@ def status_mib(name: str) -> float:
 def main() -> None:
     """Print a Markdown table for a heavy, a medium and a light cell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
+    parser.add_argument(
+        "--dataset", type=dataset_name, default="cifar10", help="shape of the images and protocol (default: cifar10)"
+    )
+    parser.add_argument("--batch-size", type=positive, default=32, help="images of a step (default: 32)")
     sides = sides_on("cpu")[1:]
     parser.add_argument("--sides", nargs="+", choices=sides, default=sides, help="beside the reference")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    add_table_arguments(parser)
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "CELL"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(measure_here(*args.one, args.dataset, args.batch_size))
         return
-    sides = [REFERENCE, *args.sides]
-    lines = [
+    publish(table([REFERENCE, *args.sides], args), args.out)
+
+
+def table(sides: list[str], args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield (
         f"Peak memory of a PGD-7 training step in MiB, {args.dataset}, batches of {args.batch_size}, "
-        f"{provenance.processor()}, 1 thread, torch {torch.__version__}",
-        "",
-        f"| cell | {' | '.join(sides)} |",
-        "|---" * (len(sides) + 1) + "|",
-    ]
-    print("\n".join(lines))
+        f"{provenance.processor()}, 1 thread, torch {torch.__version__}\n"
+    )
+    yield f"| cell | {' | '.join(sides)} |"
+    yield "|---" * (len(sides) + 1) + "|"
     for label in args.cells:
         peaks = [peak_mib(side, label, args.dataset, args.batch_size) for side in sides]
-        lines.append(f"| {label} | {' | '.join(f'{peak:.0f}' for peak in peaks)} |")
-        print(lines[-1], flush=True)
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n")
+        yield f"| {label} | {' | '.join(f'{peak:.0f}' for peak in peaks)} |"
 
 
 if __name__ == "__main__":

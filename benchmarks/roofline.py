@@ -16,19 +16,19 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from cells import CELLS
-from machine import describe, parse_arguments, wait
+from machine import add_table_arguments, dataset_name, describe, parse_arguments, publish, wait
 from pixels import random_images
 from steps import NATIVE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.operations import OperationCounter
 from nasbench_robust.paths import PATHS
+from nasbench_robust.programs import positive
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
 
@@ -125,30 +125,29 @@ def lines_of(label: str, args: argparse.Namespace, single: Ceilings, half: Ceili
 def main() -> None:
     """Print the ceilings and a row for every cell and path."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="cifar10", help="shape of the images and protocol (default: cifar10)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default: 32)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed steps (default: 5)")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    parser.add_argument(
+        "--dataset", type=dataset_name, default="cifar10", help="shape of the images and protocol (default: cifar10)"
+    )
+    parser.add_argument("--batch-size", type=positive, default=32, help="images of a step (default: 32)")
+    parser.add_argument("--repeats", type=positive, default=5, help="timed steps (default: 5)")
+    add_table_arguments(parser)
     args = parse_arguments(parser)
-    if args.repeats < 1:
-        parser.error(f"--repeats {args.repeats}: expected a positive integer")
     torch.set_num_threads(1)
+    torch.manual_seed(0)
+    publish(table(args), args.out)
+
+
+def table(args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the table."""
     found = {dtype: ceilings(args.device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     single, half = found[torch.float32], found[torch.bfloat16]
-    lines = [
+    yield (
         f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}; {describe(args.device)}: "
-        f"{single.arithmetic:.0f} GFLOP/s in float32 and {half.arithmetic:.0f} in bfloat16, {single.memory:.1f} GB/s",
-        "",
-        HEADER,
-    ]
-    print("\n".join(lines), flush=True)
+        f"{single.arithmetic:.0f} GFLOP/s in float32 and {half.arithmetic:.0f} in bfloat16, {single.memory:.1f} GB/s\n"
+    )
+    yield HEADER
     for label in args.cells:
-        for line in lines_of(label, args, single, half):
-            lines.append(line)
-            print(line, flush=True)
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n")
+        yield from lines_of(label, args, single, half)
 
 
 if __name__ == "__main__":

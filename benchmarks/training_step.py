@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from cells import CELLS
-from machine import describe, parse_arguments, wait
+from machine import add_table_arguments, dataset_name, describe, parse_arguments, publish, wait
 from steps import GRAPHS, NATIVE, REFERENCE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.paths import PATHS
+from nasbench_robust.programs import positive
 
 WARM_UP = 5  # turns that are not measured; a graph is captured in the fourth
 
@@ -64,15 +64,16 @@ def spread(values: np.ndarray, form: str) -> str:
 def main() -> None:
     """Print a Markdown table for a heavy, a medium and a light cell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="digits", help="shape of the images and protocol (default: digits)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images of a step (default: 64)")
-    parser.add_argument("--repeats", type=int, default=20, help="steps of each (default: 20)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
+    parser.add_argument(
+        "--dataset", type=dataset_name, default="digits", help="shape of the images and protocol (default: digits)"
+    )
+    parser.add_argument("--batch-size", type=positive, default=64, help="images of a step (default: 64)")
+    parser.add_argument("--repeats", type=positive, default=20, help="steps of each (default: 20)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
     parser.add_argument(
         "--sides", nargs="+", choices=(*PATHS, *GRAPHS, NATIVE), help="beside the reference (default: all there are)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table to a file too")
+    add_table_arguments(parser)
     args = parse_arguments(parser)
     torch.set_num_threads(args.threads)
     there = sides_on(args.device)
@@ -80,20 +81,19 @@ def main() -> None:
     for side in sides:
         if side not in there:
             parser.error(f"--sides {side}: not on {args.device}, expected {', '.join(there[1:])}")
-    lines = [
+    publish(table(sides, args), args.out)
+
+
+def table(sides: Sequence[str], args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield (
         f"One PGD-7 training step, {args.dataset}, batches of {args.batch_size}, {args.repeats} steps of each in "
-        f"turns, {describe(args.device)}",
-        "",
-        HEADER,
-    ]
-    print("\n".join(lines))
+        f"turns, {describe(args.device)}\n"
+    )
+    yield HEADER
     for label in args.cells:
-        cell = Cell.from_str(CELLS[label])
-        seconds = measure(cell, sides, args)
-        lines += (found := rows(label, seconds, args.batch_size))
-        print("\n".join(found), flush=True)
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n")
+        seconds = measure(Cell.from_str(CELLS[label]), sides, args)
+        yield from rows(label, seconds, args.batch_size)
 
 
 if __name__ == "__main__":

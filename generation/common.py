@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nasbench_robust.programs import positive
 from nasbench_robust.runs import ENGINES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.worklists import Unit, parse_cells
@@ -29,13 +30,6 @@ def seed(text: str) -> int:
     """Read a seed: the type of an argument."""
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text} is no seed: expected an integer in 0..2147483647")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """Read a count: the type of an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
     return int(text)
 
 

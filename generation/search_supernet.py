@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import positive, seed
+from common import seed
 from train_cell import EXIT_REQUEUE, Signals
 
 from nasbench_robust.errors import MissingPackageError
-from nasbench_robust.programs import guarded
+from nasbench_robust.programs import guarded, positive
 from nasbench_robust.worklists import claim
 
 

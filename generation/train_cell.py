@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import epoch_bar, positive, seed
+from common import epoch_bar, seed
 
 from nasbench_robust.errors import InvalidValueError, MissingPackageError, NasbenchRobustError
+from nasbench_robust.programs import positive
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
 

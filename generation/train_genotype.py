@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import epoch_bar, positive, seed
+from common import epoch_bar, seed
 from train_cell import Signals, check_folder, stopped
 
 from nasbench_robust.errors import MissingPackageError
-from nasbench_robust.programs import guarded
+from nasbench_robust.programs import guarded, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

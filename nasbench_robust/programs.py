@@ -1,13 +1,21 @@
-"""What the programs around the library share: one way to end with an error."""
+"""What the programs around the library share: a type of arguments, and one way to end with an error."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
 from .errors import NasbenchRobustError
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "positive"]
+
+
+def positive(text: str) -> int:
+    """Read a count: the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
+    return int(text)
 
 
 def guarded(program: str, work: Callable[[], int]) -> int:

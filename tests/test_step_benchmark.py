@@ -39,11 +39,20 @@ def test_ratios_are_taken_turn_by_turn(program) -> None:
     assert fast == "| heavy | fast | 6.4 | 5000.0 (2750.0 to 27500.0) | 2.00 (2.00 to 2.00) |"
 
 
-def test_sides_that_are_not_there_are_named(program, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["training_step.py", "--sides", "fast-graph"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sides", "fast-graph"], "--sides fast-graph: not on cpu, expected plain, fast, fast-bf16"),
+        (["--dataset", "cifar"], "did you mean 'cifar10'"),
+        (["--repeats", "0"], "0: expected a positive integer"),
+        (["--threads", "x"], "x: expected a positive integer"),
+    ],
+)
+def test_faults_are_named(program, options, message, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["training_step.py", *options])
     with pytest.raises(SystemExit, match="2"):
         program.main()
-    assert "--sides fast-graph: not on cpu, expected plain, fast, fast-bf16" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_every_side_takes_steps(program) -> None:
