@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from .errors import MissingDataError, NasbenchRobustError, TableError
-from .tables import Reader, ReleaseInfo, cells_table, write_table
+from .tables import Reader, ReleaseInfo, cells_table, same_kind, write_table
 
 __all__ = ["Collected", "ConflictError", "collect", "quarantine"]
 
@@ -133,7 +133,7 @@ def _read_all(folders: Sequence[Path], report: Collected) -> dict[str, Kept]:
             tables = _read_or_quarantine(folder, path.name, report)
             for name, table in tables.items():
                 place = folder / name / path.name
-                if not table.schema.equals(schemas.setdefault(name, table.schema), check_metadata=True):
+                if not same_kind(table.schema, schemas.setdefault(name, table.schema)):
                     raise TableError(place, "its columns or its release description differ from those of other shards")
                 repeated = _keep(kept[name], place, table)
                 report.repeated += repeated and name == "runs"

@@ -37,6 +37,7 @@ __all__ = [
     "read_table",
     "runs_schema",
     "runs_table",
+    "same_kind",
     "write_table",
 ]
 
@@ -386,12 +387,26 @@ def _shards(path: Path) -> list[Path]:
     raise MissingDataError(f"no file or folder {path}", "check the path")
 
 
+def same_kind(schema: pa.Schema, other: pa.Schema) -> bool:
+    """Return whether two tables have the same columns and the same release description, its facts in whatever order."""
+    return bool(schema.equals(other) and _facts(schema) == _facts(other))
+
+
+def _facts(schema: pa.Schema) -> Any:
+    """Return the release description in the metadata, or what stands in its place."""
+    text = (schema.metadata or {}).get(_METADATA_KEY)
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _concatenate(paths: Sequence[Path]) -> pa.Table:
     """Read shards of one table; refuse those of another."""
     parts: list[pa.Table] = []
     for path in paths:
         with contextlib.closing(_open(path)) as file:
-            if parts and not file.schema_arrow.equals(parts[0].schema, check_metadata=True):
+            if parts and not same_kind(file.schema_arrow, parts[0].schema):
                 raise TableError(path, f"its columns or its release description differ from those of {paths[0]}")
             parts.append(_read(path, file, None, None))
     return pa.concat_tables(parts).combine_chunks()

@@ -252,6 +252,18 @@ def test_collection_leaves_no_table_of_an_earlier_one(folder: Path, runs: list[R
     assert {path.name for path in (tmp_path / "release").iterdir()} == {"runs.parquet", "cells.parquet"}
 
 
+def test_shards_whose_description_names_its_facts_in_another_order_are_of_one_release(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = folder / "runs" / shard_name(QUICK, 3, 1)
+    table = Reader(path).read()
+    ((key, text),) = table.schema.metadata.items()
+    turned = json.dumps(dict(reversed(json.loads(text).items())))
+    write_table(table.replace_schema_metadata({key: turned}), path)
+    assert collect([folder], tmp_path / "release").runs == 4
+    assert Reader(folder / "runs").read().num_rows == 4
+
+
 def test_shards_of_other_settings_are_refused(folder: Path, runs: list[Run], tmp_path: Path) -> None:
     other = replace(QUICK, epochs=2)
     write_run(replace(runs[0], row={**runs[0].row, "seed": 9, "settings": other.hash}), other, tmp_path / "other")
