@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from cells import CELLS
+from machine import add_table_arguments, describe, publish
 from native_forward import compare_forward
 from reference import count_correct, train_reference
+from training_step import spread
 
 from nasbench_robust import evaluation, native
 from nasbench_robust.cells import Cell
@@ -30,6 +32,7 @@ from nasbench_robust.images import load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import build_name
+from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import make_generator, train
 
@@ -98,54 +101,57 @@ def run_native(cell: Cell, settings: TrainingSettings, seed: int) -> Timing:
     return Timing(trained - start, time.perf_counter() - trained, correct)
 
 
-def compare_runs(labels: Sequence[str], settings: TrainingSettings, epochs: int, repeats: int) -> None:
-    """Print seconds and accuracies of a run of every side, medians of turns, and their ratios."""
+def compare_runs(labels: Sequence[str], settings: TrainingSettings, epochs: int, repeats: int) -> Iterator[str]:
+    """Yield a table of the seconds and accuracies of a run of every side: medians of turns, and their ratios."""
     factor = settings.epochs / epochs
     runs = dict(zip(SIDES, (run_reference, run_torch, run_native), strict=True))
     for run in runs.values():  # what happens only once is not measured
         run(Cell.from_str(CELLS["light"]), replace(settings, epochs=1), 0)
-    print(f"one run, {settings.epochs} epochs of batches of {settings.batch_size}: medians of {repeats} turn(s), s")
+    yield f"One run without AutoAttack, {settings.epochs} epochs of batches of {settings.batch_size}, {repeats} turn(s)"
     if factor != 1:
-        print(
-            f"(trained for {epochs} epoch(s) only, whose time counts {factor:g} times; accuracies are of that training)"
-        )
+        yield f"(trained for {epochs} epoch(s) only, whose time counts {factor:g} times; accuracies are of those)"
+    yield ""
+    names = [metric.column for metric in measured(settings)]
+    yield f"| cell | by | s: median (quartiles) | times native: median (quartiles) | {' | '.join(names)} |"
+    yield "|---" * (4 + len(names)) + "|"
+    images = dataset(settings.dataset).held_out["test"]
     for label in labels:
         cell = Cell.from_str(CELLS[label])
         timings: dict[str, list[Timing]] = {side: [] for side in SIDES}
         for seed in range(repeats):
             for side, run in runs.items():
                 timings[side].append(run(cell, replace(settings, epochs=epochs), seed))
-        seconds = {side: statistics.median(t.seconds(factor) for t in timings[side]) for side in SIDES}
-        shown = "   ".join(f"{side} {seconds[side]:7.2f}" for side in SIDES)
-        print(f"{label:8} {shown}", end="   ratios to native ")
-        print(", ".join(f"{seconds[side] / seconds['native']:.1f}" for side in SIDES[:2]), flush=True)
-        print_accuracies(timings, dataset(settings.dataset).held_out["test"])
-
-
-def print_accuracies(timings: dict[str, list[Timing]], images: int) -> None:
-    """Print mean accuracies over turns: all sides do the same work, with other draws."""
-    for side in SIDES:
-        names = timings[side][0].correct
-        means = {name: statistics.mean(t.correct[name] for t in timings[side]) / images for name in names}
-        print(f"         {side:13}" + "  ".join(f"{name} {value:.3f}" for name, value in means.items()))
+        seconds = {side: np.array([each.seconds(factor) for each in timings[side]]) for side in SIDES}
+        for side in SIDES:
+            ratio = "" if side == "native" else spread(seconds[side] / seconds["native"], "{:.1f}")
+            # All sides do the same work, with other draws.
+            means = [statistics.mean(each.correct[name] for each in timings[side]) / images for name in names]
+            accuracies = " | ".join(f"{mean:.3f}" for mean in means)
+            yield f"| {label} | {side} | {spread(seconds[side], '{:.2f}')} | {ratio} | {accuracies} |"
 
 
 def main() -> None:
-    """Print everything that was asked for."""
+    """Print Markdown tables of runs and of forward passes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="default: all three")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of runs (default: 3)")
-    parser.add_argument("--epochs", type=int, help="train for fewer epochs and multiply their time (default: all)")
+    parser.add_argument("--repeats", type=positive, default=3, help="turns of runs (default: 3)")
+    parser.add_argument("--epochs", type=positive, help="train for fewer epochs and multiply their time (default: all)")
     parser.add_argument("--quick", action="store_const", dest="epochs", const=2, help="the same as --epochs 2")
     parser.add_argument("--skip", nargs="+", choices=["runs", "forward"], default=[], help="parts to leave out")
+    add_table_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    publish(tables(args), args.out)
+
+
+def tables(args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of everything that was asked for."""
     settings = settings_for("digits")
-    print(f"digits, engine for {build_name()}, torch {torch.__version__}, numpy {np.__version__}, 1 thread")
+    yield f"Native engine for {build_name()} on digits, {describe('cpu')}\n"
     if "runs" not in args.skip:
-        compare_runs(args.cells, settings, args.epochs or settings.epochs, args.repeats)
+        yield from compare_runs(args.cells, settings, args.epochs or settings.epochs, args.repeats)
+        yield ""
     if "forward" not in args.skip:
-        compare_forward(args.cells, settings, repeats=30 if args.epochs is None else 5)
+        yield from compare_forward(args.cells, settings, repeats=30 if args.epochs is None else 5)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cells import CELLS
@@ -107,27 +107,33 @@ def measure_forward(
     return peaks, rates
 
 
-def compare_forward(labels: Sequence[str], settings: TrainingSettings, repeats: int) -> None:
-    """Print the rates of forward passes and their shares of the core's peak."""
+def compare_forward(labels: Sequence[str], settings: TrainingSettings, repeats: int) -> Iterator[str]:
+    """Yield a table of the rates of forward passes and of their shares of the core's peak."""
     skeletons = [replace(settings.skeleton, channels=width) for width in WIDTHS]
     chosen = os.environ.get(BUILD_VARIABLE)
     peaks, rates = measure_forward(labels, skeletons, repeats)
     restore(chosen)
     core = max(peaks.values())
-    print(f"\nforward passes, {settings.dataset} with N={settings.skeleton.cells_per_stage}: GMAC/s, and the share of")
-    print(f"the core's fp32 peak of {core:.1f}; best of {repeats} turns. What is executed is counted:")
-    print("multiplications with padding are neither. Pooling, ReLU, sums and loading take time and count nothing.")
-    for label in labels:
-        cell = Cell.from_str(CELLS[label])
-        shares = [executed_multiplications(cell, skeleton) / cell.flops(skeleton) for skeleton in skeletons]
-        print(f"{label:8} executes " + ", ".join(f"{share:.0%}" for share in shares) + " of the FLOPs with padding")
-    header = "".join(f"{f'C={width}':>16}" for width in WIDTHS)
-    print(f"{'build':10}{'peak':>8}  {'cell':8}{header}")
+    yield (
+        f"Forward passes, N={settings.skeleton.cells_per_stage}: 10^9 multiplications with addition a second, and the "
+        f"share of the core's fp32 peak of {core:.1f}; best of {repeats} turns."
+    )
+    yield "Only multiplications that are executed count; those with padding are not. Pooling, ReLU, sums and loading"
+    yield "take time and count nothing."
+    yield ""
+    yield (
+        f"| build | its peak | cell | FLOPs executed at C={settings.skeleton.channels} | "
+        + " | ".join(f"C={width}" for width in WIDTHS)
+        + " |"
+    )
+    yield "|---" * (4 + len(WIDTHS)) + "|"
     for build, highest in peaks.items():
         for label in labels:
+            cell = Cell.from_str(CELLS[label])
+            share = executed_multiplications(cell, settings.skeleton) / cell.flops(settings.skeleton)
             values = [rates[build, label, width] for width in WIDTHS]
-            shown = "".join(f"{value:9.1f} ({value / core:4.0%})" for value in values)
-            print(f"{build:10}{highest:8.1f}  {label:8}{shown}")
+            shown = " | ".join(f"{value:.1f} ({value / core:.0%})" for value in values)
+            yield f"| {build} | {highest:.1f} | {label} | {share:.0%} | {shown} |"
 
 
 def restore(build: str | None) -> None:
