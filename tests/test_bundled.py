@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import releases
+from nasbench_robust import cells, releases
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
 from nasbench_robust.manifests import MANIFEST, mismatch
 from nasbench_robust.releases import BUNDLED, HOME_VARIABLE, OFFLINE_VARIABLE, locate, release_with
@@ -117,6 +117,14 @@ def test_the_tables_are_those_of_the_format_and_small(digits):
 def test_the_files_are_those_of_the_manifest():
     assert {path.name for path in FOLDER.iterdir()} == {MANIFEST, *(f"{name}.parquet" for name in TABLES)}
     assert [mismatch(FOLDER / MANIFEST, FOLDER / f"{name}.parquet") for name in TABLES] == [None] * 3
+
+
+def test_every_representative_has_every_seed():
+    runs = keys("runs")
+    seeds = {seed for _, _, seed in runs}
+    assert seeds == set(range(len(seeds)))
+    assert runs == {("digits", int(index), seed) for index in set(cells.representatives()) for seed in seeds}
+    assert Reader(FOLDER / "runs.parquet").read(["index"]).num_rows == len(runs)
 
 
 def test_every_run_has_its_curve_and_its_outcomes():
