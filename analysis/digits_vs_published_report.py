@@ -88,6 +88,8 @@ def _scatter(axes: Any, tables: Tables, answers: Answers, figure: Any) -> None:
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(label, (0, cut), (2, 2.5), fontsize=7, color=style.GREY, bbox=ground, **place)
     if not shown.all():
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.16 * (high - low), high)  # room for the note below the dots
         note = f"{(~shown).sum()} cells without a path\nfrom input to output\nlie at chance, not shown"
         axes.annotate(note, (0, 0), (3, 3), "axes fraction", "offset points", fontsize=7, color=style.GREY)
     axes.set_xlabel(f"digits, {_readable(answers.digits)} (%)")
