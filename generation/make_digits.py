@@ -82,7 +82,7 @@ def _make(args: argparse.Namespace) -> int:
         folders.append(Path(args.out) / "collected")
     folders += resumed
     table = Path(args.out) / "table"
-    count = assemble(folders, digits_info(settings, folders), table)
+    count = assemble(folders, digits_info(settings, folders), table, units)
     print(f"{count} runs -> {table}/, {_cost(table)}; this call took {(time.time() - start) / 3600:.2f} h")
     errors = [finding for finding in validate(table / "runs.parquet") if finding.severity == "error"]
     for finding in errors:

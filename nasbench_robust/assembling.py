@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,19 @@ import pyarrow as pa
 from .collecting import ConflictError
 from .manifests import MANIFEST, manifest_text, write_bytes
 from .tables import ReleaseInfo, read_table, runs_table, write_table
+from .worklists import Unit
 
 __all__ = ["assemble"]
 
 Run = tuple[str, int, int]  # data set, index, seed
 
 
-def assemble(folders: Sequence[str | os.PathLike[str]], info: ReleaseInfo, out: str | os.PathLike[str]) -> int:
+def assemble(
+    folders: Sequence[str | os.PathLike[str]],
+    info: ReleaseInfo,
+    out: str | os.PathLike[str],
+    units: Collection[Unit] | None = None,
+) -> int:
     """Write ``runs.parquet``, ``curves.parquet``, ``outcomes.parquet`` and their ``manifest.json``.
 
     Parameters
@@ -33,6 +39,8 @@ def assemble(folders: Sequence[str | os.PathLike[str]], info: ReleaseInfo, out: 
         Description of the release; metrics that a run was not measured by are null.
     out : path
         Folder of the release; may be one of `folders`.
+    units : collection of Unit, optional
+        The cells and seeds that the release holds, as far as they are there; by default all.
 
     Returns
     -------
@@ -45,11 +53,14 @@ def assemble(folders: Sequence[str | os.PathLike[str]], info: ReleaseInfo, out: 
         If two tables contradict each other. Nothing is written then.
     """
     places = [Path(folder) for folder in folders]
+    wanted = None if units is None else set(units)
     owner: dict[Run, int] = {}
     rows: dict[Run, dict[str, Any]] = {}
     for number, place in enumerate(places):
         for row in read_table(place / "runs.parquet").to_pylist():
             run = row["dataset"], row["index"], row["seed"]
+            if wanted is not None and Unit(*run[1:]) not in wanted:
+                continue
             if run in rows:
                 _compare(rows[run], row, info, run, places[owner[run]], place)
             else:
