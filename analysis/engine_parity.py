@@ -26,7 +26,7 @@ import pandas as pd
 from engine_parity_report import LEVEL, POWER, draw, print_conclusion
 
 from nasbench_robust.errors import MissingResultError, UnknownNameError
-from nasbench_robust.programs import guarded
+from nasbench_robust.programs import guarded, positive
 from nasbench_robust.runs import ENGINES, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.tables import Reader
@@ -135,11 +135,11 @@ def make_runs(args: argparse.Namespace, settings: TrainingSettings) -> int:
     folder = Path(args.runs)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings.to_dict(), indent=1))
-    for engine in args.engines:
+    for engine, seeds in zip(args.engines, args.seeds, strict=True):
         print(f"{engine} engine", file=sys.stderr, flush=True)
         command = [sys.executable, str(RUN_LOCAL), "--out", str(folder / engine), "--engine", engine]
         command += ["--settings", str(folder / "settings.json"), "--workers", str(args.workers)]
-        command += ["--cells", ",".join(map(str, args.cells)), "--seeds", *map(str, range(args.seeds))]
+        command += ["--cells", ",".join(map(str, args.cells)), "--seeds", *map(str, range(seeds))]
         if code := subprocess.run(command, check=False).returncode:
             return code
     return 0
@@ -149,11 +149,12 @@ def read_runs(args: argparse.Namespace, settings: TrainingSettings) -> dict[tupl
     """Return the accuracies by engine, metric and cell; of runs with the given seeds that did not fail."""
     metrics = [metric.column for metric in settings.metrics if metric.split == "test"]
     found: dict[tuple[str, str, int], Floats] = {}
-    for engine in args.engines:
+    for engine, seeds in zip(args.engines, args.seeds, strict=True):
         reader = Reader(Path(args.runs) / engine / "runs")
         if reader.info() != release_info(settings):
             raise MissingResultError(f"{args.runs} holds runs with other settings; name another folder by --runs")
-        rows = reader.read(["index", "seed", *metrics]).to_pandas().query("seed < @args.seeds").dropna()
+        rows = reader.read(["index", "seed", *metrics]).to_pandas().dropna()
+        rows = rows[rows["seed"] < seeds]
         for metric in metrics:
             for cell in args.cells:
                 found[engine, metric, cell] = rows.loc[rows["index"] == cell, metric].to_numpy(np.float64)
@@ -205,12 +206,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engines", nargs=2, default=list(DEFAULT), metavar="ENGINE", help="default: native torch")
     parser.add_argument("--runs", default="results/engine_parity", help="folder of the runs (default: %(default)s)")
     parser.add_argument("--out", default="analysis/results", help="folder to write to (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=8, help="runs of a cell by each engine (default: 8)")
+    parser.add_argument(
+        "--seeds", type=positive, nargs="+", default=[8], help="runs of a cell: by both, or by each engine (default: 8)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--summary", action="store_true", help="make no runs, summarise those that are there")
     parser.add_argument("--cells", type=int, nargs="+", default=list(CELLS), help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    if len(args.seeds) > 2:
+        parser.error(f"--seeds: {len(args.seeds)} numbers, expected one, or one for each of the two engines")
+    args.seeds = [args.seeds[0], args.seeds[-1]]
     return guarded("engine_parity.py", lambda: run(args))
 
 

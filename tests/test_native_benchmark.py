@@ -130,6 +130,12 @@ def test_parity_trains_with_both_engines_and_makes_no_run_twice(tmp_path, monkey
 
     assert parity.main([*options, "--epochs", "1", "--summary"]) == 0
     assert capsys.readouterr().out == printed
+    assert parity.main([*options[:-1], "2", "1", "--epochs", "1"]) == 2
+    assert "no cell has two runs by each engine" in capsys.readouterr().err
+    assert parity.main([*options, "3", "--epochs", "1"]) == 0  # 2 native runs, 3 of torch
+    table = pd.read_csv(tmp_path / "out" / "engine_parity.csv", dtype={"cell": str})
+    assert set(zip(table["first_runs"], table["second_runs"], strict=True)) == {(2, 3)}
+    capsys.readouterr()
     assert parity.main([*options, "--epochs", "2", "--summary"]) == 2
     assert "runs with other settings" in capsys.readouterr().err
     assert parity.main([*options, "--engines", "torch", "jax"]) == 2
