@@ -3,7 +3,7 @@
 Twelve fixed cells that differ in their operations are trained with several seeds by both engines, and measured on the
 test images: clean, FGSM and PGD-20. Native and torch draw different numbers from a seed, so runs are compared as
 independent samples: the first engine minus the second for every cell (Welch), and the mean of these differences over
-cells, with the standard error that the spread within cells gives it. Run: ``python analysis/engine_parity.py --workers
+cells, with the standard error that the spread between seeds gives it. Run: ``python analysis/engine_parity.py --workers
 2``, or with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does. Runs are kept under ``--runs`` and never
 made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
 """
@@ -97,11 +97,17 @@ def difference(one: Floats, other: Floats) -> Estimate:
     return Estimate(float(one.mean() - other.mean()), parts)
 
 
-def pooled(differences: Sequence[Estimate]) -> Estimate:
-    """Return the mean of the differences of these cells, every cell with the same weight."""
-    number = len(differences)
-    parts = tuple((variance / number**2, freedom) for each in differences for variance, freedom in each.parts)
-    return Estimate(float(np.mean([each.value for each in differences])), parts)
+def pooled(one: Sequence[Floats], other: Sequence[Floats]) -> Estimate:
+    """Return the difference of the means over cells, each cell with runs of the same seeds in the same order.
+
+    Runs of one seed share their draws, whatever the cell, so they are not independent: every seed counts as one
+    observation, its mean over the cells. Seeds that a cell lacks (nan) are left out.
+    """
+    sides = [np.mean(np.stack(samples), axis=0) for samples in (one, other)]
+    means = [side[~np.isnan(side)] for side in sides]
+    if min(map(len, means)) < 2:
+        raise MissingResultError("there are no two seeds yet that every cell has by each engine")
+    return difference(*means)
 
 
 def variance_ratio(one: Sequence[Floats], other: Sequence[Floats]) -> tuple[float, float, float]:
@@ -146,18 +152,18 @@ def make_runs(args: argparse.Namespace, settings: TrainingSettings) -> int:
 
 
 def read_runs(args: argparse.Namespace, settings: TrainingSettings) -> dict[tuple[str, str, int], Floats]:
-    """Return the accuracies by engine, metric and cell; of runs with the given seeds that did not fail."""
+    """Return the accuracies by engine, metric and cell, one for each of the given seeds; nan where there is no run."""
     metrics = [metric.column for metric in settings.metrics if metric.split == "test"]
     found: dict[tuple[str, str, int], Floats] = {}
     for engine, seeds in zip(args.engines, args.seeds, strict=True):
         reader = Reader(Path(args.runs) / engine / "runs")
         if reader.info() != release_info(settings):
             raise MissingResultError(f"{args.runs} holds runs with other settings; name another folder by --runs")
-        rows = reader.read(["index", "seed", *metrics]).to_pandas().dropna()
-        rows = rows[rows["seed"] < seeds]
+        rows = reader.read(["index", "seed", *metrics]).to_pandas().set_index(["index", "seed"])
         for metric in metrics:
             for cell in args.cells:
-                found[engine, metric, cell] = rows.loc[rows["index"] == cell, metric].to_numpy(np.float64)
+                wanted = pd.MultiIndex.from_product([[cell], range(seeds)])
+                found[engine, metric, cell] = rows[metric].reindex(wanted).to_numpy(np.float64)
     return found
 
 
@@ -165,17 +171,17 @@ def summarise(runs: dict[tuple[str, str, int], Floats], engines: Sequence[str]) 
     """Return a row for every metric and cell with at least two runs by each engine, and one of all cells together."""
     rows = []
     for metric in dict.fromkeys(key[1] for key in runs):
-        samples = {}
+        whole, samples = {}, {}
         for cell in dict.fromkeys(key[2] for key in runs):
-            first, second = (runs[engine, metric, cell] for engine in engines)
+            both = [runs[engine, metric, cell] for engine in engines]
+            first, second = (side[~np.isnan(side)] for side in both)
             if min(len(first), len(second)) >= 2:
-                samples[cell] = first, second
+                whole[cell], samples[cell] = both, (first, second)
         if not samples:
             raise MissingResultError("no cell has two runs by each engine yet")
-        differences = {cell: difference(*both) for cell, both in samples.items()}
-        for cell, both in samples.items():
-            rows.append([metric, str(cell), CELLS.get(cell, ""), *engines, *describe([both], differences[cell])])
-        together = describe(list(samples.values()), pooled(list(differences.values())))
+        for cell, pair in samples.items():
+            rows.append([metric, str(cell), CELLS.get(cell, ""), *engines, *describe([pair], difference(*pair))])
+        together = describe(list(samples.values()), pooled(*zip(*whole.values(), strict=True)))
         rows.append([metric, "all", f"mean of {len(samples)} cells", *engines, *together])
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -142,16 +142,22 @@ def test_parity_trains_with_both_engines_and_makes_no_run_twice(tmp_path, monkey
     assert "jax" in capsys.readouterr().err
 
 
-def test_differences_are_welchs_and_their_mean_has_the_error_of_the_spread_within_cells(monkeypatch):
+def test_differences_are_welchs_and_their_mean_has_the_error_of_the_spread_between_seeds(monkeypatch):
     parity = module("analysis/engine_parity", monkeypatch)
     rng = np.random.default_rng(0)
     samples = [(rng.normal(0.7, 0.03, 8), rng.normal(0.69, 0.02, 6)) for _ in range(12)]
-    differences = [parity.difference(*both) for both in samples]
     expected = stats.ttest_ind(*samples[0], equal_var=False).confidence_interval()
-    assert differences[0].interval == pytest.approx((expected.low, expected.high))
-    together = parity.pooled(differences)
+    assert parity.difference(*samples[0]).interval == pytest.approx((expected.low, expected.high))
+    sides = list(zip(*samples, strict=True))
+    together = parity.pooled(*sides)
     assert together.value == pytest.approx(np.mean([one.mean() - other.mean() for one, other in samples]))
-    assert together.variance == pytest.approx(sum(each.variance for each in differences) / 12**2)
+    expected = stats.ttest_ind(*(np.mean(side, axis=0) for side in sides), equal_var=False).confidence_interval()
+    assert together.interval == pytest.approx((expected.low, expected.high))
+    shared = [sample + np.linspace(-0.1, 0.1, 8) for sample in sides[0]]
+    assert parity.pooled(shared, sides[1]).variance > 10 * together.variance  # what a seed does to all cells counts
+    lacking = [sides[0][0].copy(), *sides[0][1:]]
+    lacking[0][3] = np.nan
+    assert parity.pooled(lacking, sides[1]).parts[0][1] == 6  # seven seeds are left
     assert together.interval[0] < 0.01 < together.interval[1]
     # Of a difference as large as it calls detectable, about four in five are seen.
     z = together.detectable / together.variance**0.5
