@@ -40,6 +40,7 @@ def compare_sample(share: float, workers: int, seed: int | None = None) -> int:
     jobs = [(rows[i]["index"], rows[i]["seed"], settings[rows[i]["settings"]]) for i in chosen]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         again = pool.starmap(_make, jobs, chunksize=1)
+        # Rows hold the time of all measuring together: what AutoAttack takes of it shows in the same runs without it.
         cheap = pool.starmap(_make, [(index, seed, _without_autoattack(facts)) for index, seed, facts in jobs], 1)
     _print_cost(again, cheap, len(rows), workers)
     return _compare([rows[i] for i in chosen], again, rows)

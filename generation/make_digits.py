@@ -74,7 +74,7 @@ def _make(args: argparse.Namespace) -> int:
     there = {unit for folder in resumed for unit in _complete(folder, settings)}
     code = run_local.make(args, settings, [unit for unit in units if unit not in there])
     made = find_missing(args.out, settings, units) != units
-    if not made and not resumed:
+    if not made and there.isdisjoint(units):  # a table without a run is none
         return code
     folders = []
     if made:

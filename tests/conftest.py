@@ -29,6 +29,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
+
+
+class StopAt:
+    """Says yes when it is asked for the n-th time."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
 PAGE_FIELDS = tuple(
     f"{dataset}#{metric}"
     for dataset in ("cifar10", "cifar100", "imagenet")

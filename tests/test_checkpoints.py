@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import StopAt
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
@@ -55,17 +56,6 @@ def assert_same(one: Run, other: Run) -> None:
     assert one.curve == other.curve
     assert list(one.outcomes) == list(other.outcomes) == list(QUICK.metrics)
     assert all(np.array_equal(one.outcomes[metric], other.outcomes[metric]) for metric in other.outcomes)
-
-
-class StopAt:
-    """Says yes when it is asked for the n-th time."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left == 0
 
 
 @pytest.mark.parametrize("stop", range(1, STEPS + 1))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import StopAt
 
 from nasbench_robust import metrics
 from nasbench_robust.errors import InvalidValueError
@@ -73,17 +74,6 @@ def test_long_gradients_are_clipped(few: Images) -> None:
     moved = [new - old for new, old in zip(trainer.network.parameters(), before, strict=True)]
     length = torch.cat([part.detach().double().flatten() for part in moved]).norm().item()
     assert length == pytest.approx(0.1 * 1e-3, rel=1e-2)
-
-
-class StopAt:
-    """Says yes when it is asked for the n-th time."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left == 0
 
 
 @pytest.mark.parametrize("kind", ["arnas", "9930,1462"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,14 @@ def test_what_it_makes_is_what_the_package_has(tmp_path):
     for metric in ("clean_acc", "fgsm_acc", "pgd_acc"):
         mine, theirs = (bench.query(LIGHT, metric=metric, seed=0) for bench in (again, bundled))
         assert mine == pytest.approx(theirs, abs=0.15)  # equal on the processor that made the table, else noise
+
+
+def test_where_no_run_is_there_yet_no_table_is_written(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    program = importlib.import_module("make_digits")
+    monkeypatch.setattr(program.run_local, "make", lambda *arguments: 75)  # as if it were stopped at once
+    assert program.main(["--out", str(tmp_path), "--resume", "--cells", str(LIGHT), "--seeds", "99"]) == 75
+    assert not (tmp_path / "table").exists()
 
 
 @pytest.mark.parametrize("share", ["0%", "101%", "one", "1"])
