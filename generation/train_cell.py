@@ -21,8 +21,8 @@ from typing import Any
 
 from common import epoch_bar, seed
 
-from nasbench_robust.errors import InvalidValueError, MissingPackageError, NasbenchRobustError
-from nasbench_robust.programs import positive
+from nasbench_robust.errors import InvalidValueError, MissingPackageError
+from nasbench_robust.programs import guarded, positive
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
 
@@ -45,16 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signals = Signals()
-    try:
-        return _train(args, signals)
-    except NasbenchRobustError as error:
-        print(f"train_cell.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"train_cell.py: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return guarded("train_cell.py", lambda: _train(args, signals))
 
 
 def _parser() -> argparse.ArgumentParser:

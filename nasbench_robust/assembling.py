@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from .collecting import ConflictError
 from .manifests import MANIFEST, manifest_text, write_bytes
-from .tables import ReleaseInfo, read_table, runs_table, write_table
+from .parquet import read_table, write_table
+from .tables import ReleaseInfo, runs_table
 from .worklists import Unit
 
 __all__ = ["assemble"]

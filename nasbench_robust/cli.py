@@ -193,7 +193,8 @@ def _download(args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     from .importers import IMPORTERS
-    from .tables import Reader, cells_table, write_table
+    from .parquet import Reader, write_table
+    from .tables import cells_table
 
     out = Path(args.out)
     if (out / "runs.parquet").exists():
@@ -224,7 +225,7 @@ def _export(args: argparse.Namespace) -> int:
 def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
     import pyarrow as pa
 
-    from .tables import write_table
+    from .parquet import write_table
 
     if out is None:
         raise InvalidValueError("--out", None, "a file to write Parquet to")

@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from .errors import MissingDataError, NasbenchRobustError, TableError
-from .tables import Reader, ReleaseInfo, cells_table, same_kind, write_table
+from .parquet import Reader, same_kind, write_table
+from .tables import ReleaseInfo, cells_table
 
 __all__ = ["Collected", "ConflictError", "collect", "quarantine"]
 

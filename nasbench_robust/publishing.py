@@ -16,18 +16,9 @@ import pyarrow as pa
 from . import cards, hub
 from .errors import InvalidValueError, MissingDataError, NasbenchRobustError
 from .manifests import MANIFEST, manifest_text, write_bytes
+from .parquet import Reader, read_table, write_table
 from .releases import OFFLINE_VARIABLE, is_offline
-from .tables import (
-    CURVES_SCHEMA,
-    FORMAT,
-    OUTCOMES_SCHEMA,
-    Reader,
-    ReleaseInfo,
-    cells_table,
-    read_table,
-    runs_schema,
-    write_table,
-)
+from .tables import CURVES_SCHEMA, FORMAT, OUTCOMES_SCHEMA, ReleaseInfo, cells_table, runs_schema
 from .validation import Finding, validate
 
 __all__ = ["Publication", "RefusedError", "publish", "upload"]

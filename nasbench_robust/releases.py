@@ -227,7 +227,7 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
 
 
 def _is_readable(table: Path) -> bool:
-    from .tables import Reader
+    from .parquet import Reader
 
     try:
         Reader(table).info()
@@ -243,7 +243,8 @@ def _is_readable(table: Path) -> bool:
 
 def _convert(published: Path, release: Release, folder: Path) -> None:
     from .importers import IMPORTERS
-    from .tables import Reader, cells_table, write_table
+    from .parquet import Reader, write_table
+    from .tables import cells_table
 
     log.info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]

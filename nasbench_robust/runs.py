@@ -25,16 +25,9 @@ from .datasets import dataset
 from .epochs import Epoch, TrainingDivergedError
 from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, UnknownNameError
 from .metrics import Metric
+from .parquet import Reader, write_table
 from .settings import TrainingSettings
-from .tables import (
-    CURVES_SCHEMA,
-    OUTCOMES_SCHEMA,
-    DatasetInfo,
-    Reader,
-    ReleaseInfo,
-    runs_table,
-    write_table,
-)
+from .tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, ReleaseInfo, runs_table
 
 __all__ = [
     "ENGINES",

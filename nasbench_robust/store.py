@@ -18,7 +18,8 @@ from .cells import Cell
 from .datasets import canonical_name
 from .errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
 from .metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
-from .tables import Reader, ReleaseInfo, numpy_column
+from .parquet import Reader, numpy_column
+from .tables import ReleaseInfo
 from .validation import mean_by_index
 
 if TYPE_CHECKING:

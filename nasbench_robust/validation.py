@@ -14,7 +14,8 @@ import pyarrow as pa
 from . import cells
 from .errors import NasbenchRobustError
 from .metrics import Metric, same_eps
-from .tables import Reader, ReleaseInfo, numpy_column, runs_schema
+from .parquet import Reader, numpy_column
+from .tables import ReleaseInfo, runs_schema
 
 __all__ = ["Finding", "mean_by_index", "validate"]
 

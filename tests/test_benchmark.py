@@ -28,8 +28,9 @@ from nasbench_robust.errors import (
     UnknownNameError,
 )
 from nasbench_robust.metrics import Attack, Metric, pgd
+from nasbench_robust.parquet import write_table
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table, write_table
+from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table
 
 FOREIGN_DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "ImageNet16-120": "imagenet"}
 FOREIGN_METRICS = {

@@ -11,8 +11,9 @@ import nasbench_robust as nbr
 from nasbench_robust import cells, releases
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
 from nasbench_robust.manifests import MANIFEST, mismatch
+from nasbench_robust.parquet import Reader
 from nasbench_robust.releases import BUNDLED, HOME_VARIABLE, OFFLINE_VARIABLE, locate, release_with
-from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, Reader, runs_schema
+from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
 
 FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
 TABLES = ("runs", "curves", "outcomes")

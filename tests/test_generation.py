@@ -20,10 +20,10 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.collecting import TABLES, ConflictError, collect
 from nasbench_robust.errors import InvalidValueError, MissingDataError, SourceFormatError, TableError, UnknownNameError
 from nasbench_robust.images import load_images
+from nasbench_robust.parquet import Reader, write_table
 from nasbench_robust.runs import Run, release_info, run_cell, shard_name, write_run
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.slurm import ArrayJob, array_jobs, render
-from nasbench_robust.tables import Reader, write_table
 from nasbench_robust.worklists import (
     Unit,
     claim,

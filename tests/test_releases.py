@@ -32,8 +32,8 @@ from nasbench_robust.errors import (
     SourceFormatError,
     UnknownNameError,
 )
+from nasbench_robust.parquet import write_table
 from nasbench_robust.releases import RELEASES, Release, fetch, home, load
-from nasbench_robust.tables import write_table
 
 QUESTION = (9930, "cifar10", "pgd_acc")
 FETCH = "import sys; from nasbench_robust.releases import Release, fetch; print(fetch(Release(*sys.argv[1:])))"

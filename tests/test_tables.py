@@ -25,20 +25,17 @@ from nasbench_robust import cells
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.metrics import Metric, fgsm, pgd
+from nasbench_robust.parquet import Reader, numpy_column, read_table, write_table
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.tables import (
     CURVES_SCHEMA,
     OUTCOMES_SCHEMA,
     DatasetInfo,
-    Reader,
     ReleaseInfo,
     cells_table,
-    numpy_column,
-    read_table,
     runs_schema,
     runs_table,
-    write_table,
 )
 
 INFO = ReleaseInfo(
@@ -404,7 +401,7 @@ def test_writing_replaces_what_was_there_and_makes_the_folder(small_table, tmp_p
 DYING_WRITER = """
 import os, signal, sys
 import pyarrow.parquet as pq
-from nasbench_robust.tables import read_table, write_table
+from nasbench_robust.parquet import read_table, write_table
 
 table = read_table(sys.argv[1])
 
@@ -454,7 +451,7 @@ def test_a_writer_that_is_killed_leaves_all_or_nothing_under_the_name(moment, sm
 
 TIRELESS_WRITER = """
 import sys
-from nasbench_robust.tables import read_table, write_table
+from nasbench_robust.parquet import read_table, write_table
 
 tables = [read_table(path) for path in sys.argv[1:3]]
 print("ready", flush=True)
@@ -575,7 +572,7 @@ def test_a_file_cut_anywhere_is_refused(small_file, tmp_path):
 FLIPPER = """
 import os, sys
 from nasbench_robust.errors import TableError
-from nasbench_robust.tables import Reader
+from nasbench_robust.parquet import Reader
 
 source, target = sys.argv[1:3]
 content = open(source, "rb").read()

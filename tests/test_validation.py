@@ -21,8 +21,9 @@ from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.errors import TableError
 from nasbench_robust.importers import import_standard_file
 from nasbench_robust.metrics import Attack, Metric, fgsm, pgd
+from nasbench_robust.parquet import Reader, read_table, write_table
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.tables import DatasetInfo, Reader, ReleaseInfo, read_table, runs_table, write_table
+from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table
 from nasbench_robust.validation import Finding, mean_by_index, validate
 
 CELL = 1000  # a connected representative
