@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import secrets
-from dataclasses import replace
+import time
 from typing import Any
 
 import numpy as np
@@ -39,25 +39,38 @@ def compare_sample(share: float, workers: int, seed: int | None = None) -> int:
     print(f"{len(chosen)} of {len(rows)} runs again, chosen by seed {seed}")
     jobs = [(rows[i]["index"], rows[i]["seed"], settings[rows[i]["settings"]]) for i in chosen]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        again = pool.starmap(_make, jobs, chunksize=1)
-        # Rows hold the time of all measuring together: what AutoAttack takes of it shows in the same runs without it.
-        cheap = pool.starmap(_make, [(index, seed, _without_autoattack(facts)) for index, seed, facts in jobs], 1)
-    _print_cost(again, cheap, len(rows), workers)
+        made = pool.starmap(_make, jobs, chunksize=1)
+    again = [row for row, _ in made]
+    failed = [row for row in again if "failure" in row]
+    for row in failed:
+        print(f"cell {row['index']}, seed {row['seed']}: {row['failure']}; in the table it has results")
+    if failed:
+        return 1
+    _print_cost(again, [seconds for _, seconds in made], len(rows), workers)
     return _compare([rows[i] for i in chosen], again, rows)
 
 
-def _make(index: int, seed: int, settings: TrainingSettings) -> Row:
-    return run_cell(Cell.from_index(index), settings, _images(settings.dataset), seed, engine="native").row
+def _make(index: int, seed: int, settings: TrainingSettings) -> tuple[Row, float]:
+    """Make a run; return its row and how many seconds of its evaluation AutoAttack took."""
+    moments: list[float] = []
+
+    def look_at_the_clock() -> bool:  # a run asks whether to stop after every step and every measurement
+        moments.append(time.perf_counter())
+        return False
+
+    cell, images = Cell.from_index(index), _images(settings.dataset)
+    row = run_cell(cell, settings, images, seed, engine="native", should_stop=look_at_the_clock).row
+    if "failure" in row:
+        return row, 0.0
+    metrics = settings.metrics
+    seconds = zip(metrics, np.diff(moments)[-len(metrics) :], strict=True)
+    return row, sum(took for metric, took in seconds if metric.attack and metric.attack.name == "autoattack")
 
 
-def _without_autoattack(settings: TrainingSettings) -> TrainingSettings:
-    return replace(settings, evaluation=tuple(attack for attack in settings.evaluation if attack.name != "autoattack"))
-
-
-def _print_cost(again: list[Row], cheap: list[Row], runs: int, workers: int) -> None:
+def _print_cost(again: list[Row], autoattack: list[float], runs: int, workers: int) -> None:
     """Print the seconds of a run, and the hours of the table at that pace: whole, and without AutoAttack."""
     training, measuring = (float(np.mean([row[f"{name}_seconds"] for row in again])) for name in ("train", "eval"))
-    others = float(np.mean([row["eval_seconds"] for row in cheap]))
+    others = measuring - float(np.mean(autoattack))
     print(
         f"a run takes {training:.2f} s of training, {others:.2f} s of clean, FGSM and PGD accuracies and "
         f"{measuring - others:.2f} s of AutoAttack"

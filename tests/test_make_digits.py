@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -161,3 +162,5 @@ def test_a_sample_of_the_table_is_made_again_and_agrees():
     done = call("--sample", "0.02%")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "runs are equal in all counts" in done.stdout
+    whole, fewer = map(float, re.search(r": ([\d.]+) h, ([\d.]+) h without AutoAttack", done.stdout).groups())
+    assert 0 < fewer < whole
