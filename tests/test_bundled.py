@@ -17,6 +17,7 @@ from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
 
 FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
 TABLES = ("runs", "curves", "outcomes")
+SEEDS = (0, 1, 2)
 ARCH = 9930
 KEY = ["dataset", "index", "seed"]
 LARGEST = 15_000_000  # bytes of all tables: every installation carries them
@@ -122,9 +123,7 @@ def test_the_files_are_those_of_the_manifest():
 
 def test_every_representative_has_every_seed():
     runs = keys("runs")
-    seeds = {seed for _, _, seed in runs}
-    assert seeds == set(range(len(seeds)))
-    assert runs == {("digits", int(index), seed) for index in set(cells.representatives()) for seed in seeds}
+    assert runs == {("digits", int(index), seed) for index in set(cells.representatives()) for seed in SEEDS}
     assert Reader(FOLDER / "runs.parquet").read(["index"]).num_rows == len(runs)
 
 
