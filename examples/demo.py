@@ -77,7 +77,7 @@ def compare(cell: nbr.Cell, table: nbr.Benchmark, again: nbr.Benchmark) -> int:
         first, new = (again.query(cell, metric=metric, seed=seed) for seed in (0, NEW_SEED))
         outside = abs(new - found.value) > LIMIT * noise * np.sqrt(1 + 1 / len(found.seeds))
         apart |= outside
-        verdict = "noise not known" if np.isnan(noise) else f"{'OUTSIDE' if outside else 'within'} {LIMIT:g} sd"
+        verdict = f"{'OUTSIDE' if outside else 'within'} {LIMIT:g} sd"
         row = f"{found.value:7.4f} {noise:7.4f} {found.seeds[0]:8.4f} {first:7.4f} {new:9.4f}   {verdict}"
         print(f"   {metric:14} {row}")
     print("\n   table: mean over its seeds; noise: standard deviation between seeds, pooled over all cells")
@@ -85,7 +85,7 @@ def compare(cell: nbr.Cell, table: nbr.Benchmark, again: nbr.Benchmark) -> int:
 
 
 def seed_noise(metric: str) -> float:
-    """Return the standard deviation of a metric between seeds of one cell, pooled over all cells; nan for one seed."""
+    """Return the standard deviation of a metric between seeds of one cell, pooled over all cells."""
     runs = read_table(locate(), ["index", metric]).to_pandas().dropna()
     return float(np.sqrt(runs.groupby("index")[metric].var().mean()))
 
