@@ -29,7 +29,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
-LONGEST = ("test_slurm.py", "test_robust_search.py")  # minutes each, most of them waiting
 
 
 class StopAt:
@@ -48,11 +47,6 @@ PAGE_FIELDS = tuple(
     for dataset in ("cifar10", "cifar100", "imagenet")
     for metric in ("val_acc", "val_fgsm_3_acc", "val_pgd_3_acc", "val_fgsm_8_acc", "val_pgd_8_acc", "autoattack")
 )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no process is left alone with one in the end."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def data_file(name: str) -> Path:
