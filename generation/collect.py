@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="folder of the release")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return guarded("collect.py", lambda: _collect(args))
+    return guarded("collect.py", lambda: _collect(args), args.out)
 
 
 def _collect(args: argparse.Namespace) -> int:

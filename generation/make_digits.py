@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample-seed", type=int, help="chooses the runs of --sample (default: others every time)")
     parser.set_defaults(dataset="digits", engine="native", device="cpu", threads=1, data_root=None, settings=None)
     args = parser.parse_args(arguments)
-    return guarded("make_digits.py", lambda: _check(args) if args.sample else _make(args))
+    return guarded("make_digits.py", lambda: _check(args) if args.sample else _make(args), args.out)
 
 
 def _check(args: argparse.Namespace) -> int:

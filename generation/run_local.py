@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train_arguments(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     args = parser.parse_args(arguments)
-    return guarded("run_local.py", lambda: _run(args))
+    return guarded("run_local.py", lambda: _run(args), args.out)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing and return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return guarded("score_cells.py", lambda: _run(args))
+    return guarded("score_cells.py", lambda: _run(args), args.out)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the searches that the arguments name and return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return guarded("search_supernet.py", lambda: _search(args))
+    return guarded("search_supernet.py", lambda: _search(args), args.out)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
     parser.add_argument("options", nargs="*", help="further options of sbatch, after --")
     args = parser.parse_args(arguments)
-    return guarded("submit.py", lambda: _submit(args))
+    return guarded("submit.py", lambda: _submit(args), args.out)
 
 
 def _submit(args: argparse.Namespace) -> int:

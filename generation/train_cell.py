@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signals = Signals()
-    return guarded("train_cell.py", lambda: _train(args, signals))
+    return guarded("train_cell.py", lambda: _train(args, signals), args.out)
 
 
 def _parser() -> argparse.ArgumentParser:

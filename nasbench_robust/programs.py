@@ -18,14 +18,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def guarded(program: str, work: Callable[[], int]) -> int:
-    """Call `work` and return its exit code; an error becomes one sentence and code 2, Ctrl-C code 130."""
+def guarded(program: str, work: Callable[[], int], out: str = "output") -> int:
+    """Call `work` and return its exit code; an error becomes one sentence and code 2, Ctrl-C code 130.
+
+    `out` stands in the sentence where the system does not say which file it is about, as on a full disk.
+    """
     try:
         return work()
     except NasbenchRobustError as error:
         print(f"{program}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"{program}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"{program}: {error.filename or out}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 2

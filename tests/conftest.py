@@ -29,6 +29,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
+PAGE_FIELDS = tuple(
+    f"{dataset}#{metric}"
+    for dataset in ("cifar10", "cifar100", "imagenet")
+    for metric in ("val_acc", "val_fgsm_3_acc", "val_pgd_3_acc", "val_fgsm_8_acc", "val_pgd_8_acc", "autoattack")
+)
 
 
 class StopAt:
@@ -40,13 +45,6 @@ class StopAt:
     def __call__(self) -> bool:
         self.left -= 1
         return self.left == 0
-
-
-PAGE_FIELDS = tuple(
-    f"{dataset}#{metric}"
-    for dataset in ("cifar10", "cifar100", "imagenet")
-    for metric in ("val_acc", "val_fgsm_3_acc", "val_pgd_3_acc", "val_fgsm_8_acc", "val_pgd_8_acc", "autoattack")
-)
 
 
 def data_file(name: str) -> Path:

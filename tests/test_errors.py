@@ -24,6 +24,7 @@ from nasbench_robust.errors import (
     nearest,
     shorten,
 )
+from nasbench_robust.programs import guarded
 
 # The error, its sentence, its attributes, its built-in base class.
 EXAMPLES = [
@@ -216,3 +217,13 @@ def test_short_values_are_shown_whole_and_long_ones_cut_in_the_middle(text, limi
         head, _, tail = shown.partition(" ... ")
         assert repr(text).startswith(head)
         assert repr(text).endswith(tail)
+
+
+def test_a_program_names_the_file_of_a_fault_or_else_where_it_writes(capsys):
+    def fail(*details: object) -> int:
+        raise OSError(*details)
+
+    assert guarded("program.py", lambda: fail(28, "No space left on device"), "results") == 2
+    assert capsys.readouterr().err == "program.py: results: No space left on device\n"
+    assert guarded("program.py", lambda: fail(13, "Permission denied", "elsewhere"), "results") == 2
+    assert capsys.readouterr().err == "program.py: elsewhere: Permission denied\n"

@@ -112,8 +112,8 @@ def test_the_program_makes_a_table_and_goes_on_where_it_was(tmp_path):
     assert "2 runs, 1 there, 1 missing" in second.stderr
     third = call("--out", tmp_path, "--cells", LIGHT, "--seeds", 0)
     assert "1 runs -> " in third.stdout  # what was asked for, though the folder has more
-    second = call("--out", tmp_path, "--cells", LIGHT, "--seeds", 0, 1)
-    assert "2 runs -> " in second.stdout
+    whole = call("--out", tmp_path, "--cells", LIGHT, "--seeds", 0, 1)
+    assert "2 runs -> " in whole.stdout
     bench = nbr.load(tmp_path / "table")
     assert bench.lookup(LIGHT, metric="autoattack_acc").seeds.keys() == {0, 1}
     assert bench.info.licence == "Apache-2.0"
