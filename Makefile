@@ -15,7 +15,7 @@ help:
 	@echo "make format    apply the style"
 	@echo "make clean     remove the environment and everything that can be made again"
 
-$(READY): pyproject.toml setup.py constraints.txt $(wildcard nasbench_robust/native/src/*)
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard src/nasbench_robust/native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	# torchattacks, an oracle of the tests, asks for torchvision and does not need it.
@@ -45,5 +45,5 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) nasbench_robust/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
+	rm -rf $(VENV) src/nasbench_robust/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The optional native engine; everything else about the package is in pyproject.toml.
 
-One library per instruction set, from the same sources: nasbench_robust/native/library.py chooses among them. Where
+One library per instruction set, from the same sources: src/nasbench_robust/native/library.py chooses among them. Where
 there is no compiler, or it does not know a flag, that library is left out and the installation succeeds.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDER = Path("nasbench_robust/native")
+FOLDER = Path("src/nasbench_robust/native")
 COMMON = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"]
 BUILDS = {"portable": []}
 if platform.machine().lower() in ("x86_64", "amd64"):

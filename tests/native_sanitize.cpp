@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "../nasbench_robust/native/src/attacks.h"
+#include "../src/nasbench_robust/native/src/attacks.h"
 
 extern "C" {
 struct Handle;

@@ -12,7 +12,7 @@ check() {  # name of the build, its flags
   local name=$1
   shift
   mkdir "$folder/$name"
-  for source in nasbench_robust/native/src/*.cpp tests/native_sanitize.cpp; do
+  for source in src/nasbench_robust/native/src/*.cpp tests/native_sanitize.cpp; do
     echo "$source"
   done | xargs -P "$(nproc)" -I{} sh -c '"$@" -c "{}" -o "'"$folder/$name"'/$(basename "{}").o"' - \
     "${CXX:-g++}" "${options[@]}" "$@"

@@ -129,7 +129,7 @@ for ask in (build_name, lambda: choose_engine("native", settings_for("digits")))
 def copy_package(folder: Path) -> Path:
     """Copy the package without its extension and return the folder of the engine."""
     ignored = shutil.ignore_patterns("__pycache__", "_engine_*", "src")
-    shutil.copytree(ROOT / "nasbench_robust", folder / "nasbench_robust", ignore=ignored)
+    shutil.copytree(ROOT / "src" / "nasbench_robust", folder / "nasbench_robust", ignore=ignored)
     return folder / "nasbench_robust" / "native"
 
 

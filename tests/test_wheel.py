@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(folder: Path) -> Path:
     """The wheel, built from the source distribution, built from a copy of what the project keeps for it."""
     source = folder / "source"
-    shutil.copytree(ROOT / "nasbench_robust", source / "nasbench_robust", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.iterdir():
         if path.is_file() and not path.name.startswith("."):
             shutil.copy(path, source)

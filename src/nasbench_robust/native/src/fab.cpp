@@ -1,4 +1,4 @@
-// FAB-T (Croce and Hein, ICML 2020): nasbench_robust/attacks/fab.py, one block at a time.
+// FAB-T (Croce and Hein, ICML 2020): src/nasbench_robust/attacks/fab.py, one block at a time.
 
 #include "blocks.h"
 #include "objectives.h"

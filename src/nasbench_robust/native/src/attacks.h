@@ -1,4 +1,4 @@
-// Attacks on the folded network, L-infinity; what they do is said in nasbench_robust/attacks, which they follow.
+// Attacks on the folded network, L-infinity; what they do is said in src/nasbench_robust/attacks, which they follow.
 #pragma once
 
 #include "network.h"

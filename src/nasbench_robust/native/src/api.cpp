@@ -1,4 +1,4 @@
-// The engine as C functions: plain arrays in, plain arrays out; nasbench_robust/native/library.py declares them again.
+// The engine as C functions: plain arrays in, plain arrays out; src/nasbench_robust/native/library.py declares them again.
 
 #include <chrono>
 #include <string>

@@ -1,4 +1,4 @@
-// Auto-PGD (Croce and Hein, ICML 2020): nasbench_robust/attacks/apgd.py, one block at a time.
+// Auto-PGD (Croce and Hein, ICML 2020): src/nasbench_robust/attacks/apgd.py, one block at a time.
 
 #include <cmath>
 #include <functional>

@@ -1,4 +1,4 @@
-// Square attack (Andriushchenko et al., ECCV 2020): nasbench_robust/attacks/square.py.
+// Square attack (Andriushchenko et al., ECCV 2020): src/nasbench_robust/attacks/square.py.
 //
 // Every lane searches on an image of its own at its own pace and takes the next image when it is done. A query whose
 // answer is known is counted but not made: its square changes nothing, or was rejected and nothing was accepted since.
