@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.manifests import write_bytes
+from nasbench_robust.files.atomic import write_bytes
 from nasbench_robust.programs import guarded
 from nasbench_robust.search.genotype_runs import default_settings, parse_architecture, run_name
 from nasbench_robust.search.search_runs import read_search, record_name

@@ -30,8 +30,8 @@ from nasbench_robust import search
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
+from nasbench_robust.files.atomic import write_bytes
 from nasbench_robust.images import load_images
-from nasbench_robust.manifests import write_bytes
 from nasbench_robust.programs import guarded
 from nasbench_robust.search.search_runs import read_search, record_name
 from nasbench_robust.search.search_settings import SearchSettings, search_settings_for

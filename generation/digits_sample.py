@@ -13,7 +13,8 @@ import numpy as np
 from nasbench_robust.cells import Cell
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.parquet import Reader
-from nasbench_robust.releases import BUNDLED, locate
+from nasbench_robust.registry import BUNDLED
+from nasbench_robust.releases import locate
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import TrainingSettings
 

@@ -23,7 +23,8 @@ from nasbench_robust.collecting import collect
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.parquet import Reader, read_table
 from nasbench_robust.programs import guarded
-from nasbench_robust.releases import BUNDLED, locate
+from nasbench_robust.registry import BUNDLED
+from nasbench_robust.releases import locate
 from nasbench_robust.runs import release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.tables import ReleaseInfo

@@ -19,8 +19,8 @@ from nasbench_robust import metrics, native
 from nasbench_robust.assembling import assemble
 from nasbench_robust.cells import Cell
 from nasbench_robust.collecting import ConflictError, collect
+from nasbench_robust.files.manifests import MANIFEST, mismatch
 from nasbench_robust.image_arrays import load_arrays
-from nasbench_robust.manifests import MANIFEST, mismatch
 from nasbench_robust.parquet import read_table, write_table
 from nasbench_robust.runs import release_info, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings, settings_for

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import importers, releases
+from nasbench_robust import importers
 from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.errors import (
     DownloadError,
@@ -32,11 +32,13 @@ from nasbench_robust.errors import (
     SourceFormatError,
     UnknownNameError,
 )
+from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE, home
 from nasbench_robust.parquet import write_table
-from nasbench_robust.releases import RELEASES, Release, fetch, home, load
+from nasbench_robust.registry import RELEASES, Release
+from nasbench_robust.releases import fetch, load
 
 QUESTION = (9930, "cifar10", "pgd_acc")
-FETCH = "import sys; from nasbench_robust.releases import Release, fetch; print(fetch(Release(*sys.argv[1:])))"
+FETCH = "import sys; from nasbench_robust.registry import Release; from nasbench_robust.releases import fetch; print(fetch(Release(*sys.argv[1:])))"
 WAIT_SECONDS = 60
 
 
@@ -140,8 +142,8 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv(releases.OFFLINE_VARIABLE, raising=False)
-    monkeypatch.setenv(releases.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.delenv(OFFLINE_VARIABLE, raising=False)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     return tmp_path / "home"
 
 
@@ -186,7 +188,7 @@ def test_a_release_is_downloaded_once_and_then_works_offline_in_every_process(si
     table = fetch(release)
     assert Benchmark(table).query(*QUESTION) == bench.query(*QUESTION)
     assert fetch(release) == table
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     assert fetch(release) == table
     output, errors = new_process(release).communicate(timeout=WAIT_SECONDS)
     assert (output, errors) == (f"{table}\n", "")
@@ -285,7 +287,7 @@ def test_an_address_that_is_none_is_an_error(release, private_home, address):
 
 def test_a_home_that_cannot_be_written_is_an_error(site, release, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv(releases.HOME_VARIABLE, str(tmp_path / "file" / "home"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "file" / "home"))
     with pytest.raises(DownloadError, match="could not be stored in"):
         fetch(release)
 
@@ -299,10 +301,10 @@ def test_a_process_killed_in_the_middle_of_a_download_leaves_nothing_that_is_tak
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == -signal.SIGKILL
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     with pytest.raises(MissingDataError):
         fetch(release)
-    monkeypatch.delenv(releases.OFFLINE_VARIABLE)
+    monkeypatch.delenv(OFFLINE_VARIABLE)
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)
     assert site.requests == ["/page.json"] * 2
 
@@ -357,13 +359,13 @@ def test_a_damaged_table_is_made_again_from_the_download(site, release, bench, r
 def test_a_table_without_its_download_stays_usable(release, bench, ready_table, private_home, monkeypatch):
     fetch(release)
     shutil.rmtree(private_home / "downloads")
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)
 
 
 def test_a_download_without_its_table_is_converted_offline(site, release, bench, ready_table, monkeypatch, caplog):
     shutil.rmtree(fetch(release).parent)
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     caplog.clear()
     caplog.set_level(logging.INFO, logger="nasbench_robust")
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)
@@ -385,7 +387,7 @@ def test_a_damaged_download_is_downloaded_again(site, release, private_home, rea
 
 @pytest.mark.parametrize("value", ["1", "true", "yes", " 1 "])
 def test_offline_nothing_is_asked_for(site, release, monkeypatch, value):
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, value)
+    monkeypatch.setenv(OFFLINE_VARIABLE, value)
     with pytest.raises(MissingDataError, match=rf"made-up is not on this machine.*copy of {re.escape(release.url)}"):
         fetch(release)
     assert site.requests == []
@@ -393,7 +395,7 @@ def test_offline_nothing_is_asked_for(site, release, monkeypatch, value):
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No"])
 def test_what_says_no_is_not_offline(site, release, ready_table, monkeypatch, value):
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, value)
+    monkeypatch.setenv(OFFLINE_VARIABLE, value)
     assert fetch(release).exists()
 
 
@@ -402,14 +404,14 @@ def test_offline_a_damaged_download_is_an_error_and_nothing_is_asked_for(
 ):
     shutil.rmtree(fetch(release).parent)
     the_download(private_home).write_text("acc={")
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     with pytest.raises((MissingDataError, DownloadError)):
         fetch(release)
     assert len(site.requests) == 1
 
 
 def test_a_local_copy_takes_the_place_of_the_download(site, release, made_up_file, bench, ready_table, monkeypatch):
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     assert Benchmark(fetch(release, path=made_up_file)).query(*QUESTION) == bench.query(*QUESTION)
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)  # the copy is not needed any more
     assert site.requests == []
@@ -517,12 +519,12 @@ def test_the_package_offers_load():
 
 def test_the_home_is_the_platforms_cache_unless_a_variable_names_another(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(releases.HOME_VARIABLE, "~/tables")
+    monkeypatch.setenv(HOME_VARIABLE, "~/tables")
     assert home() == tmp_path / "tables"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv(releases.HOME_VARIABLE, "")
+    monkeypatch.setenv(HOME_VARIABLE, "")
     assert home().name == "nasbench-robust"
-    monkeypatch.delenv(releases.HOME_VARIABLE)
+    monkeypatch.delenv(HOME_VARIABLE)
     assert home().name == "nasbench-robust"
     assert tmp_path in home().parents
     assert list(tmp_path.iterdir()) == []  # asking creates nothing
@@ -535,7 +537,7 @@ def test_the_published_files_are_the_ones_that_are_registered(published_file, st
 
 
 def test_the_published_releases_load_from_a_local_copy(published_file, standard_file, published, monkeypatch):
-    monkeypatch.setenv(releases.OFFLINE_VARIABLE, "1")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     assert load("nas-robbench-201", path=published_file).query(*QUESTION) == published.query(*QUESTION)
     standard = load("standard-training", path=standard_file)
     assert standard.lookup(9930, "cifar10", "pgd_acc").metric == "pgd_acc@1/255"

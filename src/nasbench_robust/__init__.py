@@ -10,6 +10,8 @@ Importing this package imports nothing but the standard library: names are resol
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .benchmark import Benchmark as Benchmark
     from .benchmark import Result as Result
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from .nats import NATSAdapter as NATSAdapter
     from .releases import load as load
     from .validation import validate as validate
-
-__version__ = "0.1.0"
 
 _HOME_OF = {
     "Benchmark": "benchmark",

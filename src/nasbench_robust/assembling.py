@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .collecting import ConflictError
-from .manifests import MANIFEST, manifest_text, write_bytes
+from .files.atomic import write_bytes
+from .files.manifests import MANIFEST, manifest_text
 from .parquet import read_table, write_table
 from .tables import ReleaseInfo, runs_table
 from .worklists import Unit

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
 from .errors import InvalidValueError, NasbenchRobustError
-from .releases import BUNDLED
+from .files.atomic import write_bytes
+from .registry import BUNDLED
+from .version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +184,8 @@ def _best(args: argparse.Namespace) -> int:
 
 def _download(args: argparse.Namespace) -> int:
     from .errors import UnknownNameError
-    from .releases import locate, release_names
+    from .registry import release_names
+    from .releases import locate
 
     if args.release not in release_names():
         raise UnknownNameError("release", args.release, release_names())
@@ -218,7 +220,7 @@ def _export(args: argparse.Namespace) -> int:
     if args.out is None:
         sys.stdout.write(text)
     else:
-        _write_text(text, Path(args.out))
+        write_bytes(text.encode(), Path(args.out))
     return 0
 
 
@@ -236,17 +238,6 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows as JSON takes them, with every digit; None where there is no value."""
     filled = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(filled.columns, row, strict=True)) for row in filled.itertuples(index=False)]
-
-
-def _write_text(text: str, path: Path) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _validate(args: argparse.Namespace) -> int:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, MissingPackageError, UnknownNameError
+from .files import hub
 from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
 from .metrics import SPLITS
-from .releases import fetch_from_hub
 
 __all__ = ["ImageArrays", "Split", "crop", "flip", "load_arrays", "to_unit"]
 
@@ -81,7 +81,7 @@ def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
     if not given:
         raise MissingDataError(f"no folder of {name} was named", expected_files(name))
     if isinstance(given, str) and given.startswith("hub:"):
-        return fetch_from_hub(given, *(f"*{pattern}" for pattern in PARQUET.train + PARQUET.test))
+        return hub.download(given, *(f"*{pattern}" for pattern in PARQUET.train + PARQUET.test))
     return Path(given).expanduser()
 
 

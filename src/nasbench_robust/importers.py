@@ -7,7 +7,6 @@ added where the value lies on the grid k / (images x seeds).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -23,6 +22,7 @@ import pyarrow as pa
 from . import cells
 from .datasets import DATASETS
 from .errors import MissingDataError, SourceFormatError
+from .files.atomic import sha256
 from .metrics import Attack, Metric, fgsm, pgd
 from .skeletons import Skeleton
 from .tables import DatasetInfo, ReleaseInfo, runs_table
@@ -194,8 +194,7 @@ IMPORTERS: dict[str, Callable[[str | os.PathLike[str]], pa.Table]] = {
 
 def _from_file(info: ReleaseInfo, path: str | os.PathLike[str]) -> ReleaseInfo:
     """Name the file and its hash as the source."""
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return replace(info, source=f"{info.source} ({Path(path).name}, SHA-256 {digest})")
+    return replace(info, source=f"{info.source} ({Path(path).name}, SHA-256 {sha256(Path(path))})")
 
 
 def _seed_values(

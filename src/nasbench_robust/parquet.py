@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import MissingDataError, TableError
+from .files.atomic import write_with
 from .tables import METADATA_KEY, ReleaseInfo
 
 __all__ = ["Reader", "numpy_column", "read_table", "same_kind", "write_table"]
@@ -30,8 +30,6 @@ def write_table(
     table: pa.Table, path: str | os.PathLike[str], *, replace: bool = True, floats: Sequence[str] = ()
 ) -> bool:
     """Write a table to one Parquet file that appears whole or not at all, one row group per data set.
-
-    The file is written beside its place under a name that no reader looks at, flushed to the disk and renamed.
 
     Parameters
     ----------
@@ -48,10 +46,8 @@ def write_table(
     bool
         Whether the file at `path` is the one that was written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
+
+    def write(beside: Path) -> None:
         with pq.ParquetWriter(
             beside,
             table.schema,
@@ -63,30 +59,8 @@ def write_table(
         ) as writer:
             for part in _by_dataset(table):
                 writer.write_table(part, row_group_size=max(1, part.num_rows))
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        written = _put(beside, path, replace)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
-    _flush_folder(path.parent)
-    return written
 
-
-def _put(beside: Path, path: Path, replace: bool) -> bool:
-    """Give a finished file its name; return False if the name is taken and is not to be replaced."""
-    if replace:
-        os.replace(beside, path)
-        return True
-    try:
-        os.link(beside, path)  # fails if the name is taken, in one step
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        os.replace(beside, path)
-    return True
+    return write_with(Path(path), write, replace=replace)
 
 
 def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
@@ -98,16 +72,6 @@ def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
     starts = [row for row in range(len(names)) if row == 0 or names[row] != names[row - 1]]
     for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
         yield table.slice(start, end - start)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a rename to the disk, where the system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class Reader:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import __version__
+from .version import __version__
 
 __all__ = ["peak_memory_mib", "processor", "revision", "versions"]
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import cards, hub
+from . import cards
 from .errors import InvalidValueError, MissingDataError, NasbenchRobustError
-from .manifests import MANIFEST, manifest_text, write_bytes
+from .files import hub
+from .files.atomic import write_bytes
+from .files.manifests import MANIFEST, manifest_text
 from .parquet import Reader, read_table, write_table
-from .releases import OFFLINE_VARIABLE, is_offline
 from .tables import CURVES_SCHEMA, FORMAT, OUTCOMES_SCHEMA, ReleaseInfo, cells_table, runs_schema
 from .validation import Finding, validate
 
@@ -145,8 +146,7 @@ def upload(publication: Publication, repository: str, *, force: bool = False) ->
     if publication.info.licence == UNPUBLISHED and not force:
         raise InvalidValueError("licence", UNPUBLISHED, "the licence under which others may use the table", "CC BY 4.0")
     message = f"{publication.info.name} {publication.info.version}"
-    forbidden_by = OFFLINE_VARIABLE if is_offline() else None
-    return hub.upload(publication.folder, publication.files, repository, message, forbidden_by=forbidden_by)
+    return hub.upload(publication.folder, publication.files, repository, message)
 
 
 def _described(info: ReleaseInfo, **given: str | None) -> ReleaseInfo:

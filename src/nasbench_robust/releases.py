@@ -8,11 +8,9 @@ files are downloaded once, checked against a SHA-256 that stands here, converted
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,9 @@ from .errors import (
     TableError,
     UnknownNameError,
 )
+from .files.atomic import sha256, write_bytes
+from .files.cache import download, home
+from .registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,79 +31,15 @@ if TYPE_CHECKING:
     from .benchmark import Benchmark
 
 __all__ = [
-    "BUNDLED",
-    "RELEASES",
-    "Release",
     "fetch",
-    "fetch_from_hub",
-    "home",
-    "is_offline",
     "load",
     "locate",
-    "release_names",
-    "release_with",
 ]
 
 log = logging.getLogger(__name__)
 
-BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
 _BUNDLED_RUNS = Path(__file__).parent / "data" / BUNDLED / "runs.parquet"
-HOME_VARIABLE = "NASBENCH_ROBUST_HOME"
-OFFLINE_VARIABLE = "NASBENCH_ROBUST_OFFLINE"
 _CONVERSION = 1  # to be raised whenever an importer makes another table of the same file
-_ATTEMPTS = 3
-_TIMEOUT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Release:
-    """A published file that can be downloaded and converted.
-
-    Attributes
-    ----------
-    name : str
-        What `load` is called with.
-    url, sha256 : str
-        Address of the file, and the hash of its content.
-    importer : str
-        Key of `importers.IMPORTERS`.
-    datasets : tuple of str
-        Canonical names of the data sets in it.
-    """
-
-    name: str
-    url: str
-    sha256: str
-    importer: str
-    datasets: tuple[str, ...] = ()
-
-    @property
-    def filename(self) -> str:
-        """Name of the file."""
-        return self.url.rpartition("/")[2]
-
-
-_NATURAL = ("cifar10", "cifar100", "ImageNet16-120")
-_PAGE = "https://tt2408.github.io/nasrobbench201hp/files/"
-RELEASES = {
-    release.name: release
-    for release in (
-        Release(
-            "nas-robbench-201",
-            _PAGE + "NAS-RobBench-201_html.json",
-            "b3dc99b96324de07b1dd9f3c39830fe0f82aae7fbd1b20eb0a6885cabd4f2388",
-            "page",
-            _NATURAL,
-        ),
-        Release(
-            "standard-training",
-            _PAGE + "standard-training_acc.json",
-            "1c8b7dfe4ed375843db5cdad99aa24df99f5aa377780ccdcb259007ab6317ed2",
-            "standard",
-            _NATURAL,
-        ),
-    )
-}
 
 
 def load(
@@ -165,9 +102,9 @@ def locate(
     if path is not None or url is not None:
         raise UnknownNameError("release", source, release_names())
     if isinstance(source, str) and source.startswith("hub:"):
-        from . import hub
+        from .files import hub
 
-        return hub.download_table(source, home() / "hub", forbidden_by=OFFLINE_VARIABLE if is_offline() else None)
+        return hub.download_table(source)
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
     if Path(source).exists():
@@ -175,18 +112,6 @@ def locate(
     if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
         raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
     raise UnknownNameError("release", source, release_names())
-
-
-def release_names() -> tuple[str, ...]:
-    """Return the names of all releases that `load` knows."""
-    return (BUNDLED, *RELEASES)
-
-
-def release_with(dataset: str) -> str | None:
-    """Return the name of the first release that has a data set, or None."""
-    if dataset == BUNDLED:  # the release is called after its only data set
-        return BUNDLED
-    return next((release.name for release in RELEASES.values() if dataset in release.datasets), None)
 
 
 def _bundled(path: object, url: object) -> Path:
@@ -200,16 +125,6 @@ def _bundled(path: object, url: object) -> Path:
     return _BUNDLED_RUNS
 
 
-def home() -> Path:
-    """Return the folder of downloads and converted releases; ``NASBENCH_ROBUST_HOME`` names another one."""
-    named = os.environ.get(HOME_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("nasbench-robust"))
-
-
 def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: str | None = None) -> Path:
     """Return the runs table of a published release on this disk, after downloading and converting it if need be.
 
@@ -221,7 +136,11 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
         _check_copy(Path(path), release)
     if _is_readable(table):
         return table
-    published = Path(path) if path is not None else _download(release, url or release.url)
+    published = (
+        Path(path)
+        if path is not None
+        else download(url or release.url, release.sha256, f"{release.sha256[:8]}-{release.filename}", release.name)
+    )
     _convert(published, release, folder)
     return table
 
@@ -231,7 +150,7 @@ def _is_readable(table: Path) -> bool:
 
     try:
         Reader(table).info()
-        if _sha256(table) != table.with_suffix(".sha256").read_text():
+        if sha256(table) != table.with_suffix(".sha256").read_text():
             raise TableError(table, "damaged: not what was written")
     except FileNotFoundError:
         return False
@@ -249,15 +168,15 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
     log.info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]
     runs = importer(published)
-    # The runs come last: their presence says that the folder is complete.
+    # The hash of the runs comes last: its presence says that the folder is complete.
     write_table(cells_table(Reader(runs).info()), folder / "cells.parquet")
     write_table(runs, folder / "runs.parquet")
-    (folder / "runs.sha256").write_text(_sha256(folder / "runs.parquet"))
+    write_bytes(sha256(folder / "runs.parquet").encode(), folder / "runs.sha256")
 
 
 def _check_copy(path: Path, release: Release) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256(path)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
     if found != release.sha256:
@@ -268,55 +187,6 @@ def _check_copy(path: Path, release: Release) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def is_offline() -> bool:
-    """Return whether the environment forbids the network."""
-    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
-
-
-def _download(release: Release, url: str) -> Path:
-    """Download into the cache, in a few attempts; a copy that is there with the right hash is not asked for again."""
-    import pooch
-    import requests
-
-    folder = home() / "downloads"
-    target = folder / f"{release.sha256[:8]}-{release.filename}"
-    if target.exists() and _sha256(target) == release.sha256:
-        return target
-    if is_offline():
-        remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
-        raise MissingDataError(f"{release.name} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
-    pooch.get_logger().setLevel("WARNING")
-    problem = ""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            log.info("downloading %s (attempt %d of %d)", url, attempt, _ATTEMPTS)
-            pooch.retrieve(
-                url,
-                known_hash=f"sha256:{release.sha256}",
-                fname=target.name,
-                path=folder,
-                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
-            )
-            return target
-        except requests.exceptions.HTTPError as error:
-            status = error.response.status_code
-            problem = f"the server answered {status} {error.response.reason}"
-            if 400 <= status < 500:
-                break
-        except requests.exceptions.RequestException as error:
-            problem = f"the connection failed ({type(error).__name__})"
-        except ValueError:  # pooch: wrong hash, or an address that it cannot read
-            problem = f"its content does not have the SHA-256 {release.sha256}"
-        except OSError as error:
-            problem = f"could not be stored in {folder} ({error.strerror or error})"
-            break
-    raise DownloadError(url, f"{problem}; nothing was kept. A copy from elsewhere can be passed with path= or --path")
-
-
 def _runs_in(path: Path) -> Path:
     """Return the runs table that `path` is or holds."""
     if not path.is_dir():
@@ -325,10 +195,3 @@ def _runs_in(path: Path) -> Path:
         if child.exists():
             return child
     return path
-
-
-def fetch_from_hub(source: str, *patterns: str) -> Path:
-    """Download files of a data set repository into the cache; parameters and errors are those of `hub.download`."""
-    from . import hub
-
-    return hub.download(source, patterns, home() / "hub", forbidden_by=OFFLINE_VARIABLE if is_offline() else None)

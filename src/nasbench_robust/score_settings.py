@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, UnknownNameError
+from .files.atomic import json_hash
 from .metrics import Attack, Metric, fgsm, pgd
 from .ntk.gram import BN_MODES, PRECISIONS
 from .ntk.values import checked_real
@@ -136,7 +136,7 @@ class ScoreSettings:
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return json_hash(self.to_dict())
 
 
 def score_settings_for(name: str) -> ScoreSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
+from .files.atomic import json_hash
 from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
@@ -136,8 +136,7 @@ class AdversarialSettings:
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json_hash(self.to_dict())
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Store:
         return name
 
     def _raise_missing_dataset(self, name: str) -> NoReturn:
-        from .releases import release_with
+        from .registry import release_with
 
         other = release_with(name)
         hint = f"nasbench_robust.load({other!r}) has it" if other not in (None, self.info.name) else None

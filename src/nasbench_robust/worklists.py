@@ -21,6 +21,7 @@ from pathlib import Path
 from . import cells
 from .cells import Cell
 from .errors import InvalidValueError, MissingDataError, TableError
+from .files.atomic import write_bytes
 from .runs import OfDataset, shard_name
 
 __all__ = ["Unit", "claim", "find_missing", "make_tasks", "parse_cells", "read_task", "write_worklist"]
@@ -74,11 +75,8 @@ def make_tasks(units: Sequence[Unit], units_per_task: int) -> list[list[Unit]]:
 
 def write_worklist(tasks: Iterable[Sequence[Unit]], path: str | os.PathLike[str]) -> None:
     """Write one task per line, as JSON; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_text("".join(json.dumps([[unit.index, unit.seed] for unit in task]) + "\n" for task in tasks))
-    os.replace(beside, path)
+    lines = [json.dumps([[unit.index, unit.seed] for unit in task]) + "\n" for task in tasks]
+    write_bytes("".join(lines).encode(), Path(path))
 
 
 def read_task(path: str | os.PathLike[str], task: int) -> list[Unit]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingDataError, MissingPackageError, TableError
+from ..files.atomic import json_hash, write_with
 from .kernels import Kernels
 
 __all__ = ["load_kernels", "save_kernels"]
@@ -53,9 +52,8 @@ def save_kernels(
         if not _same(there, kernels):
             raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+
+    def write(beside: Path) -> None:
         if path.exists():
             shutil.copyfile(path, beside)
         with _h5py().File(beside, "a") as file:
@@ -66,11 +64,8 @@ def save_kernels(
                 matrix = getattr(kernels, name)
                 if matrix is not None:
                     place.create_dataset(name, data=matrix, compression="gzip", shuffle=True)
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+
+    write_with(path, write)
 
 
 def load_kernels(
@@ -115,8 +110,7 @@ def _same(one: Kernels, other: Kernels) -> bool:
 
 
 def _group(cell: Cell, dataset: str, seed: int, settings: dict[str, Any]) -> str:
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
-    return f"{canonical_name(dataset)}/{cell.index}/{seed}/{key}"
+    return f"{canonical_name(dataset)}/{cell.index}/{seed}/{json_hash(settings)}"
 
 
 def _h5py() -> Any:

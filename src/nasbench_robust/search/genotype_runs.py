@@ -7,7 +7,6 @@ benchmark's space, not the same in all stages, trained by the benchmark's own pr
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from ..cells import Cell
 from ..datasets import dataset
 from ..epochs import Epoch, TrainingDivergedError
 from ..errors import InvalidValueError
+from ..files.atomic import json_hash, write_bytes
 from ..images import Images
-from ..manifests import write_bytes
 from ..networks import StagedNetwork
 from ..settings import AdversarialSettings, TrainingSettings, settings_for
 from ..training import NetworkTrainer, make_generator
@@ -148,9 +147,7 @@ def make_trainer(
 
 def run_name(architecture: Architecture, settings: AdversarialSettings, seed: int) -> str:
     """Return a name of the run that no other has, for its files: data set, hashes of both, seed."""
-    text = json.dumps(architecture.to_dict(), sort_keys=True)
-    short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{settings.dataset}-{short}-{settings.hash[:8]}-{seed}"
+    return f"{settings.dataset}-{json_hash(architecture.to_dict())[:8]}-{settings.hash[:8]}-{seed}"
 
 
 def run_architecture(

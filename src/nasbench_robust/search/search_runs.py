@@ -17,8 +17,8 @@ from ..cells import Cell
 from ..checkpoints import load_checkpoint, save_checkpoint
 from ..epochs import TrainingDivergedError
 from ..errors import InvalidValueError, SourceFormatError
+from ..files.atomic import write_bytes
 from ..images import Images
-from ..manifests import write_bytes
 from ..metrics import Metric
 from ..runs import RunInterruptedError
 from ..training import make_generator

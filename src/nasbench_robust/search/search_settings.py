@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, UnknownNameError
+from ..files.atomic import json_hash
 from ..metrics import Attack, pgd
 from ..settings import build
 from ..skeletons import Skeleton
@@ -116,7 +116,7 @@ class SearchSettings:
     @property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return json_hash(self.to_dict())
 
 
 def search_settings_for(name: str, method: str = "darts", space: str = "cell", **changes: Any) -> SearchSettings:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MANIFEST", "manifest_text", "mismatch", "sha256", "write_bytes"]
+from .atomic import sha256
+
+__all__ = [
+    "MANIFEST",
+    "manifest_text",
+    "mismatch",
+]
 
 MANIFEST = "manifest.json"
 
@@ -29,26 +32,3 @@ def mismatch(manifest: Path, path: Path) -> str | None:
         return f"its {manifest.name} gives no SHA-256 of {path.name}"
     found = sha256(path)
     return None if found == promised else f"the SHA-256 of {path.name} is {found}, {manifest.name} gives {promised}"
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DownloadError, InvalidValueError, MissingDataError, MissingPackageError, UploadError
+from ..errors import DownloadError, InvalidValueError, MissingDataError, MissingPackageError, UploadError
+from .cache import OFFLINE_VARIABLE, home, is_offline
 from .manifests import MANIFEST, mismatch
 
 __all__ = ["check_repository", "download", "download_table", "upload"]
@@ -20,19 +21,15 @@ class AbsentFileError(DownloadError):
     """The repository is there and does not have the file."""
 
 
-def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by: str | None = None) -> Path:
-    """Download files of a repository, or find them in the cache.
+def download(source: str, *patterns: str) -> Path:
+    """Download files of a repository, or find them in the cache of `cache.home`.
 
     Parameters
     ----------
     source : str
         ``"hub:owner/name"`` or ``"hub:owner/name@revision"``.
-    patterns : sequence of str
+    *patterns : str
         The name of one file, or shell patterns (a star matches slashes too) that each match at least one.
-    cache : Path
-        Folder for the client's cache.
-    forbidden_by : str, optional
-        The environment variable that forbids the network: only the cache is asked then.
 
     Returns
     -------
@@ -51,20 +48,18 @@ def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by:
         If huggingface_hub is not installed.
     """
     repository, revision = _parse(source)
-    get = _getter(repository, revision, patterns, cache)
+    get = _getter(repository, revision, patterns)
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
-    if (
-        _is_commit(revision) or forbidden_by
-    ):  # a commit never changes: no request if it is here; a branch or tag may have moved
+    if _is_commit(revision) or is_offline():  # a commit never changes: no request if it is here
         try:
             return get(True)
         except HFValidationError as error:
             raise InvalidValueError("source", source, f"a name that the hub allows ({error})") from None
         except LocalEntryNotFoundError:
-            if forbidden_by:
-                problem = f"{source} is not on this machine and {forbidden_by} is set"
-                raise MissingDataError(problem, f"unset {forbidden_by} and load it once") from None
+            if is_offline():
+                problem = f"{source} is not on this machine and {OFFLINE_VARIABLE} is set"
+                raise MissingDataError(problem, f"unset {OFFLINE_VARIABLE} and load it once") from None
     try:
         return get(False)
     except Exception as error:  # the hub's client raises many classes: HTTP, connection, missing repository or file
@@ -72,16 +67,16 @@ def download(source: str, patterns: Sequence[str], cache: Path, *, forbidden_by:
         raise (AbsentFileError if absent else DownloadError)(source, _first_line(error)) from None
 
 
-def download_table(source: str, cache: Path, *, forbidden_by: str | None = None) -> Path:
+def download_table(source: str) -> Path:
     """Return the runs table of a repository, checked against its manifest where it has one.
 
     Parameters and errors are those of `download`. A table that is not the one that was published is removed from the
     cache, with the manifest, so that the next call asks for both again.
     """
-    manifest = _find_manifest(source, cache, forbidden_by)
+    manifest = _find_manifest(source)
     if manifest is not None:  # the branch may move at any moment: the table is to be of the same commit
         source = f"hub:{_parse(source)[0]}@{manifest.parent.name}"
-    table = download(source, ["runs.parquet"], cache, forbidden_by=forbidden_by) / "runs.parquet"
+    table = download(source, "runs.parquet") / "runs.parquet"
     problem = None if manifest is None else mismatch(manifest, table)
     if manifest is not None and problem is not None:
         for path in (table, manifest):
@@ -91,32 +86,32 @@ def download_table(source: str, cache: Path, *, forbidden_by: str | None = None)
     return table
 
 
-def _find_manifest(source: str, cache: Path, forbidden_by: str | None) -> Path | None:
+def _find_manifest(source: str) -> Path | None:
     """Return the manifest on this disk, or None for a repository without one.
 
     It is asked for before the table: a table of that commit in the cache without one means that there is none.
     """
     repository, revision = _parse(source)
-    local = _is_commit(revision) and _is_cached(repository, revision, "runs.parquet", cache)
-    if local and not _is_cached(repository, revision, MANIFEST, cache):
+    local = _is_commit(revision) and _is_cached(repository, revision, "runs.parquet")
+    if local and not _is_cached(repository, revision, MANIFEST):
         return None
     try:
-        return download(source, [MANIFEST], cache, forbidden_by=forbidden_by) / MANIFEST
+        return download(source, MANIFEST) / MANIFEST
     except (AbsentFileError, MissingDataError):  # offline: the table itself may be here
         return None
     except DownloadError:
-        if _is_cached(repository, revision, "runs.parquet", cache):  # the hub is out of reach: the table of last time
+        if _is_cached(repository, revision, "runs.parquet"):  # the hub is out of reach: the table of last time
             return None
         raise
 
 
-def _is_cached(repository: str, revision: str | None, name: str, cache: Path) -> bool:
+def _is_cached(repository: str, revision: str | None, name: str) -> bool:
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         raise MissingPackageError("huggingface_hub", "hub") from None
     try:
-        found = try_to_load_from_cache(repository, name, cache_dir=cache, revision=revision, repo_type="dataset")
+        found = try_to_load_from_cache(repository, name, cache_dir=_cache(), revision=revision, repo_type="dataset")
     except ValueError:  # a name that the hub does not allow; the download says so
         return False
     return isinstance(found, str)
@@ -128,9 +123,7 @@ def check_repository(repository: str) -> None:
         raise InvalidValueError("repository", repository, "owner/name")
 
 
-def upload(
-    folder: Path, files: Sequence[str], repository: str, message: str, *, forbidden_by: str | None = None
-) -> str:
+def upload(folder: Path, files: Sequence[str], repository: str, message: str) -> str:
     """Send files to a data set repository as one commit and return its hash; the repository is made if need be.
 
     Raises
@@ -138,13 +131,13 @@ def upload(
     InvalidValueError
         If `repository` is not ``owner/name``.
     UploadError
-        If the hub does not take them, or `forbidden_by` names a variable that forbids the network.
+        If the hub does not take them, or the environment forbids the network.
     MissingPackageError
         If huggingface_hub is not installed.
     """
     check_repository(repository)
-    if forbidden_by:
-        raise UploadError(repository, f"nothing is sent while {forbidden_by} is set")
+    if is_offline():
+        raise UploadError(repository, f"nothing is sent while {OFFLINE_VARIABLE} is set")
     try:
         from huggingface_hub import CommitOperationAdd, HfApi
     except ImportError:
@@ -157,6 +150,11 @@ def upload(
         return str(commit.oid)
     except Exception as error:  # as for downloads, there are many classes
         raise UploadError(repository, _first_line(error)) from None
+
+
+def _cache() -> Path:
+    """Return the folder of the hub's client."""
+    return home() / "hub"
 
 
 def _parse(source: str) -> tuple[str, str | None]:
@@ -175,14 +173,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _getter(repository: str, revision: str | None, patterns: Sequence[str], cache: Path) -> Callable[[bool], Path]:
+def _getter(repository: str, revision: str | None, patterns: Sequence[str]) -> Callable[[bool], Path]:
     """Return the call of the hub's client, which takes whether to look into the cache alone."""
     try:
         from huggingface_hub import hf_hub_download, snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
     except ImportError:
         raise MissingPackageError("huggingface_hub", "hub") from None
-    options: dict[str, Any] = {"repo_type": "dataset", "revision": revision, "cache_dir": cache}
+    options: dict[str, Any] = {"repo_type": "dataset", "revision": revision, "cache_dir": _cache()}
 
     def get_file(local: bool) -> Path:
         return Path(hf_hub_download(repository, patterns[0], local_files_only=local, **options)).parent

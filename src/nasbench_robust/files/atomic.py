@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all, and the hash that names their content: the one writer of the package."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_with(path: Path, write: Callable[[Path], object], *, replace: bool = True) -> bool:
+    """Write a file that appears whole or not at all.
+
+    The file is written beside its place under a name that no reader looks at, flushed to the disk and renamed.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made if it is not there.
+    write : callable
+        Writes the content to the path that it is given.
+    replace : bool
+        Whether a file of that name is replaced. If not, it stays, also when two processes write at once.
+
+    Returns
+    -------
+    bool
+        Whether the file at `path` is the one that was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        write(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        written = _put(beside, path, replace)
+    finally:
+        beside.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+    return written
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write bytes to a file that appears whole or not at all, replacing an older one."""
+    write_with(path, lambda beside: beside.write_bytes(content))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def json_hash(facts: Any) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of plain values, written as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def _put(beside: Path, path: Path, replace: bool) -> bool:
+    """Give a finished file its name; return False if the name is taken and is not to be replaced."""
+    if replace:
+        os.replace(beside, path)
+        return True
+    try:
+        os.link(beside, path)  # fails if the name is taken, in one step
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        os.replace(beside, path)
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a rename to the disk, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
