@@ -25,8 +25,7 @@ import pandas as pd
 import nasbench_robust as nbr
 from nasbench_robust import native
 from nasbench_robust import statistics as st
-from nasbench_robust.epochs import TrainingDivergedError
-from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.native.draws import Draws

@@ -75,7 +75,7 @@ def _make(settings: Any, images: Any, seed: int, folder: str, signals: Signals) 
     """Make one search, unless it is there or another process is at it; return False if it was asked to stop."""
     from tqdm import tqdm
 
-    from nasbench_robust.runs import RunInterruptedError
+    from nasbench_robust.errors import RunInterruptedError
     from nasbench_robust.search.search_runs import record_name, run_search, write_search
 
     name = record_name(settings, seed)

@@ -137,7 +137,8 @@ def check_folder(folder: Path) -> None:
 def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Namespace, signals: Signals) -> bool:
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
     from nasbench_robust.cells import Cell
-    from nasbench_robust.runs import RunInterruptedError, is_done, run_cell, shard_name, write_run
+    from nasbench_robust.errors import RunInterruptedError
+    from nasbench_robust.runs import is_done, run_cell, shard_name, write_run
     from nasbench_robust.worklists import claim
 
     cell = Cell.from_index(unit.index)

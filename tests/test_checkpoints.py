@@ -21,10 +21,10 @@ from conftest import StopAt
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
-from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import Images
 from nasbench_robust.parquet import Reader
-from nasbench_robust.runs import Run, RunInterruptedError, run_cell
+from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.settings import settings_for
 
 CPU = torch.device("cpu")

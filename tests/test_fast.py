@@ -18,7 +18,7 @@ from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks.fgsm import input_gradient
 from nasbench_robust.cells import EDGES, OPERATIONS, Cell
 from nasbench_robust.copies import duplicate
-from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.fast.plan import make_plan
@@ -26,7 +26,7 @@ from nasbench_robust.images import Images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
 from nasbench_robust.paths import PATHS, make_path
-from nasbench_robust.runs import RunInterruptedError, choose_engine, run_cell
+from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.training import Trainer, train

@@ -17,8 +17,15 @@ import pytest
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
 from nasbench_robust.cells import Cell
-from nasbench_robust.collecting import TABLES, ConflictError, collect
-from nasbench_robust.errors import InvalidValueError, MissingDataError, SourceFormatError, TableError, UnknownNameError
+from nasbench_robust.collecting import TABLES, collect
+from nasbench_robust.errors import (
+    ConflictError,
+    InvalidValueError,
+    MissingDataError,
+    SourceFormatError,
+    TableError,
+    UnknownNameError,
+)
 from nasbench_robust.images import load_images
 from nasbench_robust.parquet import Reader, write_table
 from nasbench_robust.runs import Run, release_info, run_cell, shard_name, write_run

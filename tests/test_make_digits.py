@@ -18,7 +18,8 @@ import nasbench_robust as nbr
 from nasbench_robust import metrics, native
 from nasbench_robust.assembling import assemble
 from nasbench_robust.cells import Cell
-from nasbench_robust.collecting import ConflictError, collect
+from nasbench_robust.collecting import collect
+from nasbench_robust.errors import ConflictError
 from nasbench_robust.files.manifests import MANIFEST, mismatch
 from nasbench_robust.image_arrays import load_arrays
 from nasbench_robust.parquet import read_table, write_table

@@ -18,7 +18,7 @@ from native_twins import DIGITS, needs_engine
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.checkpoints import load_archive, save_archive
-from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import evaluation
@@ -27,7 +27,7 @@ from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.engine import NativeNetwork
 from nasbench_robust.native.work import NativeWork
 from nasbench_robust.parquet import Reader
-from nasbench_robust.runs import Run, RunInterruptedError, run_cell
+from nasbench_robust.runs import Run, run_cell
 
 pytestmark = needs_engine
 

@@ -19,8 +19,8 @@ from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torc
 import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
-from nasbench_robust.epochs import STREAMS, TrainingDivergedError
-from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.epochs import STREAMS
+from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import NativeTrainer, evaluate
@@ -28,7 +28,7 @@ from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.training import initial_weights, one_cycle
 from nasbench_robust.networks import Network
 from nasbench_robust.parquet import Reader
-from nasbench_robust.runs import Run, RunInterruptedError, part_name, release_info, run_cell, write_run
+from nasbench_robust.runs import Run, part_name, release_info, run_cell, write_run
 from nasbench_robust.tables import runs_schema
 
 pytestmark = needs_engine

@@ -18,8 +18,7 @@ import torch.nn.functional as F
 
 from nasbench_robust.cells import OPERATIONS, Cell
 from nasbench_robust.datasets import dataset
-from nasbench_robust.epochs import TrainingDivergedError
-from nasbench_robust.errors import InvalidValueError, SourceFormatError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import network_for

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from .collecting import ConflictError
+from .errors import ConflictError
 from .files.atomic import write_bytes
 from .files.manifests import MANIFEST, manifest_text
 from .parquet import read_table, write_table

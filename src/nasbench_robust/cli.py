@@ -258,7 +258,8 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from .publishing import RefusedError, publish, upload
+    from .errors import RefusedError
+    from .publishing import publish, upload
 
     changes = {"name": args.name, "version": args.release_version, "licence": args.licence}
     try:

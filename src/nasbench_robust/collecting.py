@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from .errors import MissingDataError, NasbenchRobustError, TableError
+from .errors import ConflictError, MissingDataError, TableError
 from .parquet import Reader, same_kind, write_table
 from .tables import ReleaseInfo, cells_table
 
-__all__ = ["Collected", "ConflictError", "collect", "quarantine"]
+__all__ = ["Collected", "collect", "quarantine"]
 
 log = logging.getLogger(__name__)
 
@@ -32,27 +32,6 @@ _CIRCUMSTANCES = frozenset(
 )
 Key = tuple[Any, ...]
 Kept = dict[Key, tuple[Path, pa.Table]]  # by run: a shard, and where it was found
-
-
-class ConflictError(NasbenchRobustError, ValueError):
-    """Two files hold different results for the same run.
-
-    Attributes
-    ----------
-    first, second : str
-        The files.
-    key : tuple
-        Data set, index and seed.
-    columns : tuple of str
-        Where they differ.
-    """
-
-    def __init__(self, first: Path, second: Path, key: Key, columns: Sequence[str]) -> None:
-        self.first, self.second, self.key, self.columns = str(first), str(second), key, tuple(columns)
-        super().__init__(
-            f"different results for {'/'.join(map(str, key))} in {', '.join(columns)}: {first} and {second}; "
-            "keep one of the two files"
-        )
 
 
 @dataclass

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import NasbenchRobustError
-
-__all__ = ["STREAMS", "Epoch", "TrainingDivergedError"]
+__all__ = [
+    "STREAMS",
+    "Epoch",
+]
 
 # What draws are for: streams of one seed must not overlap, and a change of one must not move the others.
 STREAMS = ("weights", "training", "curve", "evaluation", "scores", "search")
-
-
-class TrainingDivergedError(NasbenchRobustError, ArithmeticError):
-    """The loss of a training run is no longer finite.
-
-    Attributes
-    ----------
-    epoch : int
-        Epoch in which it happened, from 1.
-    """
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-        super().__init__(f"the training loss is not finite in epoch {epoch}")
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,10 @@ each also derives from the built-in class that a caller would expect (`ValueErro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BudgetSpentError",
-    "DownloadError",
-    "InvalidCellError",
-    "InvalidValueError",
-    "MissingDataError",
-    "MissingPackageError",
-    "MissingResultError",
-    "NasbenchRobustError",
-    "SourceFormatError",
-    "TableError",
-    "UncomputableScoreError",
-    "UnknownNameError",
-    "UploadError",
-]
+if TYPE_CHECKING:
+    from .validation import Finding
 
 
 def nearest(given: object, choices: Iterable[str]) -> str | None:
@@ -275,3 +263,63 @@ class MissingPackageError(NasbenchRobustError, ImportError):
         super().__init__(
             f"the package {package!r} is needed here and not installed; run: pip install 'nasbench-robust[{extra}]'"
         )
+
+
+class ConflictError(NasbenchRobustError, ValueError):
+    """Two files hold different results for the same run.
+
+    Attributes
+    ----------
+    first, second : str
+        The files.
+    key : tuple
+        Data set, index and seed.
+    columns : tuple of str
+        Where they differ.
+    """
+
+    def __init__(self, first: object, second: object, key: tuple[Any, ...], columns: Sequence[str]) -> None:
+        self.first, self.second, self.key, self.columns = str(first), str(second), key, tuple(columns)
+        super().__init__(
+            f"different results for {'/'.join(map(str, key))} in {', '.join(columns)}: {first} and {second}; "
+            "keep one of the two files"
+        )
+
+
+class RefusedError(NasbenchRobustError, ValueError):
+    """A release with errors is not published.
+
+    Attributes
+    ----------
+    folder : str
+        The release.
+    findings : tuple of Finding
+        What was found, errors and warnings.
+    """
+
+    def __init__(self, folder: object, findings: Sequence[Finding]) -> None:
+        self.folder, self.findings = str(folder), tuple(findings)
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(f"{folder}: {len(errors)} error(s), not published; the first: {errors[0]}")
+
+
+class SlurmError(NasbenchRobustError):
+    """A Slurm command that failed; carries what it said."""
+
+
+class RunInterruptedError(NasbenchRobustError):
+    """A run that was asked to stop; its state is in its checkpoint."""
+
+
+class TrainingDivergedError(NasbenchRobustError, ArithmeticError):
+    """The loss of a training run is no longer finite.
+
+    Attributes
+    ----------
+    epoch : int
+        Epoch in which it happened, from 1.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(f"the training loss is not finite in epoch {epoch}")

@@ -6,7 +6,7 @@ Nothing here depends on the time or on the machine: the same release gives the s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from . import cards
-from .errors import InvalidValueError, MissingDataError, NasbenchRobustError
+from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
 from .files import hub
 from .files.atomic import write_bytes
 from .files.manifests import MANIFEST, manifest_text
@@ -22,28 +22,11 @@ from .parquet import Reader, read_table, write_table
 from .tables import CURVES_SCHEMA, FORMAT, OUTCOMES_SCHEMA, ReleaseInfo, cells_table, runs_schema
 from .validation import Finding, validate
 
-__all__ = ["Publication", "RefusedError", "publish", "upload"]
+__all__ = ["Publication", "publish", "upload"]
 
 CARD = "README.md"
 UNPUBLISHED = "unpublished"
 _OPTIONAL = {"curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}
-
-
-class RefusedError(NasbenchRobustError, ValueError):
-    """A release with errors is not published.
-
-    Attributes
-    ----------
-    folder : str
-        The release.
-    findings : tuple of Finding
-        What was found, errors and warnings.
-    """
-
-    def __init__(self, folder: object, findings: Sequence[Finding]) -> None:
-        self.folder, self.findings = str(folder), tuple(findings)
-        errors = [finding for finding in findings if finding.severity == "error"]
-        super().__init__(f"{folder}: {len(errors)} error(s), not published; the first: {errors[0]}")
 
 
 @dataclass(frozen=True)

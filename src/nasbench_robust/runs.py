@@ -22,8 +22,8 @@ import pyarrow as pa
 from . import provenance
 from .cells import Cell
 from .datasets import dataset
-from .epochs import Epoch, TrainingDivergedError
-from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, UnknownNameError
+from .epochs import Epoch
+from .errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
 from .metrics import Metric
 from .parquet import Reader, write_table
 from .settings import TrainingSettings
@@ -33,7 +33,6 @@ __all__ = [
     "ENGINES",
     "Outcome",
     "Run",
-    "RunInterruptedError",
     "Work",
     "choose_engine",
     "is_done",
@@ -299,10 +298,6 @@ def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[
         row[metric.count_column] = int(outcome.sum())
         row[metric.column] = int(outcome.sum()) / len(outcome)
     return row
-
-
-class RunInterruptedError(NasbenchRobustError):
-    """A run that was asked to stop; its state is in its checkpoint."""
 
 
 def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:

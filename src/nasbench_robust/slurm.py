@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InvalidValueError, NasbenchRobustError
+from .errors import InvalidValueError, SlurmError
 
-__all__ = ["ArrayJob", "SlurmError", "array_jobs", "max_array_size", "render", "submit"]
+__all__ = ["ArrayJob", "array_jobs", "max_array_size", "render", "submit"]
 
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default: task numbers 0 to 1000
-
-
-class SlurmError(NasbenchRobustError):
-    """A Slurm command that failed; carries what it said."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from .attacks import pgd
 from .cells import Cell
-from .epochs import STREAMS, Epoch, TrainingDivergedError
+from .epochs import STREAMS, Epoch
+from .errors import TrainingDivergedError
 from .evaluation import evaluate
 from .images import Images, random_crop, random_flip, to_unit
 from .metrics import Metric

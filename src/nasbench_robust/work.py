@@ -12,10 +12,10 @@ import torch
 from . import provenance
 from .checkpoints import load_checkpoint, save_checkpoint
 from .epochs import Epoch
-from .errors import InvalidValueError
+from .errors import InvalidValueError, RunInterruptedError
 from .evaluation import evaluate
 from .metrics import Metric
-from .runs import Outcome, RunInterruptedError, part_name
+from .runs import Outcome, part_name
 from .training import NetworkTrainer, make_generator
 
 __all__ = ["TorchWork"]

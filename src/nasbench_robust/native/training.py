@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from ..cells import Cell
 from ..datasets import dataset
-from ..epochs import Epoch, TrainingDivergedError
+from ..epochs import Epoch
+from ..errors import TrainingDivergedError
 from ..image_arrays import ImageArrays, crop, flip, to_unit
 from ..metrics import Metric
 from ..settings import TrainingSettings

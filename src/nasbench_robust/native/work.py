@@ -13,10 +13,10 @@ from .. import provenance
 from ..cells import Cell
 from ..checkpoints import load_archive, save_archive
 from ..epochs import Epoch
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, RunInterruptedError
 from ..image_arrays import ImageArrays
 from ..metrics import PARTS, Metric
-from ..runs import Outcome, RunInterruptedError, part_name
+from ..runs import Outcome, part_name
 from ..settings import TrainingSettings
 from .draws import Draws
 from .evaluation import measure

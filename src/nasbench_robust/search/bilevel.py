@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..attacks import pgd
-from ..epochs import TrainingDivergedError
+from ..errors import TrainingDivergedError
 from ..images import Images, random_crop, random_flip, to_unit
 from ..training import make_generator
 from .models import Batch, Model, look_ahead, sample_operations

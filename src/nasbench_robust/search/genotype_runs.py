@@ -19,8 +19,8 @@ import torch
 from .. import provenance
 from ..cells import Cell
 from ..datasets import dataset
-from ..epochs import Epoch, TrainingDivergedError
-from ..errors import InvalidValueError
+from ..epochs import Epoch
+from ..errors import InvalidValueError, TrainingDivergedError
 from ..files.atomic import json_hash, write_bytes
 from ..images import Images
 from ..networks import StagedNetwork

@@ -15,12 +15,10 @@ import torch
 from .. import provenance
 from ..cells import Cell
 from ..checkpoints import load_checkpoint, save_checkpoint
-from ..epochs import TrainingDivergedError
-from ..errors import InvalidValueError, SourceFormatError
+from ..errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ..files.atomic import write_bytes
 from ..images import Images
 from ..metrics import Metric
-from ..runs import RunInterruptedError
 from ..training import make_generator
 from ..worklists import parse_cells
 from .bilevel import BilevelSearch, SearchEpoch
