@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nasbench_robust.attacks import pgd
-from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.metrics import Attack
 from nasbench_robust.native import NativeNetwork, is_available
 from nasbench_robust.networks import Network, network_for

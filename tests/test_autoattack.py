@@ -19,7 +19,7 @@ from nasbench_robust.attacks import PARTS, AutoAttackResult, autoattack, perturb
 from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.attacks.fab import fab_t, nearest_on_hyperplane
 from nasbench_robust.attacks.square import share_of_pixels, square
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Images, load_images

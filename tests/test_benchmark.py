@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nasbench_robust import cells
 from nasbench_robust.benchmark import Benchmark, Result
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import (
     InvalidCellError,
     InvalidValueError,

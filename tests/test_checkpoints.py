@@ -19,7 +19,7 @@ import torch
 from conftest import StopAt
 
 from nasbench_robust import metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import Images

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.cli import main
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.parquet import write_table

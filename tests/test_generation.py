@@ -16,7 +16,7 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.collecting import TABLES, collect
 from nasbench_robust.errors import (
     ConflictError,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pictures import KINDS, TEST, made_up, write
 from sklearn.datasets import load_digits
 
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.images import load_images, random_crop, random_flip, to_unit

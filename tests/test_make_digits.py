@@ -17,7 +17,7 @@ import pytest
 import nasbench_robust as nbr
 from nasbench_robust import metrics, native
 from nasbench_robust.assembling import assemble
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.collecting import collect
 from nasbench_robust.errors import ConflictError
 from nasbench_robust.files.manifests import MANIFEST, mismatch

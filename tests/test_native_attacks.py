@@ -13,7 +13,7 @@ from native_twins import DIGITS, SplitMix, needs_engine, pgd_from, random_batch,
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import apgd, apgd_ce, apgd_t, autoattack, fab_t, fgsm
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.image_arrays import load_arrays
 from nasbench_robust.native import NativeNetwork, NativeTrainer

@@ -16,7 +16,7 @@ import pytest
 from native_twins import DIGITS, needs_engine
 
 from nasbench_robust import metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_archive, save_archive
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays

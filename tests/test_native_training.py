@@ -18,7 +18,7 @@ from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torc
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.epochs import STREAMS
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.image_arrays import ImageArrays, load_arrays

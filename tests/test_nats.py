@@ -12,7 +12,7 @@ import pytest
 
 from nasbench_robust import cells
 from nasbench_robust.benchmark import Benchmark
-from nasbench_robust.cells import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidCellError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.nats import NATSAdapter

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.copies import duplicate
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.networks import CellLayer, Network, network_for

@@ -10,11 +10,11 @@ import torch
 from native_twins import ODD_CELLS, needs_engine, random_batch, relative_error, smooth_batch, twins
 from torch import nn
 
-from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.networks import Network
 from nasbench_robust.ntk import jacobian, ntk
-from nasbench_robust.ntk.gram import BN_MODES
+from nasbench_robust.ntk.modes import BN_MODES
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=3, cells_per_stage=1, classes=4, input_channels=2, image_size=8)

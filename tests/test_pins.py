@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.images import load_images
 from nasbench_robust.releases import locate
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for

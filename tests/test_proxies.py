@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells import EDGES, Cell
+from nasbench_robust.cells.cell import EDGES, Cell
 from nasbench_robust.errors import InvalidValueError, UncomputableScoreError, UnknownNameError
 from nasbench_robust.networks import Network
 from nasbench_robust.proxies import PROXIES, score, scores

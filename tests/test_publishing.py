@@ -23,7 +23,8 @@ import pyarrow as pa
 import pytest
 
 from nasbench_robust.benchmark import Benchmark
-from nasbench_robust.cells import connected, representatives
+from nasbench_robust.cells.classes import representatives
+from nasbench_robust.cells.space import connected
 from nasbench_robust.cli import main
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, RefusedError, UploadError
 from nasbench_robust.files.cache import OFFLINE_VARIABLE

@@ -38,7 +38,12 @@ from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import fetch, load
 
 QUESTION = (9930, "cifar10", "pgd_acc")
-FETCH = "import sys; from nasbench_robust.registry import Release; from nasbench_robust.releases import fetch; print(fetch(Release(*sys.argv[1:])))"
+FETCH = """
+import sys
+from nasbench_robust.registry import Release
+from nasbench_robust.releases import fetch
+print(fetch(Release(*sys.argv[1:])))
+"""
 WAIT_SECONDS = 60
 
 

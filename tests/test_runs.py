@@ -13,7 +13,7 @@ import torch
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Metric

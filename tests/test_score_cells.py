@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.parquet import Reader
 from nasbench_robust.runs import shard_name
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for

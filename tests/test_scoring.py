@@ -11,7 +11,7 @@ import pytest
 import torch
 from native_twins import needs_engine
 
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
@@ -19,7 +19,8 @@ from nasbench_robust.networks import Network
 from nasbench_robust.ntk import Kernels, kernels, ntk
 from nasbench_robust.ntk.kernels import attacked
 from nasbench_robust.ntk.modes import prepare
-from nasbench_robust.ntk.predictors import Split, held_out_accuracy, score_kernel, weyl_bound
+from nasbench_robust.ntk.predictors import score_kernel, weyl_bound
+from nasbench_robust.ntk.regression import Split, held_out_accuracy
 from nasbench_robust.proxies import scores
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.scoring import Scored, chosen_images, score_cell

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import (
     InvalidCellError,

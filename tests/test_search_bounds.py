@@ -14,7 +14,7 @@ from torch import nn
 from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks.passes import margin
-from nasbench_robust.cells import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_images
 from nasbench_robust.networks import Network, Normalisation

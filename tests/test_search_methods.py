@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nasbench_robust import cells, load
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.search import (
     NSGA2,

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells import OPERATIONS
+from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.search.models import Batch, Model, look_ahead, sample_operations

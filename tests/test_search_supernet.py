@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import Images, load_images

@@ -10,7 +10,7 @@ import pytest
 
 from nasbench_robust import cells, load
 from nasbench_robust.benchmark import Benchmark
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import BudgetSpentError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.search import (

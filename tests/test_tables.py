@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.metrics import Metric, fgsm, pgd
 from nasbench_robust.parquet import Reader, numpy_column, read_table, write_table

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nasbench_robust import metrics
-from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import Cell
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Metric

@@ -8,8 +8,10 @@ import random
 import numpy as np
 import pytest
 
-from nasbench_robust.cells import EDGES, Cell, opcodes, representatives
-from nasbench_robust.twins import families
+from nasbench_robust.cells.cell import EDGES, Cell
+from nasbench_robust.cells.classes import representatives
+from nasbench_robust.cells.space import opcodes
+from nasbench_robust.cells.twins import families
 
 REPRESENTATIVES = np.unique(representatives())
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")

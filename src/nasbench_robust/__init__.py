@@ -29,8 +29,6 @@ _HOME_OF = {
     "validate": "validation",
 }
 __all__ = ["Benchmark", "Cell", "NATSAdapter", "Result", "__version__", "load", "validate"]
-
-
 _MODULES = ("cells", "errors", "metrics", "settings", "skeletons")
 
 

@@ -18,8 +18,6 @@ from .parquet import read_table, write_table
 from .tables import ReleaseInfo, runs_table
 from .worklists import Unit
 
-__all__ = ["assemble"]
-
 Run = tuple[str, int, int]  # data set, index, seed
 
 

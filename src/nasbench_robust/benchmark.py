@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Benchmark", "Result"]
-
 CELL_VIEWS = ("representatives", "all", "connected")
 
 

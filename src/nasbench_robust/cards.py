@@ -15,8 +15,6 @@ from .metrics import Metric, format_eps
 from .tables import ReleaseInfo
 from .validation import Finding
 
-__all__ = ["MARK", "card"]
-
 MARK = "# written by nasbench-robust publish"
 # Licences by the identifiers of the Hugging Face Hub; any other is called "other" there.
 _LICENCES = frozenset(

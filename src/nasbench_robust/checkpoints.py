@@ -20,8 +20,6 @@ from .files.atomic import write_bytes
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_archive", "load_checkpoint", "save_archive", "save_checkpoint"]
-
 log = logging.getLogger(__name__)
 
 FACTS = "facts"  # the array of an archive that holds all that is no array, as JSON

@@ -20,8 +20,6 @@ from .errors import ConflictError, MissingDataError, TableError
 from .parquet import Reader, same_kind, write_table
 from .tables import ReleaseInfo, cells_table
 
-__all__ = ["Collected", "collect", "quarantine"]
-
 log = logging.getLogger(__name__)
 
 TABLES = ("runs", "curves", "outcomes")

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-__all__ = ["duplicate"]
-
 Module = TypeVar("Module", bound=nn.Module)
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from .errors import UnknownNameError
 
-__all__ = ["DATASETS", "Dataset", "canonical_name", "dataset"]
-
 
 @dataclass(frozen=True)
 class Dataset:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "STREAMS",
-    "Epoch",
-]
-
 # What draws are for: streams of one seed must not overlap, and a change of one must not move the others.
 STREAMS = ("weights", "training", "curve", "evaluation", "scores", "search")
 

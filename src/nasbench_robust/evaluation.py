@@ -11,8 +11,6 @@ from .attacks import autoattack, perturb, takes_all_images
 from .images import to_unit
 from .metrics import Metric
 
-__all__ = ["evaluate"]
-
 
 def evaluate(
     network: torch.nn.Module,

@@ -12,8 +12,6 @@ from .images import Images
 from .settings import TrainingSettings
 from .training import Trainer
 
-__all__ = ["DeviceSGD", "GraphedTrainer", "capture"]
-
 # Steps taken one operation at a time before one is captured: libraries choose their algorithms and allocate then.
 WARM_UP = 3
 

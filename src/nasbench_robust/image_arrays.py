@@ -18,8 +18,6 @@ from .files import hub
 from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
 from .metrics import SPLITS
 
-__all__ = ["ImageArrays", "Split", "crop", "flip", "load_arrays", "to_unit"]
-
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Split = tuple[Pixels, npt.NDArray[np.int64]]
 

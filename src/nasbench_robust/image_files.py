@@ -14,8 +14,6 @@ from .datasets import Dataset, dataset
 from .errors import MissingDataError, SourceFormatError
 from .image_formats import MD5, Split, read_batches, read_parquet
 
-__all__ = ["IMAGES_VARIABLE", "LAYOUTS", "Layout", "expected_files", "read_images"]
-
 log = logging.getLogger(__name__)
 
 IMAGES_VARIABLE = "NASBENCH_ROBUST_IMAGES"

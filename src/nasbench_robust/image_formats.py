@@ -18,8 +18,6 @@ from .datasets import Dataset
 from .errors import MissingDataError, MissingPackageError, SourceFormatError
 from .pickles import load_pickle
 
-__all__ = ["MD5", "Split", "read_batches", "read_parquet"]
-
 # The official files: CIFAR as in torchvision, ImageNet16 as in the code of NAS-Bench-201.
 MD5: dict[str, dict[str, str]] = {
     "cifar10": {

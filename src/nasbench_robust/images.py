@@ -14,8 +14,6 @@ import torch.nn.functional as F
 from .errors import InvalidValueError
 from .image_arrays import check_split, load_arrays
 
-__all__ = ["Images", "load_images", "random_crop", "random_flip", "to_unit"]
-
 
 @dataclass(frozen=True)
 class Images:

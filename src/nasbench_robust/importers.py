@@ -28,8 +28,6 @@ from .skeletons import Skeleton
 from .tables import DatasetInfo, ReleaseInfo, runs_table
 from .validation import GRID_TOLERANCE
 
-__all__ = ["IMPORTERS", "import_page_file", "import_seed_file", "import_standard_file"]
-
 log = logging.getLogger(__name__)
 
 _EPS_NAMES = {"3": 3 / 255, "3.0": 3 / 255, "8": 8 / 255, "8.0": 8 / 255}

@@ -15,22 +15,6 @@ from typing import Any
 
 from .errors import InvalidValueError, UnknownNameError
 
-__all__ = [
-    "ATTACKS",
-    "METRIC_NAMES",
-    "NORMS",
-    "PARTS",
-    "Attack",
-    "Metric",
-    "autoattack",
-    "fgsm",
-    "format_eps",
-    "parse_eps",
-    "parse_long_name",
-    "parse_name",
-    "pgd",
-]
-
 ATTACKS = {
     "fgsm": "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)",
     "pgd": "projected gradient descent (Madry et al., ICLR 2018), last iterate",

@@ -18,8 +18,6 @@ from .benchmark import Benchmark
 from .cells import Cell
 from .errors import InvalidValueError, MissingResultError
 
-__all__ = ["NATSAdapter"]
-
 
 class NATSAdapter:
     """A release behind the interface of ``nats_bench.create(..., "tss")``.

@@ -17,8 +17,6 @@ from .datasets import dataset
 from .errors import InvalidValueError
 from .skeletons import Skeleton
 
-__all__ = ["Network", "Normalisation", "ResidualBlock", "StagedNetwork", "draw_parameters", "network_for", "operation"]
-
 
 class StagedNetwork(nn.Module):
     """The skeleton around a cell per stage; maps images in [0, 1] to logits.

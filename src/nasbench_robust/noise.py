@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cells
+from .cells import families
 from .errors import InvalidCellError, InvalidValueError
 from .statistics import checked_columns, spearman
-from .twins import families
-
-__all__ = ["Noise", "ceiling", "reliability", "seed_correlation", "seed_noise", "spearman_brown", "twin_noise"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,8 +74,8 @@ def seed_noise(runs: npt.ArrayLike) -> Noise:
 def twin_noise(index: npt.ArrayLike, values: npt.ArrayLike) -> Noise:
     """Return the noise of a column, from the differences between twins: cells that compute the same function.
 
-    Twins are the families of `nasbench_robust.twins.families`. Cells that do not connect input and output are left
-    out: they sit at chance without any noise. In a table whose runs share their seeds, twins that carry the same
+    Twins are the families of `nasbench_robust.cells.families`. Cells that do not connect input and output are left out:
+    they sit at chance without any noise. In a table whose runs share their seeds, twins that carry the same
     convolutions on the same edges start from the same weights, so the noise found is a lower bound; `seed_noise` is to
     be preferred where there are single seeds.
 

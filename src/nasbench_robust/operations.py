@@ -8,8 +8,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["OperationCounter"]
-
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what runs inside a ``with`` block, gradients included; views count nothing.

@@ -21,8 +21,6 @@ from .errors import MissingDataError, TableError
 from .files.atomic import write_with
 from .tables import METADATA_KEY, ReleaseInfo
 
-__all__ = ["Reader", "numpy_column", "read_table", "same_kind", "write_table"]
-
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 
 

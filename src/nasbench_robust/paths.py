@@ -11,8 +11,6 @@ from .errors import InvalidValueError, UnknownNameError
 from .fast import BatchNetwork, FoldedNetwork
 from .networks import Network
 
-__all__ = ["PATHS", "Path", "make_path"]
-
 PATHS = ("plain", "fast", "fast-bf16")
 
 

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from .errors import MissingDataError, SourceFormatError
 
-__all__ = ["load_pickle"]
-
 _KINDS = ("b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from .errors import NasbenchRobustError
 
-__all__ = ["guarded", "positive"]
-
 
 def positive(text: str) -> int:
     """Read a count: the type of an argument."""

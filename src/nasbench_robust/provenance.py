@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .version import __version__
 
-__all__ = ["peak_memory_mib", "processor", "revision", "versions"]
-
 
 def versions(engine: str) -> str:
     """Return the versions of this package, of the engine as it describes itself, and of Python."""

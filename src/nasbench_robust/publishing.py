@@ -22,8 +22,6 @@ from .parquet import Reader, read_table, write_table
 from .tables import CURVES_SCHEMA, FORMAT, OUTCOMES_SCHEMA, ReleaseInfo, cells_table, runs_schema
 from .validation import Finding, validate
 
-__all__ = ["Publication", "publish", "upload"]
-
 CARD = "README.md"
 UNPUBLISHED = "unpublished"
 _OPTIONAL = {"curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}

@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
     from .benchmark import Benchmark
 
-__all__ = [
-    "fetch",
-    "load",
-    "locate",
-]
-
 log = logging.getLogger(__name__)
 
 _BUNDLED_RUNS = Path(__file__).parent / "data" / BUNDLED / "runs.parquet"

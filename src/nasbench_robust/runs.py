@@ -29,20 +29,6 @@ from .parquet import Reader, write_table
 from .settings import TrainingSettings
 from .tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, ReleaseInfo, runs_table
 
-__all__ = [
-    "ENGINES",
-    "Outcome",
-    "Run",
-    "Work",
-    "choose_engine",
-    "is_done",
-    "part_name",
-    "release_info",
-    "run_cell",
-    "shard_name",
-    "write_run",
-]
-
 log = logging.getLogger(__name__)
 
 GRAPHED = ("torch-fast-graph", "torch-fast-bf16-graph")

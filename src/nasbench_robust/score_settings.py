@@ -11,13 +11,12 @@ from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, UnknownNameError
 from .files.atomic import json_hash
 from .metrics import Attack, Metric, fgsm, pgd
-from .ntk.gram import BN_MODES, PRECISIONS
+from .ntk.gram import PRECISIONS
+from .ntk.modes import BN_MODES
 from .ntk.values import checked_real
 from .proxies import PROXIES
 from .settings import attacks_from, build, settings_for
 from .skeletons import Skeleton
-
-__all__ = ["ScoreSettings", "attack_name", "score_settings_for"]
 
 
 @dataclass(frozen=True)

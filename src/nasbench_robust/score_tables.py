@@ -30,18 +30,6 @@ if TYPE_CHECKING:
     from .score_settings import ScoreSettings
     from .scoring import Scored
 
-__all__ = [
-    "FOLDER",
-    "SCORES_SCHEMA",
-    "CollectedScores",
-    "check_folder",
-    "collect_scores",
-    "read_scores",
-    "scored_units",
-    "settings_of",
-    "write_scores",
-]
-
 log = logging.getLogger(__name__)
 
 FOLDER = "scores"

@@ -19,13 +19,12 @@ from .networks import Network, network_for
 from .ntk.gram import choose_engine, ntk
 from .ntk.kernels import Kernels, attacked, kernels
 from .ntk.modes import prepare
-from .ntk.predictors import SCORES, HeldOut, Split, held_out_accuracy, score_kernel, weyl_bound
+from .ntk.predictors import SCORES, score_kernel, weyl_bound
+from .ntk.regression import HeldOut, Split, held_out_accuracy
 from .ntk.values import Value
 from .proxies import scores
 from .score_settings import ScoreSettings, attack_name
 from .training import make_generator
-
-__all__ = ["Scored", "chosen_images", "score_cell"]
 
 SYMMETRIC = ("clean", "robust", "robust_twice", "combined", "combined_robust")
 

@@ -14,8 +14,6 @@ from .files.atomic import json_hash
 from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
-__all__ = ["AdversarialSettings", "TrainingSettings", "attacks_from", "build", "read_settings", "settings_for"]
-
 S = TypeVar("S", bound="Settings")
 A = TypeVar("A", bound="AdversarialSettings")
 

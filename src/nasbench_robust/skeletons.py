@@ -16,8 +16,6 @@ import numpy.typing as npt
 from .datasets import dataset
 from .errors import InvalidValueError
 
-__all__ = ["FLOPS_RULE", "Skeleton"]
-
 FLOPS_RULE = (
     "multiply-accumulate operations of the convolutions and of the linear layer for one image; batch normalisation, "
     "activations, pooling and additions count nothing (the rule behind the FLOPs that NATS-Bench reports)"

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from .errors import InvalidValueError, SlurmError
 
-__all__ = ["ArrayJob", "array_jobs", "max_array_size", "render", "submit"]
-
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default: task numbers 0 to 1000
 
 

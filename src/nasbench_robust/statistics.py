@@ -17,22 +17,6 @@ import numpy.typing as npt
 
 from .errors import InvalidValueError, MissingPackageError
 
-__all__ = [
-    "Interval",
-    "bootstrap",
-    "bootstrap_spearman",
-    "kendall",
-    "mean_rank",
-    "partial",
-    "partial_correlation",
-    "percentile_interval",
-    "ranks",
-    "regret",
-    "spearman",
-    "top_fraction",
-    "top_recall",
-]
-
 Floats = npt.NDArray[np.float64]
 _CHUNK = 16  # resamples that are ranked at once: what they need stays in the processor's cache
 

@@ -25,8 +25,6 @@ from .validation import mean_by_index
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Rows", "Store"]
-
 
 @dataclass(frozen=True)
 class Rows:

@@ -19,16 +19,6 @@ from .errors import InvalidValueError
 from .metrics import Metric, checked_eps, metric_from_dict
 from .skeletons import Skeleton
 
-__all__ = [
-    "CURVES_SCHEMA",
-    "OUTCOMES_SCHEMA",
-    "DatasetInfo",
-    "ReleaseInfo",
-    "cells_table",
-    "runs_schema",
-    "runs_table",
-]
-
 FORMAT = 1
 METADATA_KEY = b"nasbench_robust"
 

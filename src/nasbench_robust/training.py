@@ -22,8 +22,6 @@ from .networks import Network, network_for
 from .paths import make_path
 from .settings import AdversarialSettings, TrainingSettings
 
-__all__ = ["Epoch", "NetworkTrainer", "Trainer", "TrainingDivergedError", "make_generator", "train"]
-
 
 def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -> torch.Generator:
     """Return the generator of a seed for one purpose, one of `STREAMS`."""

@@ -17,8 +17,6 @@ from .metrics import Metric, same_eps
 from .parquet import Reader, numpy_column
 from .tables import ReleaseInfo, runs_schema
 
-__all__ = ["Finding", "mean_by_index", "validate"]
-
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
 # published table). Differences up to this, or up to so many images of a small split, are warnings, larger ones errors.
 # One digits network withstands PGD-20 on 7 of 256 images more than FGSM at eps .05, in double precision too.

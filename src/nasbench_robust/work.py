@@ -18,8 +18,6 @@ from .metrics import Metric
 from .runs import Outcome, part_name
 from .training import NetworkTrainer, make_generator
 
-__all__ = ["TorchWork"]
-
 PATHS = {  # by engine
     "torch": "plain",
     "torch-fast": "fast",

@@ -24,8 +24,6 @@ from .errors import InvalidValueError, MissingDataError, TableError
 from .files.atomic import write_bytes
 from .runs import OfDataset, shard_name
 
-__all__ = ["Unit", "claim", "find_missing", "make_tasks", "parse_cells", "read_task", "write_worklist"]
-
 _TRIES, _PAUSE_SECONDS = 4, 0.25
 
 

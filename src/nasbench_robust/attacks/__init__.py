@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownNameError
+from ..metrics import PARTS
 from .apgd import apgd_ce, apgd_t
-from .autoattack import PARTS, AutoAttackResult, autoattack, run_part
+from .autoattack import AutoAttackResult, autoattack, run_part
 from .fab import fab_t
 from .fgsm import fgsm
 from .pgd import pgd

@@ -20,8 +20,6 @@ from .passes import Attempt, attempt_in_turn, logits_of, ranked_targets, value_a
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["apgd_ce", "apgd_t", "checkpoints", "targeted_dlr"]
-
 STEPS = 100
 TARGETS = 9
 MOMENTUM = 0.75  # alpha: weight of the new direction against the last movement

@@ -21,8 +21,6 @@ from .square import square
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["PARTS", "AutoAttackResult", "autoattack"]
-
 
 @dataclass(frozen=True)
 class AutoAttackResult:

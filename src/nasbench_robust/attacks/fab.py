@@ -16,8 +16,6 @@ from .passes import Attempt, attempt_in_turn, logits_of, margin, ranked_targets,
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["fab_t", "nearest_on_hyperplane"]
-
 STEPS = 100
 TARGETS = 9
 MOST_BIAS = 0.1  # alpha_max: how much the walk is drawn towards the image's own projection

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["fgsm", "input_gradient"]
-
 
 def fgsm(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attack: Attack) -> torch.Tensor:
     """Step by eps along the sign of the gradient of the cross entropy, and stay in [0, 1].

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-__all__ = ["attempt_in_turn", "logits_of", "margin", "ranked_targets", "value_and_gradient"]
-
 # Batches are filled up to multiples of this: convolution libraries prepare themselves anew for every batch size, which
 # costs more than a few images when survivors leave one by one.
 PACK = 32

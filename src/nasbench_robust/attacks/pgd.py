@@ -11,8 +11,6 @@ from .fgsm import input_gradient
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["pgd"]
-
 
 def pgd(
     network: torch.nn.Module,

@@ -18,8 +18,6 @@ from .passes import attempt_in_turn, logits_of, margin
 if TYPE_CHECKING:
     from ..metrics import Attack
 
-__all__ = ["share_of_pixels", "square"]
-
 QUERIES = 5000
 FIRST_SHARE = 0.8  # p: share of the pixels that the first squares cover
 # Of 10,000 queries, where p is halved (section 3.1 of the paper); other numbers of queries rescale it. The paper's list

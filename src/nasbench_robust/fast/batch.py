@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from ..networks import Network
 from .shared import SharedNetwork
 
-__all__ = ["BatchNetwork"]
-
 
 class BatchNetwork(SharedNetwork):
     """A `Network` in train mode: normalises by the batch, and updates the network's running statistics.

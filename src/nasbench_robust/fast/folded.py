@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from ..networks import Network
 from .shared import SharedNetwork
 
-__all__ = ["FoldedNetwork"]
-
 
 class FoldedNetwork(SharedNetwork):
     """A `Network` in eval mode whose batch normalisations are part of the convolutions before them.

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from ..cells import EDGES, Cell
 
-__all__ = ["Plan", "Source", "make_plan"]
-
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-__all__ = ["Pooling"]
-
 
 class Pooling:
     """What ``AvgPool2d(3, stride=1, padding=1, count_include_pad=False)`` computes.

@@ -14,8 +14,6 @@ from .plan import make_plan
 from .pooling import Pooling
 from .sums import Sums
 
-__all__ = ["Group", "SharedNetwork"]
-
 # Takes the number of a group and the features that it reads, returns its normalised outputs side by side.
 Apply = Callable[[int, torch.Tensor], torch.Tensor]
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..encodings import EDGES
-
-__all__ = ["Sums"]
+from ..cells import EDGES
 
 
 class Sums:

@@ -12,8 +12,6 @@ from ..errors import DownloadError, InvalidValueError, MissingDataError, Missing
 from .cache import OFFLINE_VARIABLE, home, is_offline
 from .manifests import MANIFEST, mismatch
 
-__all__ = ["check_repository", "download", "download_table", "upload"]
-
 _REPOSITORY = r"[\w.-]+/[\w.-]+"
 
 

@@ -9,12 +9,6 @@ from typing import Any
 
 from .atomic import sha256
 
-__all__ = [
-    "MANIFEST",
-    "manifest_text",
-    "mismatch",
-]
-
 MANIFEST = "manifest.json"
 
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from ..epochs import STREAMS
 
-__all__ = ["Draws"]
-
 
 class Draws:
     """The draws of a seed for one purpose, one of `STREAMS`."""

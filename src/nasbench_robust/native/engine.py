@@ -14,8 +14,6 @@ from ..errors import InvalidValueError
 from ..skeletons import Skeleton
 from .library import library
 
-__all__ = ["NativeNetwork"]
-
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Labels = npt.NDArray[np.int32] | npt.NDArray[np.int64]

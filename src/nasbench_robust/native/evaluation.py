@@ -13,8 +13,6 @@ from ..metrics import Attack, Metric
 from .draws import Draws
 from .engine import Floats, Labels, NativeNetwork
 
-__all__ = ["evaluate", "measure", "runs_attack"]
-
 Correct = npt.NDArray[np.bool_]
 ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
 STEPS, QUERIES = 100, 5000  # of an AutoAttack that does not say

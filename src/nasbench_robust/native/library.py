@@ -14,8 +14,6 @@ from pathlib import Path
 
 from ..errors import InvalidValueError, MissingDataError
 
-__all__ = ["BUILDS", "BUILD_VARIABLE", "build_name", "is_available", "library", "peak"]
-
 BUILDS = ("avx512", "avx2", "portable")  # fastest first
 BUILD_VARIABLE = "NASBENCH_ROBUST_ENGINE"
 

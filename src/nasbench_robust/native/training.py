@@ -23,8 +23,6 @@ from .draws import Draws
 from .engine import Floats, Labels, NativeNetwork
 from .evaluation import evaluate
 
-__all__ = ["NativeTrainer", "initial_weights", "one_cycle"]
-
 Batch: TypeAlias = tuple[Floats, npt.NDArray[np.int64], Floats | None]  # images, labels, noise of the random starts
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults.

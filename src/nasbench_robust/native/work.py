@@ -23,8 +23,6 @@ from .evaluation import measure
 from .library import build_name
 from .training import NativeTrainer
 
-__all__ = ["NativeWork"]
-
 # Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.
 SPARING = 30.0
 # Seconds: more work than this is kept in the middle of an epoch too, which takes half an hour for a large cell.

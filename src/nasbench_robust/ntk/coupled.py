@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-__all__ = ["contract_coupled"]
-
 
 def contract_coupled(
     twin: nn.Module, images: torch.Tensor, cotangents: torch.Tensor, owners: Sequence[int], rows_at_once: int

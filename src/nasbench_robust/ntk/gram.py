@@ -12,11 +12,9 @@ from torch import nn
 from ..errors import InvalidValueError, UnknownNameError
 from .coupled import contract_coupled
 from .layers import contract_layers
-from .modes import BN_MODES, prepare
+from .modes import prepare
 from .native import native_twin, serves
 from .pruning import prune
-
-__all__ = ["BN_MODES", "OUTPUTS", "PRECISIONS", "choose_engine", "dtype_of", "ntk"]
 
 OUTPUTS = ("sum", "trace", "full")
 PRECISIONS = {"fp32": torch.float32, "mixed": torch.float32, "fp64": torch.float64}

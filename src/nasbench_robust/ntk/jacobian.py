@@ -8,8 +8,6 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from .modes import prepare
 
-__all__ = ["jacobian"]
-
 
 def jacobian(
     network: nn.Module, images: torch.Tensor, *, bn: str, dtype: torch.dtype = torch.float64, chunk: int | None = None

@@ -31,8 +31,6 @@ from .modes import prepare
 from .native import native_twin
 from .pruning import prune
 
-__all__ = ["Kernels", "attacked", "combined_directly", "from_blocks", "kernels"]
-
 Matrix = npt.NDArray[np.float64]
 
 

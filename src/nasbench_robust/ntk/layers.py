@@ -14,8 +14,6 @@ from torch import nn
 
 from ..errors import InvalidValueError
 
-__all__ = ["contract_layers", "gradient_rows"]
-
 Rows = Callable[[torch.Tensor], None]
 
 

@@ -8,8 +8,6 @@ from torch import nn
 from ..copies import duplicate
 from ..errors import InvalidValueError, UnknownNameError
 
-__all__ = ["BN_MODES", "LAYERS", "prepare"]
-
 BN_MODES = ("eval", "batch_frozen", "batch_coupled")
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 

@@ -12,8 +12,6 @@ from torch import nn
 from ..native import NativeNetwork, is_available
 from ..networks import Network
 
-__all__ = ["native_twin", "serves"]
-
 
 def serves(network: nn.Module, images: torch.Tensor) -> bool:
     """Return whether the engine can compute this network on these images."""

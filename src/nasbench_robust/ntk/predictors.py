@@ -24,25 +24,9 @@ import numpy.typing as npt
 
 from ..errors import InvalidValueError
 from . import spectrum as spectra
-from .regression import HeldOut, Regression, Split, cholesky_factor, held_out_accuracy, kernel_regression, random_split
+from .regression import cholesky_factor
 from .spectrum import Spectrum, analyse
 from .values import TINY, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite, symmetric_part
-
-__all__ = [
-    "SCORES",
-    "HeldOut",
-    "Regression",
-    "Score",
-    "Split",
-    "complexity",
-    "generalisation_bound",
-    "held_out_accuracy",
-    "kernel_regression",
-    "random_split",
-    "score_kernel",
-    "weyl_bound",
-]
-
 
 # ------------------------------------------------------------------ complexity and bounds
 

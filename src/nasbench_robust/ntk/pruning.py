@@ -8,8 +8,6 @@ from torch import nn
 from ..cells import EDGES
 from ..networks import CellLayer, Network
 
-__all__ = ["prune"]
-
 
 def prune(network: nn.Module) -> None:
     """Replace the cells of a `networks.Network`, in place; other networks stay as they are."""

@@ -20,8 +20,6 @@ from ..errors import InvalidValueError
 from .spectrum import Spectrum, analyse, unresolved
 from .values import TINY, Floats, Labels, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite
 
-__all__ = ["HeldOut", "Regression", "Split", "held_out_accuracy", "kernel_regression", "random_split"]
-
 
 @dataclass(frozen=True, eq=False)
 class Regression:

@@ -39,23 +39,6 @@ import numpy.typing as npt
 from ..errors import InvalidValueError, UnknownNameError
 from .values import Floats, Value, checked_labels, checked_matrix, not_finite, scaled, symmetric_part
 
-__all__ = [
-    "EPS_MADE",
-    "KINDS",
-    "Spectrum",
-    "analyse",
-    "centred_label_alignment",
-    "condition_number",
-    "effective_rank",
-    "frobenius_norm",
-    "label_alignment",
-    "mean_entry",
-    "minimum_eigenvalue",
-    "smallest_singular_value",
-    "trace",
-    "unresolved",
-]
-
 KINDS = ("symmetric", "cross")
 EPS_MADE = {
     "fp32": {"symmetric": 2.0**-23, "cross": 2.0**-23},

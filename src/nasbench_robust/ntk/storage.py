@@ -17,8 +17,6 @@ from ..errors import InvalidValueError, MissingDataError, MissingPackageError, T
 from ..files.atomic import json_hash, write_with
 from .kernels import Kernels
 
-__all__ = ["load_kernels", "save_kernels"]
-
 _MATRICES = tuple(entry.name for entry in fields(Kernels) if entry.name != "beta")
 
 

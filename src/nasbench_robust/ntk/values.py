@@ -11,21 +11,6 @@ import numpy.typing as npt
 
 from ..errors import InvalidValueError, UnknownNameError
 
-__all__ = [
-    "CODINGS",
-    "TINY",
-    "Floats",
-    "Labels",
-    "Value",
-    "checked_labels",
-    "checked_matrix",
-    "checked_real",
-    "coded_targets",
-    "not_finite",
-    "scaled",
-    "symmetric_part",
-]
-
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 

@@ -11,8 +11,6 @@ from .consistency import croze
 from .inputs import jacob_cov, naswot, zen
 from .saliency import fisher, grad_norm, grasp, snip, synflow
 
-__all__ = ["PROXIES", "Proxy"]
-
 BATCH, BYPASSED, UNUSED = "batch statistics", "bypassed", "not used"
 
 

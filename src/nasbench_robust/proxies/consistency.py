@@ -17,8 +17,6 @@ from ..copies import duplicate
 from ..networks import CellLayer, Network, ResidualBlock
 from .copies import gradients, layers_with_weights, positive_copy
 
-__all__ = ["croze"]
-
 WEIGHT_STEP = 2.0  # length of the perturbation of a layer's weights, in lengths of the weights
 IMAGE_STEP = metrics.fgsm(0.01)
 

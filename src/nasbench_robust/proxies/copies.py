@@ -11,8 +11,6 @@ from ..copies import duplicate
 from ..errors import UncomputableScoreError
 from ..networks import Network
 
-__all__ = ["gradients", "layers_with_weights", "positive_copy", "training_copy"]
-
 
 def training_copy(network: Network) -> Network:
     """Copy the network in train mode, so that batch normalisation uses the statistics of the batch.

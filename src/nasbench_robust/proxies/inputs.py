@@ -17,8 +17,6 @@ from ..errors import UncomputableScoreError
 from ..networks import CellLayer, Network
 from .copies import training_copy
 
-__all__ = ["jacob_cov", "naswot", "zen"]
-
 Floats = npt.NDArray[np.float64]
 RIDGE = 1e-5  # jacob_cov: added to the eigenvalues
 ZEN_IMAGES, ZEN_STEP = 16, 0.01  # the defaults of the authors' program

@@ -16,8 +16,6 @@ from torch import nn
 from ..networks import Network
 from .copies import gradients, layers_with_weights, positive_copy, training_copy
 
-__all__ = ["fisher", "grad_norm", "grasp", "snip", "synflow"]
-
 
 def synflow(network: Network) -> float:
     """Return the sum over weights of w dR/dw, R the summed logits of the network of absolute weights on ones.

@@ -14,8 +14,6 @@ from ..errors import InvalidValueError, UncomputableScoreError, UnknownNameError
 from ..networks import Network
 from .catalogue import PROXIES, Proxy
 
-__all__ = ["Score", "score", "scores"]
-
 
 @dataclass(frozen=True)
 class Score:

@@ -11,8 +11,6 @@ from ..cells import EDGES, OPERATIONS, Cell
 from .problems import Budget, TableProblem
 from .simulation import Simulator
 
-__all__ = ["optuna_objective"]
-
 
 def optuna_objective(
     problem: TableProblem, *, budget: Budget | None = None, rng: np.random.Generator | None = None

@@ -18,8 +18,6 @@ from ..datasets import dataset
 from ..networks import draw_parameters, relu_conv_bn
 from .arnas_space import ARNAS_EDGES, ARNAS_OPERATIONS, NODES, ROLES, Genotype, Layer, derive, layers_of
 
-__all__ = ["ArnasNetwork", "ArnasSupernet", "FactorisedReduction", "arnas_operation"]
-
 STEM_FACTOR = 3
 
 

@@ -16,8 +16,6 @@ from ..metrics import Attack, autoattack, fgsm, pgd
 from ..settings import AdversarialSettings, settings_for
 from .arnas_space import LEAST_LAYERS
 
-__all__ = ["ArnasSettings", "arnas_settings_for"]
-
 EPS = 8 / 255
 
 

@@ -20,20 +20,6 @@ import numpy.typing as npt
 
 from ..errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 
-__all__ = [
-    "ARNAS",
-    "ARNAS_EDGES",
-    "ARNAS_OPERATIONS",
-    "NODES",
-    "ROLES",
-    "Choice",
-    "Genotype",
-    "Layer",
-    "derive",
-    "layers_of",
-    "read_genotype",
-]
-
 ARNAS_OPERATIONS = (
     "max_pool_3x3",
     "avg_pool_3x3",

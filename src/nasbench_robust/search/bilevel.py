@@ -22,8 +22,6 @@ from .objectives import Method, find_method
 from .search_settings import SearchSettings
 from .spaces import make_supernet
 
-__all__ = ["BilevelSearch", "SearchEpoch"]
-
 
 @dataclass(frozen=True)
 class SearchEpoch:

@@ -22,8 +22,6 @@ from ..cells import EDGES
 from ..errors import InvalidValueError
 from ..networks import CellLayer, Normalisation, ResidualBlock, Zero
 
-__all__ = ["Box", "image_box", "in_turn", "propagate", "through_cell"]
-
 
 class Box(NamedTuple):
     """Numbers that lie within `radius` of `centre`, elementwise, in units of 2 to the power of `exponent`.

@@ -12,8 +12,6 @@ from ..cells import Cell
 from ..errors import InvalidValueError
 from ..statistics import checked_generator
 
-__all__ = ["LocalSearch", "RandomSearch", "RegularisedEvolution"]
-
 
 class RandomSearch:
     """Draw cells uniformly from all 15,625, with replacement.

@@ -31,18 +31,6 @@ from .arnas_networks import ArnasNetwork
 from .arnas_settings import ArnasSettings, arnas_settings_for
 from .arnas_space import ARNAS, Genotype, read_genotype
 
-__all__ = [
-    "Architecture",
-    "ArnasTrainer",
-    "StagedCells",
-    "default_settings",
-    "make_trainer",
-    "parse_architecture",
-    "run_architecture",
-    "run_name",
-    "write_result",
-]
-
 
 @dataclass(frozen=True)
 class StagedCells:

@@ -23,8 +23,6 @@ from ..networks import Network
 from .boxes import Box, image_box, in_turn, propagate, through_cell
 from .supernet import NONE, MixedCell, Subnetwork, Supernet
 
-__all__ = ["certified_margins", "interval_bounds", "log_radius"]
-
 ROUNDING = 1e-6  # by how much straight-through weights of operations may be below zero
 
 

@@ -22,8 +22,6 @@ from torch.overrides import TorchFunctionMode
 from ..attacks.passes import ranked_targets
 from ..errors import InvalidValueError
 
-__all__ = ["jacobian_norms", "jacobian_robustness", "linearised_radius", "running_statistics"]
-
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-__all__ = ["Batch", "Model", "look_ahead", "sample_operations"]
-
 
 @dataclass(frozen=True)
 class Batch:

@@ -13,8 +13,6 @@ from ..statistics import checked_generator
 from .evolution import checked_count
 from .pareto import crowding_distance, non_dominated_ranks
 
-__all__ = ["NSGA2"]
-
 
 class NSGA2:
     """Keep the least dominated cells of parents and children, of equal ones the least crowded.

@@ -22,24 +22,6 @@ from .jacobians import jacobian_robustness, running_statistics
 from .models import Batch, Model
 from .search_settings import SPACES
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "between",
-    "clean_and_both_bounds",
-    "clean_and_divergence",
-    "clean_and_jacobian",
-    "clean_and_perturbed",
-    "clean_and_radius",
-    "clean_loss",
-    "find_method",
-    "first_plus",
-    "kl_divergence",
-    "minimum_norm_direction",
-    "noisy_and_distance",
-    "only",
-]
-
 DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
 
 BENCHMARK_SPACES = ("cell", "two-cells")  # of a method that must know the supernet's operations

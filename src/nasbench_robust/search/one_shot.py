@@ -13,8 +13,6 @@ from ..images import to_unit
 from ..metrics import Metric
 from .supernet import Subnetwork, Supernet
 
-__all__ = ["one_shot_accuracies"]
-
 BATCH = 256  # images of a forward pass that collects statistics
 
 

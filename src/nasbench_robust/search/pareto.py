@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from ..errors import InvalidValueError
 
-__all__ = ["crowding_distance", "hypervolume", "non_dominated", "non_dominated_ranks", "running_hypervolume"]
-
 Floats = npt.NDArray[np.float64]
 MOST_OBJECTIVES = 4  # slicing takes up to n**(d - 2) n log n steps for n points
 

@@ -15,8 +15,6 @@ from ..errors import InvalidValueError
 from ..statistics import checked_generator
 from .evolution import checked_count
 
-__all__ = ["PredictorGuided", "path_encoding"]
-
 Floats = npt.NDArray[np.float64]
 _ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell

@@ -22,8 +22,6 @@ from ..metrics import UNATTACKED, Metric, parse_long_name
 from ..validation import mean_by_index
 from .pareto import running_hypervolume
 
-__all__ = ["Budget", "TableProblem"]
-
 Floats = npt.NDArray[np.float64]
 RANDOM = "random"
 

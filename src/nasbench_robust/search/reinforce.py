@@ -11,8 +11,6 @@ from ..cells import EDGES, OPERATIONS, Cell, opcodes
 from ..errors import InvalidValueError
 from ..statistics import checked_generator
 
-__all__ = ["Reinforce", "log_probability_gradient", "softmax"]
-
 Floats = npt.NDArray[np.float64]
 _EDGE = np.arange(len(EDGES))
 

@@ -26,8 +26,6 @@ from .one_shot import one_shot_accuracies
 from .search_settings import SearchSettings
 from .spaces import describe_found
 
-__all__ = ["one_shot_sample", "read_search", "record_name", "run_search", "write_search"]
-
 ONE_SHOT_IMAGES = 1000
 
 

@@ -13,8 +13,6 @@ from ..metrics import Attack, pgd
 from ..settings import build
 from ..skeletons import Skeleton
 
-__all__ = ["SearchSettings", "search_settings_for"]
-
 _INTEGERS = {"epochs": 1, "batch_size": 2, "crop_padding": 0, "order": 1, "one_shot_cells": 0}  # and the least
 SPACES = ("cell", "two-cells", "arnas")
 _POSITIVE = ("max_lr", "alpha_lr", "clip")

@@ -14,8 +14,6 @@ from ..statistics import checked_generator
 from .problems import Budget, TableProblem
 from .trajectories import Repeats, Trajectory
 
-__all__ = ["Searcher", "Simulator", "repeat", "run"]
-
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
 Value = float | tuple[float, ...]
 

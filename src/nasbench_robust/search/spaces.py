@@ -11,8 +11,6 @@ from .arnas_networks import ArnasSupernet
 from .search_settings import SearchSettings
 from .supernet import Supernet, supernet_for
 
-__all__ = ["describe_found", "make_supernet"]
-
 
 def make_supernet(settings: SearchSettings, generator: torch.Generator) -> Supernet | ArnasSupernet:
     """Return the supernet of the settings' space.

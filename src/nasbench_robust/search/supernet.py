@@ -19,8 +19,6 @@ from ..errors import InvalidValueError
 from ..networks import Normalisation, ResidualBlock, draw_parameters, operation
 from ..skeletons import Skeleton
 
-__all__ = ["MixedCell", "Subnetwork", "Supernet", "supernet_for"]
-
 NONE = OPERATIONS.index("none")
 
 

@@ -16,8 +16,6 @@ from .problems import TableProblem
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Repeats", "Trajectory"]
-
 Floats = npt.NDArray[np.float64]
 
 

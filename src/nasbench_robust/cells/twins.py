@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import cells
+from .classes import representatives
 from .encodings import EDGES, OPERATIONS
-
-__all__ = ["families"]
+from .space import SIZE, opcodes, read_only
 
 _NONE, _SKIP, _POOL = (OPERATIONS.index(name) for name in ("none", "skip_connect", "avg_pool_3x3"))
 _INPUT, _SHIFT = "input", "shift"
@@ -42,13 +41,11 @@ def families() -> npt.NDArray[np.int16]:
     representative, the member that is trained.
     """
     first: dict[Any, int] = {}
-    family = np.zeros(cells.SIZE, np.int16)
-    opcodes = cells.opcodes().tolist()
-    for index in np.unique(cells.representatives()).tolist():
-        family[index] = first.setdefault(_signature(opcodes[index]), index)
-    family = family[cells.representatives()]
-    family.flags.writeable = False
-    return family
+    family = np.zeros(SIZE, np.int16)
+    codes = opcodes().tolist()
+    for index in np.unique(representatives()).tolist():
+        family[index] = first.setdefault(_signature(codes[index]), index)
+    return read_only(family[representatives()])
 
 
 def _signature(codes: list[int]) -> Any:

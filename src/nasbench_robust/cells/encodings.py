@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InvalidCellError, UnknownNameError, nearest, shorten
-
-__all__ = ["EDGES", "ENCODINGS", "OPERATIONS", "decode", "encode"]
+from ..errors import InvalidCellError, UnknownNameError, nearest, shorten
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

@@ -1,0 +1,12 @@
+from . import encodings as encodings
+from .cell import Cell as Cell
+from .classes import representatives as representatives
+from .encodings import EDGES as EDGES
+from .encodings import OPERATIONS as OPERATIONS
+from .space import SIZE as SIZE
+from .space import connected as connected
+from .space import index_of_string as index_of_string
+from .space import neighbours as neighbours
+from .space import opcodes as opcodes
+from .space import operation_counts as operation_counts
+from .twins import families as families

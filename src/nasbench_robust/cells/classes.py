@@ -1,0 +1,82 @@
+"""Which cells are the same graph: the classes of the published table, each trained as its smallest index."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from .encodings import OPERATIONS
+from .space import NONE, SIZE, SKIP, opcodes, read_only
+
+
+@lru_cache(maxsize=1)
+def representatives() -> npt.NDArray[np.int16]:
+    """Return the representative of every cell, shape (15625,), rows by index; 6,466 distinct values.
+
+    Two cells are the same graph when node 3 has the same expression. Node 0 is ``0``. An edge contributes ``#`` if its
+    operation is none or its source's expression is ``#``, its source's expression if the operation is a skip, and
+    ``(source)@operation`` otherwise; a node is its sorted contributions joined by ``+``. The rule compares texts, not
+    functions: some cells in different classes compute the same function (NAS-Bench-201, Dong and Yang, 2020).
+    """
+    ops = opcodes().astype(np.int64)
+    # Node expressions repeat heavily, so strings are built once per distinct expression and cells carry their numbers.
+    texts_0, node_0 = ["0"], np.zeros(SIZE, dtype=np.int64)
+    texts_1, node_1 = _join([_contribute(texts_0, node_0, ops[:, 0])])
+    texts_2, node_2 = _join([_contribute(texts_0, node_0, ops[:, 1]), _contribute(texts_1, node_1, ops[:, 2])])
+    _, node_3 = _join(
+        [
+            _contribute(texts_0, node_0, ops[:, 3]),
+            _contribute(texts_1, node_1, ops[:, 4]),
+            _contribute(texts_2, node_2, ops[:, 5]),
+        ]
+    )
+    first, inverse = _unique(node_3)
+    return read_only(first[inverse].astype(np.int16))
+
+
+_Expressions = tuple[list[str], npt.NDArray[np.int64]]  # distinct texts, and for every cell which of them is its own
+
+
+def _contribute(texts: list[str], numbers: npt.NDArray[np.int64], ops: npt.NDArray[np.int64]) -> _Expressions:
+    """Return what an edge contributes, for every cell, given its source's expression and its operation."""
+    first, inverse = _unique(numbers * len(OPERATIONS) + ops)
+    contributions = []
+    for number, op in zip(numbers[first].tolist(), ops[first].tolist(), strict=True):
+        source = texts[number]
+        if op == NONE or source == "#":
+            contributions.append("#")
+        else:
+            contributions.append(source if op == SKIP else f"({source})@{OPERATIONS[op]}")
+    return _distinct(contributions, inverse)
+
+
+def _join(contributions: list[_Expressions]) -> _Expressions:
+    """Return the sorted, joined contributions of a node, for every cell."""
+    vocabulary = sorted({text for texts, _ in contributions for text in texts})
+    rank = {text: number for number, text in enumerate(vocabulary)}
+    ranks = np.stack([np.array([rank[text] for text in texts])[numbers] for texts, numbers in contributions], axis=1)
+    ranks.sort(axis=1)
+    first, inverse = _unique(ranks @ (len(vocabulary) ** np.arange(ranks.shape[1])))
+    joined = ["+".join([vocabulary[part] for part in row]) for row in ranks[first].tolist()]
+    return _distinct(joined, inverse)
+
+
+def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where each distinct key stands first, and for every key which of them it is.
+
+    `numpy.unique` does this too, and imports numpy.ma for it: more time than the whole class map takes.
+    """
+    order = keys.argsort(kind="stable")
+    new = np.diff(keys[order], prepend=keys[order[0]] - 1) != 0
+    inverse = np.empty_like(order)
+    inverse[order] = new.cumsum() - 1
+    return order[new], inverse
+
+
+def _distinct(texts: list[str], numbers: npt.NDArray[np.int64]) -> _Expressions:
+    """Give equal texts one number."""
+    position: dict[str, int] = {}
+    renumber = np.array([position.setdefault(text, len(position)) for text in texts])
+    return list(position), renumber[numbers]

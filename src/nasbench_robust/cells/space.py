@@ -1,0 +1,83 @@
+"""The space as a whole: the published order of its cells, and facts about all of them, one row per cell."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import encodings
+from .encodings import EDGES, OPERATIONS
+
+SIZE: int = len(OPERATIONS) ** len(EDGES)
+NONE, SKIP = OPERATIONS.index("none"), OPERATIONS.index("skip_connect")
+PLACES = tuple(len(OPERATIONS) ** place for place in range(len(EDGES) - 1, -1, -1))
+
+
+# The official order: cells in nested-product order (their base-5 number, edge 0->1 most significant), shuffled.
+@lru_cache(maxsize=1)
+def number_of_index() -> list[int]:
+    """Return the base-5 number of every cell, by index; to be read only."""
+    numbers = list(range(SIZE))
+    random.Random(88).shuffle(numbers)  # noqa: S311 (the published order)
+    return numbers
+
+
+@lru_cache(maxsize=1)
+def index_of_number() -> list[int]:
+    """Return the index of every base-5 number; to be read only."""
+    indices = [0] * SIZE
+    for index, number in enumerate(number_of_index()):
+        indices[number] = index
+    return indices
+
+
+@lru_cache(maxsize=1)
+def index_of_string() -> dict[str, int]:
+    """Return the index of every NAS-Bench-201 string; to be read only."""
+    return dict(zip(encodings.all_strings(), index_of_number(), strict=True))
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Forbid writing to an array that several callers share, and return it."""
+    array.flags.writeable = False
+    return array
+
+
+@lru_cache(maxsize=1)
+def opcodes() -> npt.NDArray[np.uint8]:
+    """Return operation numbers (positions in `OPERATIONS`) of all cells, shape (15625, 6), rows by index."""
+    numbers = np.array(number_of_index())
+    return read_only((numbers[:, None] // np.array(PLACES) % len(OPERATIONS)).astype(np.uint8))
+
+
+@lru_cache(maxsize=1)
+def connected() -> npt.NDArray[np.bool_]:
+    """Return for every cell whether its output can be reached from its input, shape (15625,), rows by index."""
+    present = opcodes() != NONE
+    to_1, to_2, from_1_to_2, to_3, from_1_to_3, from_2_to_3 = present.T
+    reach_2 = to_2 | (to_1 & from_1_to_2)
+    return read_only(to_3 | (to_1 & from_1_to_3) | (reach_2 & from_2_to_3))
+
+
+@lru_cache(maxsize=1)
+def neighbours() -> npt.NDArray[np.int16]:
+    """Return the indices of the 24 neighbours of all cells, shape (15625, 24), rows by index, as `Cell.neighbours`."""
+    places, index_of = np.array(PLACES), np.array(index_of_number())
+    codes = opcodes().astype(np.int64)
+    numbers = codes @ places
+    columns = []
+    for edge, place in enumerate(places.tolist()):
+        for choice in range(len(OPERATIONS) - 1):
+            other = choice + (choice >= codes[:, edge])  # the choice-th operation that is not the cell's own
+            columns.append(index_of[numbers + (other - codes[:, edge]) * place])
+    return read_only(np.stack(columns, axis=1).astype(np.int16))
+
+
+def operation_counts(operation: str) -> npt.NDArray[np.int64]:
+    """Return how many edges of every cell carry `operation`, shape (15625,), rows by index."""
+    counts: npt.NDArray[np.int64] = (opcodes() == encodings.code_of(operation)).sum(axis=1, dtype=np.int64)
+    return counts
