@@ -25,9 +25,9 @@ import nasbench_robust as nbr
 from nasbench_robust import noise
 from nasbench_robust import statistics as st
 from nasbench_robust.errors import MissingResultError
-from nasbench_robust.parquet import Reader, numpy_column
 from nasbench_robust.programs import guarded
 from nasbench_robust.releases import locate
+from nasbench_robust.table import Reader, numpy_column
 
 Floats = npt.NDArray[np.float64]
 SUBSETS = {"all": 1.0, "top half": 0.5, "top tenth": 0.1}

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 
 import nasbench_robust as nbr
-from nasbench_robust.parquet import read_table
 from nasbench_robust.releases import locate
 from nasbench_robust.runs import choose_engine, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.table import read_table
 
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 METRICS = ("clean_acc", "fgsm_acc@0.1", "pgd_acc@0.1")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nasbench_robust.collecting import collect
 from nasbench_robust.programs import guarded
-from nasbench_robust.validation import validate
+from nasbench_robust.table import validate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,11 +12,11 @@ import numpy as np
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.image_arrays import ImageArrays, load_arrays
-from nasbench_robust.parquet import Reader
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import TrainingSettings
+from nasbench_robust.table import Reader
 
 LIMIT = 4.0  # standard errors
 

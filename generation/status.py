@@ -9,9 +9,9 @@ from pathlib import Path
 
 from common import add_table_arguments, read_table_arguments
 
-from nasbench_robust.parquet import Reader
 from nasbench_robust.programs import guarded
 from nasbench_robust.runs import shard_name
+from nasbench_robust.table import Reader
 from nasbench_robust.worklists import find_missing, is_claimed
 
 

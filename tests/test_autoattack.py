@@ -24,9 +24,9 @@ from nasbench_robust.errors import InvalidValueError, MissingResultError, Unknow
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Attack, Metric
-from nasbench_robust.parquet import read_table
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
+from nasbench_robust.table.files import read_table
 from nasbench_robust.training import train
 
 EPS = 0.1

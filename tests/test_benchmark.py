@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.benchmark import Benchmark, Result
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import (
     InvalidCellError,
@@ -28,9 +27,10 @@ from nasbench_robust.errors import (
     UnknownNameError,
 )
 from nasbench_robust.metrics import Attack, Metric, pgd
-from nasbench_robust.parquet import write_table
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table.benchmark import Benchmark, Result
+from nasbench_robust.table.files import write_table
+from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
 
 FOREIGN_DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "ImageNet16-120": "imagenet"}
 FOREIGN_METRICS = {

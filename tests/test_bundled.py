@@ -12,10 +12,10 @@ from nasbench_robust import cells, releases
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.files.manifests import MANIFEST, mismatch
-from nasbench_robust.parquet import Reader
 from nasbench_robust.registry import BUNDLED, release_with
 from nasbench_robust.releases import locate
-from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
+from nasbench_robust.table.files import Reader
+from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
 
 FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
 TABLES = ("runs", "curves", "outcomes")

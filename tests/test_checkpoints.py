@@ -23,9 +23,9 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import Images
-from nasbench_robust.parquet import Reader
 from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.settings import settings_for
+from nasbench_robust.table.files import Reader
 
 CPU = torch.device("cpu")
 CELL = Cell.from_index(9930)

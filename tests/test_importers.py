@@ -19,10 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.errors import MissingDataError, MissingResultError, NasbenchRobustError, SourceFormatError
 from nasbench_robust.importers import IMPORTERS, import_page_file, import_seed_file, import_standard_file
-from nasbench_robust.validation import validate
+from nasbench_robust.table.benchmark import Benchmark
+from nasbench_robust.table.validation import validate
 
 DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "ImageNet16-120"}
 METRICS = {

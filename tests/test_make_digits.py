@@ -22,9 +22,9 @@ from nasbench_robust.collecting import collect
 from nasbench_robust.errors import ConflictError
 from nasbench_robust.files.manifests import MANIFEST, mismatch
 from nasbench_robust.image_arrays import load_arrays
-from nasbench_robust.parquet import read_table, write_table
 from nasbench_robust.runs import release_info, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings, settings_for
+from nasbench_robust.table.files import read_table, write_table
 
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="this installation has no native engine")
 

@@ -26,8 +26,8 @@ from nasbench_robust.native import work as native_work
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.engine import NativeNetwork
 from nasbench_robust.native.work import NativeWork
-from nasbench_robust.parquet import Reader
 from nasbench_robust.runs import Run, run_cell
+from nasbench_robust.table.files import Reader
 
 pytestmark = needs_engine
 

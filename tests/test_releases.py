@@ -23,7 +23,6 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import importers
-from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.errors import (
     DownloadError,
     InvalidValueError,
@@ -33,9 +32,10 @@ from nasbench_robust.errors import (
     UnknownNameError,
 )
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE, home
-from nasbench_robust.parquet import write_table
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import fetch, load
+from nasbench_robust.table.benchmark import Benchmark
+from nasbench_robust.table.files import write_table
 
 QUESTION = (9930, "cifar10", "pgd_acc")
 FETCH = """

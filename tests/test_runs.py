@@ -17,10 +17,10 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import Metric
-from nasbench_robust.parquet import read_table
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
-from nasbench_robust.tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
+from nasbench_robust.table.files import read_table
+from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
 from nasbench_robust.training import train
 
 QUICK = replace(

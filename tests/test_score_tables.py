@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
-from nasbench_robust.parquet import Reader, write_table
 from nasbench_robust.runs import shard_name
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.score_tables import (
@@ -26,6 +25,7 @@ from nasbench_robust.score_tables import (
     write_scores,
 )
 from nasbench_robust.scoring import Scored
+from nasbench_robust.table.files import Reader, write_table
 from nasbench_robust.worklists import Unit, find_missing
 
 SETTINGS = score_settings_for("digits")

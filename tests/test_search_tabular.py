@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from nasbench_robust import cells, load
-from nasbench_robust.benchmark import Benchmark
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import BudgetSpentError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
@@ -30,7 +29,8 @@ from nasbench_robust.search import (
     run,
 )
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.tables import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table.benchmark import Benchmark
+from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
 
 METHODS = (RandomSearch, LocalSearch, RegularisedEvolution, Reinforce, PredictorGuided, NSGA2)
 

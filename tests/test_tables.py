@@ -25,10 +25,10 @@ from nasbench_robust import cells
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.metrics import Metric, fgsm, pgd
-from nasbench_robust.parquet import Reader, numpy_column, read_table, write_table
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.tables import (
+from nasbench_robust.table.files import Reader, numpy_column, read_table, write_table
+from nasbench_robust.table.schema import (
     CURVES_SCHEMA,
     OUTCOMES_SCHEMA,
     DatasetInfo,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .benchmark import Benchmark as Benchmark
-    from .benchmark import Result as Result
     from .cells import Cell as Cell
-    from .nats import NATSAdapter as NATSAdapter
     from .releases import load as load
-    from .validation import validate as validate
+    from .table import Benchmark as Benchmark
+    from .table import NATSAdapter as NATSAdapter
+    from .table import Result as Result
+    from .table import validate as validate
 
 _HOME_OF = {
     "Benchmark": "benchmark",

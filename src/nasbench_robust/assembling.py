@@ -14,8 +14,7 @@ import pyarrow as pa
 from .errors import ConflictError
 from .files.atomic import write_bytes
 from .files.manifests import MANIFEST, manifest_text
-from .parquet import read_table, write_table
-from .tables import ReleaseInfo, runs_table
+from .table import ReleaseInfo, read_table, runs_table, write_table
 from .worklists import Unit
 
 Run = tuple[str, int, int]  # data set, index, seed

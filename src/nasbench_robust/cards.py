@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from . import cells
 from .metrics import Metric, format_eps
-from .tables import ReleaseInfo
-from .validation import Finding
+from .table import Finding, ReleaseInfo
 
 MARK = "# written by nasbench-robust publish"
 # Licences by the identifiers of the Hugging Face Hub; any other is called "other" there.

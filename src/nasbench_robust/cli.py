@@ -23,7 +23,7 @@ from .version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .benchmark import Benchmark
+    from .table import Benchmark
 
 DEFAULT_RELEASE = BUNDLED
 DEFAULT_DOWNLOAD = "nas-robbench-201"
@@ -195,8 +195,7 @@ def _download(args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     from .importers import IMPORTERS
-    from .parquet import Reader, write_table
-    from .tables import cells_table
+    from .table import Reader, cells_table, write_table
 
     out = Path(args.out)
     if (out / "runs.parquet").exists():
@@ -227,7 +226,7 @@ def _export(args: argparse.Namespace) -> int:
 def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
     import pyarrow as pa
 
-    from .parquet import write_table
+    from .table import write_table
 
     if out is None:
         raise InvalidValueError("--out", None, "a file to write Parquet to")
@@ -244,7 +243,7 @@ def _validate(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from .releases import locate
-    from .validation import validate
+    from .table import validate
 
     findings = validate(locate(args.table))
     if args.json:

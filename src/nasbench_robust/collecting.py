@@ -17,8 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from .errors import ConflictError, MissingDataError, TableError
-from .parquet import Reader, same_kind, write_table
-from .tables import ReleaseInfo, cells_table
+from .table import Reader, ReleaseInfo, cells_table, same_kind, write_table
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .validation import Finding
+    from .table import Finding
 
 
 def nearest(given: object, choices: Iterable[str]) -> str | None:

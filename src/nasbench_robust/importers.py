@@ -25,8 +25,7 @@ from .errors import MissingDataError, SourceFormatError
 from .files.atomic import sha256
 from .metrics import Attack, Metric, fgsm, pgd
 from .skeletons import Skeleton
-from .tables import DatasetInfo, ReleaseInfo, runs_table
-from .validation import GRID_TOLERANCE
+from .table import GRID_TOLERANCE, DatasetInfo, ReleaseInfo, runs_table
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,19 @@ from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, Re
 from .files import hub
 from .files.atomic import write_bytes
 from .files.manifests import MANIFEST, manifest_text
-from .parquet import Reader, read_table, write_table
-from .tables import CURVES_SCHEMA, FORMAT, OUTCOMES_SCHEMA, ReleaseInfo, cells_table, runs_schema
-from .validation import Finding, validate
+from .table import (
+    CURVES_SCHEMA,
+    FORMAT,
+    OUTCOMES_SCHEMA,
+    Finding,
+    Reader,
+    ReleaseInfo,
+    cells_table,
+    read_table,
+    runs_schema,
+    validate,
+    write_table,
+)
 
 CARD = "README.md"
 UNPUBLISHED = "unpublished"

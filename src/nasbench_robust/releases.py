@@ -28,7 +28,7 @@ from .registry import BUNDLED, RELEASES, Release, release_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .benchmark import Benchmark
+    from .table import Benchmark
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def load(
     TableError, SourceFormatError
         If a table or a published file cannot be read.
     """
-    from .benchmark import Benchmark
+    from .table import Benchmark
 
     return Benchmark(locate(source, path=path, url=url))
 
@@ -140,7 +140,7 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
 
 
 def _is_readable(table: Path) -> bool:
-    from .parquet import Reader
+    from .table import Reader
 
     try:
         Reader(table).info()
@@ -156,8 +156,7 @@ def _is_readable(table: Path) -> bool:
 
 def _convert(published: Path, release: Release, folder: Path) -> None:
     from .importers import IMPORTERS
-    from .parquet import Reader, write_table
-    from .tables import cells_table
+    from .table import Reader, cells_table, write_table
 
     log.info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]

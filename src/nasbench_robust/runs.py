@@ -25,9 +25,8 @@ from .datasets import dataset
 from .epochs import Epoch
 from .errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
 from .metrics import Metric
-from .parquet import Reader, write_table
 from .settings import TrainingSettings
-from .tables import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, ReleaseInfo, runs_table
+from .table import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, Reader, ReleaseInfo, runs_table, write_table
 
 log = logging.getLogger(__name__)
 

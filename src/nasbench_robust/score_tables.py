@@ -23,8 +23,8 @@ import pyarrow as pa
 from . import provenance
 from .collecting import KEY, quarantine
 from .errors import InvalidValueError, MissingDataError, TableError
-from .parquet import Reader, write_table
 from .runs import shard_file, shard_name
+from .table import Reader, write_table
 
 if TYPE_CHECKING:
     from .score_settings import ScoreSettings

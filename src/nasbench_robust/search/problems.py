@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cells
-from ..benchmark import Benchmark
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
 from ..metrics import UNATTACKED, Metric, parse_long_name
-from ..validation import mean_by_index
+from ..table import Benchmark, mean_by_index
 from .pareto import running_hypervolume
 
 Floats = npt.NDArray[np.float64]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import cells
-from .cells import Cell
-from .errors import InvalidValueError, MissingResultError, UnknownNameError
-from .metrics import Attack, same_eps
+from .. import cells
+from ..cells import Cell
+from ..errors import InvalidValueError, MissingResultError, UnknownNameError
+from ..metrics import Attack, same_eps
+from .schema import DatasetInfo, ReleaseInfo
 from .store import Store
-from .tables import DatasetInfo, ReleaseInfo
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import cells
-from .errors import InvalidValueError
-from .metrics import Metric, checked_eps, metric_from_dict
-from .skeletons import Skeleton
+from .. import cells
+from ..errors import InvalidValueError
+from ..metrics import Metric, checked_eps, metric_from_dict
+from ..skeletons import Skeleton
 
 FORMAT = 1
 METADATA_KEY = b"nasbench_robust"

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import cells
+from .. import cells
+from ..cells import Cell
+from ..errors import InvalidValueError, MissingResultError
 from .benchmark import Benchmark
-from .cells import Cell
-from .errors import InvalidValueError, MissingResultError
 
 
 class NATSAdapter:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import MissingDataError, TableError
-from .files.atomic import write_with
-from .tables import METADATA_KEY, ReleaseInfo
+from ..errors import MissingDataError, TableError
+from ..files.atomic import write_with
+from .schema import METADATA_KEY, ReleaseInfo
 
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 

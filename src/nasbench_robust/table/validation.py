@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from . import cells
-from .errors import NasbenchRobustError
-from .metrics import Metric, same_eps
-from .parquet import Reader, numpy_column
-from .tables import ReleaseInfo, runs_schema
+from .. import cells
+from ..errors import NasbenchRobustError
+from ..metrics import Metric, same_eps
+from .files import Reader, numpy_column
+from .schema import ReleaseInfo, runs_schema
 
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
 # published table). Differences up to this, or up to so many images of a small split, are warnings, larger ones errors.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from . import cells
-from .cells import Cell
-from .datasets import canonical_name
-from .errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
-from .metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
-from .parquet import Reader, numpy_column
-from .tables import ReleaseInfo
+from .. import cells
+from ..cells import Cell
+from ..datasets import canonical_name
+from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
+from ..metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
+from .files import Reader, numpy_column
+from .schema import ReleaseInfo
 from .validation import mean_by_index
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Store:
         return name
 
     def _raise_missing_dataset(self, name: str) -> NoReturn:
-        from .registry import release_with
+        from ..registry import release_with
 
         other = release_with(name)
         hint = f"nasbench_robust.load({other!r}) has it" if other not in (None, self.info.name) else None
