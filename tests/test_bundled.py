@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import cells, releases
+from nasbench_robust import cells
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.files.manifests import MANIFEST, mismatch
 from nasbench_robust.registry import BUNDLED, release_with
-from nasbench_robust.releases import locate
+from nasbench_robust.releases import loading as releases
+from nasbench_robust.releases.loading import locate
 from nasbench_robust.table.files import Reader
 from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
 

@@ -20,7 +20,7 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.cli import main
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
-from nasbench_robust.releases import locate
+from nasbench_robust.releases.loading import locate
 from nasbench_robust.table.files import write_table
 
 PROGRAM = [sys.executable, "-m", "nasbench_robust.cli"]

@@ -12,7 +12,7 @@ import pytest
 from nasbench_robust import cli
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES
-from nasbench_robust.releases import fetch
+from nasbench_robust.releases.loading import fetch
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])

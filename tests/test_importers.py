@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from nasbench_robust import cells
 from nasbench_robust.errors import MissingDataError, MissingResultError, NasbenchRobustError, SourceFormatError
-from nasbench_robust.importers import IMPORTERS, import_page_file, import_seed_file, import_standard_file
+from nasbench_robust.releases.importers import IMPORTERS, import_page_file, import_seed_file, import_standard_file
 from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.validation import validate
 
@@ -273,7 +273,7 @@ def test_a_mean_that_is_not_the_mean_is_logged_and_the_seeds_are_kept(tmp_path, 
     content["cifar10"]["1000"]["val_acc"]["threeseed"] = 0.8
     with caplog.at_level(logging.WARNING):
         table = import_content(content, tmp_path / "all.json")
-    assert [record.name for record in caplog.records] == ["nasbench_robust.importers"]
+    assert [record.name for record in caplog.records] == ["nasbench_robust.releases.importers"]
     assert "'threeseed' is not the mean of the seeds in 1 places, first: cifar10, cell '1000', 'val_acc'" in caplog.text
     assert Benchmark(table).lookup(1000, "cifar10", "clean_acc").seeds == {1: 0.7, 2: 0.71, 3: 0.705}
 

@@ -28,7 +28,7 @@ from nasbench_robust.cli import main
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, RefusedError, UploadError
 from nasbench_robust.files.cache import OFFLINE_VARIABLE
 from nasbench_robust.metrics import Metric, fgsm, pgd
-from nasbench_robust.publishing import publish, upload
+from nasbench_robust.releases.publishing import publish, upload
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.files import Reader, read_table, write_table

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import importers
 from nasbench_robust.errors import (
     DownloadError,
     InvalidValueError,
@@ -33,7 +32,8 @@ from nasbench_robust.errors import (
 )
 from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE, home
 from nasbench_robust.registry import RELEASES, Release
-from nasbench_robust.releases import fetch, load
+from nasbench_robust.releases import importers
+from nasbench_robust.releases.loading import fetch, load
 from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.files import write_table
 

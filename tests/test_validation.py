@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import nasbench_robust as nbr
 from nasbench_robust import cells
 from nasbench_robust.errors import TableError
-from nasbench_robust.importers import import_standard_file
 from nasbench_robust.metrics import Attack, Metric, fgsm, pgd
+from nasbench_robust.releases.importers import import_standard_file
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.files import Reader, read_table, write_table

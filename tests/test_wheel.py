@@ -105,7 +105,7 @@ def test_the_wheel_answers_right_after_its_installation(python: Path, folder: Pa
 
 def test_the_wheel_holds_the_tables_of_the_source(python: Path, folder: Path) -> None:
     located = Path(
-        run(python, "-c", "from nasbench_robust.releases import locate; print(locate())", folder=folder)[:-1]
+        run(python, "-c", "from nasbench_robust.releases.loading import locate; print(locate())", folder=folder)[:-1]
     )
     assert located.is_relative_to(folder / "venv")
     source = Path(nasbench_robust.__file__).parent / "data" / "digits"

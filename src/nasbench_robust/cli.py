@@ -194,7 +194,7 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from .importers import IMPORTERS
+    from .releases import IMPORTERS
     from .table import Reader, cells_table, write_table
 
     out = Path(args.out)
@@ -258,7 +258,7 @@ def _validate(args: argparse.Namespace) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     from .errors import RefusedError
-    from .publishing import publish, upload
+    from .releases import publish, upload
 
     changes = {"name": args.name, "version": args.release_version, "licence": args.licence}
     try:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from . import cells
-from .metrics import Metric, format_eps
-from .table import Finding, ReleaseInfo
+from .. import cells
+from ..metrics import Metric, format_eps
+from ..table import Finding, ReleaseInfo
 
 MARK = "# written by nasbench-robust publish"
 # Licences by the identifiers of the Hugging Face Hub; any other is called "other" there.

@@ -13,12 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import cards
-from .errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
-from .files import hub
-from .files.atomic import write_bytes
-from .files.manifests import MANIFEST, manifest_text
-from .table import (
+from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
+from ..files import hub
+from ..files.atomic import write_bytes
+from ..files.manifests import MANIFEST, manifest_text
+from ..table import (
     CURVES_SCHEMA,
     FORMAT,
     OUTCOMES_SCHEMA,
@@ -31,6 +30,7 @@ from .table import (
     validate,
     write_table,
 )
+from . import cards
 
 CARD = "README.md"
 UNPUBLISHED = "unpublished"

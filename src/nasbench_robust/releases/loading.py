@@ -14,21 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import (
-    DownloadError,
-    InvalidValueError,
-    MissingDataError,
-    TableError,
-    UnknownNameError,
-)
-from .files.atomic import sha256, write_bytes
-from .files.cache import download, home
-from .registry import BUNDLED, RELEASES, Release, release_names
+from ..errors import DownloadError, InvalidValueError, MissingDataError, TableError, UnknownNameError
+from ..files.atomic import sha256, write_bytes
+from ..files.cache import download, home
+from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .table import Benchmark
+    from ..table import Benchmark
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +69,7 @@ def load(
     TableError, SourceFormatError
         If a table or a published file cannot be read.
     """
-    from .table import Benchmark
+    from ..table import Benchmark
 
     return Benchmark(locate(source, path=path, url=url))
 
@@ -96,7 +90,7 @@ def locate(
     if path is not None or url is not None:
         raise UnknownNameError("release", source, release_names())
     if isinstance(source, str) and source.startswith("hub:"):
-        from .files import hub
+        from ..files import hub
 
         return hub.download_table(source)
     if not isinstance(source, (str, os.PathLike)):
@@ -140,7 +134,7 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
 
 
 def _is_readable(table: Path) -> bool:
-    from .table import Reader
+    from ..table import Reader
 
     try:
         Reader(table).info()
@@ -155,8 +149,8 @@ def _is_readable(table: Path) -> bool:
 
 
 def _convert(published: Path, release: Release, folder: Path) -> None:
+    from ..table import Reader, cells_table, write_table
     from .importers import IMPORTERS
-    from .table import Reader, cells_table, write_table
 
     log.info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]

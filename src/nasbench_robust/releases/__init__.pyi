@@ -1,0 +1,5 @@
+from .importers import IMPORTERS as IMPORTERS
+from .loading import load as load
+from .loading import locate as locate
+from .publishing import publish as publish
+from .publishing import upload as upload
