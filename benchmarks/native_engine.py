@@ -27,8 +27,7 @@ from training_step import spread
 from nasbench_robust import evaluation, native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
-from nasbench_robust.image_arrays import ImageArrays, load_arrays
-from nasbench_robust.images import load_images
+from nasbench_robust.images import ImageArrays, load_arrays, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import build_name

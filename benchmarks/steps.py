@@ -11,8 +11,7 @@ from reference import ReferenceTrainer
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.graphs import GraphedTrainer
-from nasbench_robust.image_arrays import ImageArrays
-from nasbench_robust.images import Images
+from nasbench_robust.images import ImageArrays, Images
 from nasbench_robust.paths import PATHS
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer

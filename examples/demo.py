@@ -59,7 +59,7 @@ def settings_of(cell: nbr.Cell, bench: nbr.Benchmark) -> TrainingSettings:
 def images_for(engine: str) -> object:
     """Return digits as the engine wants them."""
     if engine == "native":
-        from nasbench_robust.image_arrays import load_arrays
+        from nasbench_robust.images import load_arrays
 
         return load_arrays("digits")
     from nasbench_robust.images import load_images

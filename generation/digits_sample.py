@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nasbench_robust.cells import Cell
-from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.images import ImageArrays, load_arrays
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
 from nasbench_robust.runs import choose_engine, run_cell

@@ -99,7 +99,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
 def _load(engine: str, args: argparse.Namespace) -> Any:
     """Return the images as the engine wants them."""
     if engine == "native":
-        from nasbench_robust.image_arrays import load_arrays
+        from nasbench_robust.images import load_arrays
 
         return load_arrays(args.dataset, args.data_root)
     try:

@@ -22,7 +22,7 @@ from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.files import write_table
 
 if TYPE_CHECKING:
-    from nasbench_robust.images import Images
+    from nasbench_robust.images.images import Images
 
 # A shell that starts the tests in the background makes them, and the programs they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -144,7 +144,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Image data sets have the sizes of the made-up ones, and no official checksums."""
     import pictures  # needs pillow
 
-    from nasbench_robust import image_files
+    from nasbench_robust.images import files as image_files
 
     monkeypatch.delenv(image_files.IMAGES_VARIABLE, raising=False)
     for name in tuple(image_files.MD5):
@@ -156,7 +156,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def first_digits() -> Callable[[int], Images]:
     """Return digits with so many images to train on, and with a few of the other splits."""
-    from nasbench_robust.images import load_images  # needs torch
+    from nasbench_robust.images.images import load_images  # needs torch
 
     def first(count: int) -> Images:
         images = load_images("digits")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
-from nasbench_robust.image_formats import MD5, Split
+from nasbench_robust.images.formats import MD5, Split
 
 TRAIN, TEST = 256, 130
 KINDS = [

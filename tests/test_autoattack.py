@@ -22,7 +22,7 @@ from nasbench_robust.attacks.square import share_of_pixels, square
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.metrics import Attack, Metric
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for

@@ -22,7 +22,7 @@ from nasbench_robust.errors import InvalidValueError, RunInterruptedError, Unkno
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.fast.plan import make_plan
-from nasbench_robust.images import Images
+from nasbench_robust.images.images import Images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
 from nasbench_robust.paths import PATHS, make_path

@@ -19,7 +19,7 @@ from conftest import StopAt
 
 from nasbench_robust import metrics
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.search.arnas_settings import ArnasSettings, arnas_settings_for
 from nasbench_robust.search.arnas_space import ARNAS
 from nasbench_robust.search.genotype_runs import make_trainer, parse_architecture, run_architecture, run_name

@@ -16,7 +16,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.graphs import DeviceSGD, GraphedTrainer
-from nasbench_robust.images import Images
+from nasbench_robust.images.images import Images
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer

@@ -26,9 +26,9 @@ from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
-from nasbench_robust.image_files import IMAGES_VARIABLE
-from nasbench_robust.image_formats import MD5, Split
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.files import IMAGES_VARIABLE
+from nasbench_robust.images.formats import MD5, Split
+from nasbench_robust.images.images import Images, load_images
 
 
 def assert_holds(images: Images, splits: tuple[Split, Split]) -> None:

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.images import load_images, random_crop, random_flip, to_unit
+from nasbench_robust.images.images import load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for

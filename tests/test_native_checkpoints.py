@@ -19,7 +19,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_archive, save_archive
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
-from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.images.arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import evaluation
 from nasbench_robust.native import work as native_work

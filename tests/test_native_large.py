@@ -27,7 +27,7 @@ from test_native import compare_eval, differentiate, gradients_of
 from nasbench_robust import metrics
 from nasbench_robust.attacks import autoattack
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.images.arrays import ImageArrays, load_arrays
 from nasbench_robust.native import NativeTrainer
 from nasbench_robust.runs import choose_engine
 from nasbench_robust.settings import TrainingSettings, settings_for

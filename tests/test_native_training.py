@@ -21,7 +21,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.epochs import STREAMS
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.image_arrays import ImageArrays, load_arrays
+from nasbench_robust.images.arrays import ImageArrays, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import NativeTrainer, evaluate
 from nasbench_robust.native.draws import Draws

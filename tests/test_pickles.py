@@ -11,7 +11,7 @@ import pytest
 from pictures import python2_pickle
 
 from nasbench_robust.errors import MissingDataError, NasbenchRobustError, SourceFormatError
-from nasbench_robust.pickles import load_pickle
+from nasbench_robust.images.pickles import load_pickle
 
 CONTENT = {
     "data": np.arange(24, dtype=np.uint8).reshape(4, 6) * 10,

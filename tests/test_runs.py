@@ -15,7 +15,7 @@ import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for

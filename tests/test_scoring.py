@@ -13,7 +13,7 @@ from native_twins import needs_engine
 
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
 from nasbench_robust.ntk import Kernels, kernels, ntk

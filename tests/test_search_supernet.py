@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import network_for
 from nasbench_robust.search.arnas_space import derive, read_genotype

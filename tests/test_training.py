@@ -10,7 +10,7 @@ import torch
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.evaluation import evaluate
-from nasbench_robust.images import Images, load_images
+from nasbench_robust.images.images import Images, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import STREAMS, TrainingDivergedError, make_generator, train

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UnknownNameError
-from ..image_arrays import ImageArrays, to_unit
+from ..images import ImageArrays, to_unit
 from ..metrics import Attack, Metric
 from .draws import Draws
 from .engine import Floats, Labels, NativeNetwork

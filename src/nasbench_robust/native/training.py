@@ -15,7 +15,7 @@ from ..cells import Cell
 from ..datasets import dataset
 from ..epochs import Epoch
 from ..errors import TrainingDivergedError
-from ..image_arrays import ImageArrays, crop, flip, to_unit
+from ..images import ImageArrays, crop, flip, to_unit
 from ..metrics import Metric
 from ..settings import TrainingSettings
 from ..skeletons import Skeleton

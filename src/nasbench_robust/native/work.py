@@ -14,7 +14,7 @@ from ..cells import Cell
 from ..checkpoints import load_archive, save_archive
 from ..epochs import Epoch
 from ..errors import InvalidValueError, RunInterruptedError
-from ..image_arrays import ImageArrays
+from ..images import ImageArrays
 from ..metrics import PARTS, Metric
 from ..runs import Outcome, part_name
 from ..settings import TrainingSettings

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, MissingDataError, MissingPackageError, UnknownNameError
-from .files import hub
-from .image_files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
-from .metrics import SPLITS
+from ..datasets import canonical_name, dataset
+from ..errors import InvalidValueError, MissingDataError, MissingPackageError, UnknownNameError
+from ..files import hub
+from ..metrics import SPLITS
+from .files import IMAGES_VARIABLE, PARQUET, expected_files, read_images
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Split = tuple[Pixels, npt.NDArray[np.int64]]
@@ -65,7 +65,7 @@ def check_split(name: str, split: str, *, has_validation: bool) -> None:
 
 
 def load_arrays(name: str, root: str | os.PathLike[str] | None = None) -> ImageArrays:
-    """Load a data set; parameters and errors are those of `nasbench_robust.images.load_images`."""
+    """Load a data set; parameters and errors are those of `nasbench_robust.images.images.load_images`."""
     name = canonical_name(name)
     if name == "digits":
         return _digits()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .datasets import Dataset, dataset
-from .errors import MissingDataError, SourceFormatError
-from .image_formats import MD5, Split, read_batches, read_parquet
+from ..datasets import Dataset, dataset
+from ..errors import MissingDataError, SourceFormatError
+from .formats import MD5, Split, read_batches, read_parquet
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .errors import InvalidValueError
-from .image_arrays import check_split, load_arrays
+from ..errors import InvalidValueError
+from .arrays import check_split, load_arrays
 
 
 @dataclass(frozen=True)

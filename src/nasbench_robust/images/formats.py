@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .datasets import Dataset
-from .errors import MissingDataError, MissingPackageError, SourceFormatError
+from ..datasets import Dataset
+from ..errors import MissingDataError, MissingPackageError, SourceFormatError
 from .pickles import load_pickle
 
 # The official files: CIFAR as in torchvision, ImageNet16 as in the code of NAS-Bench-201.

@@ -1,0 +1,10 @@
+from .arrays import ImageArrays as ImageArrays
+from .arrays import crop as crop
+from .arrays import flip as flip
+from .arrays import load_arrays as load_arrays
+from .arrays import to_unit as to_unit
+from .images import Images as Images
+from .images import load_images as load_images
+from .images import random_crop as random_crop
+from .images import random_flip as random_flip
+from .images import to_unit as to_unit
