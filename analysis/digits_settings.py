@@ -26,7 +26,7 @@ import nasbench_robust as nbr
 from nasbench_robust import native
 from nasbench_robust import statistics as st
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images import ImageArrays, load_arrays
+from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.programs import guarded
@@ -79,7 +79,7 @@ def read_cells(published: str, count: int) -> Cells:
 
 
 @cache
-def digits() -> ImageArrays:
+def digits() -> ArrayImages:
     """Return the images, loaded once in a process."""
     return load_arrays("digits")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nasbench_robust.cells import Cell, operation_counts, representatives
-from nasbench_robust.images import Images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.operations import OperationCounter
 from nasbench_robust.search.bilevel import BilevelSearch
 from nasbench_robust.search.search_settings import SearchSettings
@@ -17,7 +17,7 @@ __all__ = ["flops_of_search", "flops_of_training"]
 DRAWN_STEPS = 50  # counted where every step draws other operations
 
 
-def flops_of_search(settings: SearchSettings, images: Images) -> float:
+def flops_of_search(settings: SearchSettings, images: TensorImages) -> float:
     """Return the operations of all steps of a search, counted on its first."""
     search = BilevelSearch(settings, images, 0)
     steps = DRAWN_STEPS if search.method.samples else 1
@@ -27,7 +27,7 @@ def flops_of_search(settings: SearchSettings, images: Images) -> float:
     return counter.flops / steps * search.steps_per_epoch * settings.epochs
 
 
-def flops_of_training(images: Images) -> float:
+def flops_of_training(images: TensorImages) -> float:
     """Return the operations of adversarially training a cell of the table, the mean over its cells.
 
     Counted on the first step of one cell; those of the others are in proportion to a forward pass.
@@ -36,7 +36,7 @@ def flops_of_training(images: Images) -> float:
     counted = Cell.from_index(1462)  # convolutions on all edges
     with OperationCounter() as counter:
         Trainer(counted, settings, images, 0).step()
-    steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
+    steps = settings.epochs * -(-len(images.train.labels) // settings.batch_size)
     everything = np.unique(representatives())
     forward = settings.skeleton.flops(
         *(operation_counts(name)[everything] for name in ("nor_conv_1x1", "nor_conv_3x3"))

@@ -182,12 +182,12 @@ def main() -> None:
 def table(args: argparse.Namespace) -> Iterator[str]:
     """Train the networks, measure them and yield the lines of the table."""
     data, settings = load_images("digits"), replace(settings_for("digits"), epochs=args.epochs)
-    few = replace(data, test_images=data.test_images[: args.images], test_labels=data.test_labels[: args.images])
+    few = replace(data, test=data.test[: args.images])
     eps = settings.attack.eps
     thorough = replace(metrics.autoattack(eps, steps=args.steps), queries=args.queries)
     tasks = [Task("PGD-20", metrics.pgd(eps), few), Task("AutoAttack", thorough, few)]
     yield (
-        f"Evaluation of adversarially trained networks, {len(few.test_labels)} digits, eps {eps}, AutoAttack with "
+        f"Evaluation of adversarially trained networks, {len(few.test.labels)} digits, eps {eps}, AutoAttack with "
         f"{args.steps} steps and {args.queries} queries, {args.repeats} turns, {describe('cpu')}\n"
     )
     yield HEADER

@@ -27,7 +27,7 @@ from training_step import spread
 from nasbench_robust import evaluation, native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
-from nasbench_robust.images import ImageArrays, load_arrays, load_images
+from nasbench_robust.images import ArrayImages, load_arrays, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import build_name
@@ -79,7 +79,7 @@ def run_torch(cell: Cell, settings: TrainingSettings, seed: int) -> Timing:
     return Timing(trained - start, time.perf_counter() - trained, correct)
 
 
-def train_native(cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int) -> native.NativeNetwork:
+def train_native(cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int) -> native.NativeNetwork:
     """Train in the native engine."""
     trainer = native.NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:

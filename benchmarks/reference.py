@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import torchattacks
 
 from nasbench_robust.cells import Cell
-from nasbench_robust.images import Images, random_crop, random_flip
+from nasbench_robust.images import TensorImages, random_crop, random_flip
 from nasbench_robust.metrics import Attack, Metric
 from nasbench_robust.networks import network_for
 from nasbench_robust.settings import TrainingSettings
@@ -71,14 +71,14 @@ def count_correct(network: torch.nn.Module, images: torch.Tensor, labels: torch.
         return int((network(seen).argmax(dim=1) == labels).sum())
 
 
-def train_reference(cell: Cell, settings: TrainingSettings, images: Images, seed: int) -> torch.nn.Module:
+def train_reference(cell: Cell, settings: TrainingSettings, images: TensorImages, seed: int) -> torch.nn.Module:
     """Train for all epochs, each of which ends with the accuracies of a training curve, as ours does."""
-    count = len(images.train_labels)
+    count = len(images.train.labels)
     trainer = ReferenceTrainer(cell, settings, settings.epochs * -(-count // settings.batch_size), seed)
     held_out = images.held_out(settings.curve_split)
     for _ in range(settings.epochs):
         for chosen in torch.randperm(count, generator=trainer.draws).split(settings.batch_size):
-            trainer.step(images.train_images[chosen], images.train_labels[chosen])
+            trainer.step(images.train.pixels[chosen], images.train.labels[chosen])
         for metric in (Metric("clean_acc"), Metric.of(settings.attack)):
             count_correct(trainer.network, *held_out, metric)
     return trainer.network

@@ -11,7 +11,7 @@ from reference import ReferenceTrainer
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.graphs import GraphedTrainer
-from nasbench_robust.images import ImageArrays, Images
+from nasbench_robust.images import ArrayImages, TensorImages
 from nasbench_robust.paths import PATHS
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
@@ -53,19 +53,13 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int, 
         return native.NativeTrainer(cell, settings, as_arrays(images), seed=0).step
     if side == REFERENCE:
         trainer = ReferenceTrainer(cell, settings, steps, seed=0, device=device)
-        return lambda: trainer.step(images.train_images, images.train_labels)
+        return lambda: trainer.step(images.train.pixels, images.train.labels)
     if side in GRAPHS:
         return GraphedTrainer(cell, settings, images, seed=0, path=GRAPHS[side]).step
     return Trainer(cell, settings, images, seed=0, path=side).step
 
 
-def as_arrays(images: Images) -> ImageArrays:
+def as_arrays(images: TensorImages) -> ArrayImages:
     """Return the same images for the native engine; the test split is the validation split too."""
-    train, test = (
-        (pixels.numpy(), labels.numpy())
-        for pixels, labels in (
-            (images.train_images, images.train_labels),
-            (images.test_images, images.test_labels),
-        )
-    )
-    return ImageArrays(images.name, train, test, test)
+    arrays = images.arrays()
+    return replace(arrays, validation=arrays.test)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nasbench_robust.cells import Cell
-from nasbench_robust.images import ImageArrays, load_arrays
+from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
 from nasbench_robust.runs import choose_engine, run_cell
@@ -81,7 +81,7 @@ def _print_cost(again: list[Row], autoattack: list[float], runs: int, workers: i
 
 
 @functools.cache
-def _images(name: str) -> ImageArrays:
+def _images(name: str) -> ArrayImages:
     return load_arrays(name)
 
 

@@ -22,7 +22,7 @@ from nasbench_robust.table.benchmark import Benchmark
 from nasbench_robust.table.files import write_table
 
 if TYPE_CHECKING:
-    from nasbench_robust.images.images import Images
+    from nasbench_robust.images import TensorImages
 
 # A shell that starts the tests in the background makes them, and the programs they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -147,27 +147,19 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     from nasbench_robust.images import files as image_files
 
     monkeypatch.delenv(image_files.IMAGES_VARIABLE, raising=False)
-    for name in tuple(image_files.MD5):
-        facts = replace(DATASETS[name], train_images=pictures.TRAIN, test_images=pictures.TEST)
-        monkeypatch.setitem(DATASETS, name, facts)
-        monkeypatch.setitem(image_files.MD5, name, {})
+    for name in tuple(DATASETS):
+        layouts = tuple(replace(layout, md5={}) for layout in DATASETS[name].layouts)
+        row = replace(DATASETS[name], train_images=pictures.TRAIN, test_images=pictures.TEST, layouts=layouts)
+        monkeypatch.setitem(DATASETS, name, row)
 
 
 @pytest.fixture(scope="session")
-def first_digits() -> Callable[[int], Images]:
+def first_digits() -> Callable[[int], TensorImages]:
     """Return digits with so many images to train on, and with a few of the other splits."""
-    from nasbench_robust.images.images import load_images  # needs torch
+    from nasbench_robust.images import load_images  # needs torch, TensorImages
 
-    def first(count: int) -> Images:
+    def first(count: int) -> TensorImages:
         images = load_images("digits")
-        return replace(
-            images,
-            train_images=images.train_images[:count],
-            train_labels=images.train_labels[:count],
-            test_images=images.test_images[:60],
-            test_labels=images.test_labels[:60],
-            validation_images=images.validation_images[:40],
-            validation_labels=images.validation_labels[:40],
-        )
+        return replace(images, train=images.train[:count], test=images.test[:60], validation=images.validation[:40])
 
     return first

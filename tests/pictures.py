@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
-from nasbench_robust.images.formats import MD5, Split
+from nasbench_robust.images import Split
 
 TRAIN, TEST = 256, 130
 KINDS = [
@@ -75,7 +75,7 @@ def write_batches(folder: Path, name: str, splits: tuple[Split, Split]) -> Path:
     return folder
 
 
-MD5_NAMES = {name: tuple(files) for name, files in MD5.items()}
+MD5_NAMES = {name: (*row.layouts[0].train, *row.layouts[0].test) for name, row in DATASETS.items() if row.layouts}
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:

@@ -22,7 +22,7 @@ from nasbench_robust.attacks.square import share_of_pixels, square
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, Metric
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
@@ -67,12 +67,12 @@ def wrong(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) 
 
 
 @pytest.fixture(scope="session")
-def digits() -> Images:
+def digits() -> TensorImages:
     return load_images("digits")
 
 
 @pytest.fixture(scope="session")
-def networks(digits: Images) -> list[torch.nn.Module]:
+def networks(digits: TensorImages) -> list[torch.nn.Module]:
     """A strong and a weak cell, each trained for a few epochs."""
     settings = replace(settings_for("digits"), epochs=3)
     trained = [train(Cell.from_index(index), settings, digits, seed=0)[0] for index in (9930, 6976)]
@@ -87,8 +87,8 @@ def network(networks: list[torch.nn.Module]) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def batch(digits: Images) -> Batch:
-    return digits.test_images[:40], digits.test_labels[:40]
+def batch(digits: TensorImages) -> Batch:
+    return digits.test.pixels[:40], digits.test.labels[:40]
 
 
 # ---------------------------------------------------------------------- closed forms
@@ -319,8 +319,8 @@ def test_every_attack_can_be_evaluated(network: torch.nn.Module, batch: Batch) -
     assert torch.equal(run(network, batch).robust, robust)
 
 
-def test_parts_become_outcome_rows(digits: Images, tmp_path: Path) -> None:
-    images = replace(digits, train_images=digits.train_images[:256], train_labels=digits.train_labels[:256])
+def test_parts_become_outcome_rows(digits: TensorImages, tmp_path: Path) -> None:
+    images = replace(digits, train=digits.train[:256])
     aa, l2 = replace(QUICK, steps=2, queries=20), metrics.pgd(0.5, steps=2, norm="L2")
     same = metrics.pgd(0.5, steps=2)
     settings = replace(settings_for("digits"), epochs=1, evaluation=(aa, l2, same))
@@ -369,9 +369,9 @@ def authors_part(
     return ~wrong(network, found, batch[1])
 
 
-def right_ones(network: torch.nn.Module, digits: Images, count: int) -> Batch:
-    right = (~wrong(network, digits.test_images, digits.test_labels)).nonzero()[:count, 0]
-    return digits.test_images[right], digits.test_labels[right]
+def right_ones(network: torch.nn.Module, digits: TensorImages, count: int) -> Batch:
+    right = (~wrong(network, digits.test.pixels, digits.test.labels)).nonzero()[:count, 0]
+    return digits.test.pixels[right], digits.test.labels[right]
 
 
 def assert_same_up_to_chance(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -386,7 +386,7 @@ def assert_same_up_to_chance(one: torch.Tensor, other: torch.Tensor) -> None:
 
 
 def test_fab_breaks_the_images_that_the_authors_break(
-    authors: ModuleType, networks: list[torch.nn.Module], digits: Images, monkeypatch: pytest.MonkeyPatch
+    authors: ModuleType, networks: list[torch.nn.Module], digits: TensorImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attack = Attack("fab_t", EPS, steps=10)
     for network in networks:
@@ -405,7 +405,7 @@ def test_fab_breaks_the_images_that_the_authors_break(
 
 @pytest.mark.parametrize(("part", "authors_name"), [("apgd_ce", "apgd-ce"), ("apgd_t", "apgd-t")])
 def test_apgd_is_as_strong_as_the_authors(
-    part: str, authors_name: str, authors: ModuleType, networks: list[torch.nn.Module], digits: Images
+    part: str, authors_name: str, authors: ModuleType, networks: list[torch.nn.Module], digits: TensorImages
 ) -> None:
     for network in networks:
         images, labels = right_ones(network, digits, 150)
@@ -415,7 +415,7 @@ def test_apgd_is_as_strong_as_the_authors(
 
 
 def test_full_protocol_ends_where_the_authors_does_after_every_part(
-    authors: ModuleType, network: torch.nn.Module, digits: Images
+    authors: ModuleType, network: torch.nn.Module, digits: TensorImages
 ) -> None:
     images, labels = right_ones(network, digits, 40)
     result = run(network, (images, labels), metrics.autoattack(EPS))
@@ -434,7 +434,7 @@ def test_squares_shrink_as_the_authors_do(authors: ModuleType) -> None:
     assert all(share_of_pixels(query, 5000) == theirs.p_selection(query) for query in range(5000))
 
 
-def test_short_protocol_ends_where_torchattacks_does(network: torch.nn.Module, digits: Images) -> None:
+def test_short_protocol_ends_where_torchattacks_does(network: torch.nn.Module, digits: TensorImages) -> None:
     torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
     images, labels = right_ones(network, digits, 100)
     other = torchattacks.AutoAttack(network, eps=EPS, version="standard", n_classes=10, seed=0)

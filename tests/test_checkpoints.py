@@ -22,7 +22,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
-from nasbench_robust.images.images import Images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table.files import Reader
@@ -42,12 +42,12 @@ PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
 
 
 @pytest.fixture(scope="module")
-def few(first_digits: Callable[[int], Images]) -> Images:
+def few(first_digits: Callable[[int], TensorImages]) -> TensorImages:
     return first_digits(250)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(few: Images) -> Run:
+def undisturbed(few: TensorImages) -> Run:
     return run_cell(CELL, QUICK, few, seed=1)
 
 
@@ -59,14 +59,16 @@ def assert_same(one: Run, other: Run) -> None:
 
 
 @pytest.mark.parametrize("stop", range(1, STEPS + 1))
-def test_run_stopped_at_any_step_gives_the_same_row(stop: int, few: Images, undisturbed: Run, tmp_path: Path) -> None:
+def test_run_stopped_at_any_step_gives_the_same_row(
+    stop: int, few: TensorImages, undisturbed: Run, tmp_path: Path
+) -> None:
     path = tmp_path / "run.pt"
     with pytest.raises(RunInterruptedError, match="stopped on request"):
         run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=StopAt(stop))
     assert_same(run_cell(CELL, QUICK, few, seed=1, checkpoint=path), undisturbed)
 
 
-def test_run_stopped_at_every_step_gives_the_same_row(few: Images, undisturbed: Run, tmp_path: Path) -> None:
+def test_run_stopped_at_every_step_gives_the_same_row(few: TensorImages, undisturbed: Run, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
     for _ in range(STEPS):
         with pytest.raises(RunInterruptedError):
@@ -74,7 +76,7 @@ def test_run_stopped_at_every_step_gives_the_same_row(few: Images, undisturbed: 
     assert_same(run_cell(CELL, QUICK, few, seed=1, checkpoint=path), undisturbed)
 
 
-def test_seconds_of_all_parts_are_added(few: Images, tmp_path: Path) -> None:
+def test_seconds_of_all_parts_are_added(few: TensorImages, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
     with pytest.raises(RunInterruptedError):
         run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=StopAt(6))
@@ -82,7 +84,7 @@ def test_seconds_of_all_parts_are_added(few: Images, tmp_path: Path) -> None:
     assert run_cell(CELL, QUICK, few, seed=1, checkpoint=path).row["train_seconds"] > before > 0
 
 
-def test_checkpoint_of_another_run_is_refused(few: Images, tmp_path: Path) -> None:
+def test_checkpoint_of_another_run_is_refused(few: TensorImages, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
     with pytest.raises(RunInterruptedError):
         run_cell(CELL, QUICK, few, seed=1, checkpoint=path, should_stop=lambda: True)
@@ -92,7 +94,7 @@ def test_checkpoint_of_another_run_is_refused(few: Images, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
 def test_damaged_checkpoint_is_set_aside_and_the_run_starts_again(
-    damage: str, few: Images, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: str, few: TensorImages, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "run.pt"
     with pytest.raises(RunInterruptedError):

@@ -22,7 +22,7 @@ from nasbench_robust.errors import InvalidValueError, RunInterruptedError, Unkno
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.fast.plan import make_plan
-from nasbench_robust.images.images import Images
+from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
 from nasbench_robust.paths import PATHS, make_path
@@ -239,16 +239,16 @@ def test_bfloat16_update_keeps_parameters_and_gradients_in_single_precision() ->
 
 
 @pytest.fixture(scope="module")
-def few(first_digits: Callable[[int], Images]) -> Images:
+def few(first_digits: Callable[[int], TensorImages]) -> TensorImages:
     return first_digits(200)
 
 
-def in_double(images: Images) -> Images:
-    splits = ("train_images", "test_images", "validation_images")
-    return replace(images, **{name: getattr(images, name).double() for name in splits})
+def in_double(images: TensorImages) -> TensorImages:
+    splits = {name: getattr(images, name) for name in ("train", "test", "validation")}
+    return replace(images, **{name: Split(split.pixels.double(), split.labels) for name, split in splits.items()})
 
 
-def test_fast_training_is_plain_training(few: Images) -> None:
+def test_fast_training_is_plain_training(few: TensorImages) -> None:
     trainers = {path: Trainer(CELL, QUICK, in_double(few), seed=0, path=path) for path in ("plain", "fast")}
     for name, trainer in trainers.items():
         trainer.network.double()
@@ -264,7 +264,7 @@ def test_fast_training_is_plain_training(few: Images) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_path_learns_and_repeats_itself(path: str, few: Images) -> None:
+def test_every_path_learns_and_repeats_itself(path: str, few: TensorImages) -> None:
     settings = replace(QUICK, epochs=5, batch_size=25, attack=metrics.pgd(0.1, steps=1))
     network, curve = train(CELL, settings, few, seed=0, path=path)
     again, same = train(CELL, settings, few, seed=0, path=path)
@@ -273,14 +273,14 @@ def test_every_path_learns_and_repeats_itself(path: str, few: Images) -> None:
     assert curve[-1].train_loss < 0.95 * curve[0].train_loss
 
 
-def test_evaluation_of_the_folded_network_counts_the_same_images(few: Images) -> None:
+def test_evaluation_of_the_folded_network_counts_the_same_images(few: TensorImages) -> None:
     network = train(CELL, QUICK, few, seed=0)[0].double()
     wanted = [
         Metric("clean_acc"),
         Metric.of(metrics.fgsm(0.05)),
         Metric.of(replace(metrics.autoattack(0.02, steps=5), queries=50)),
     ]
-    images, labels = few.test_images.double(), few.test_labels
+    images, labels = few.test.pixels.double(), few.test.labels
     found, expected = (
         evaluate(each, images, labels, wanted, torch.Generator().manual_seed(0))
         for each in (FoldedNetwork(network), network)
@@ -306,7 +306,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_step_waits_for_the_device(path: str, few: Images) -> None:
+def test_no_step_waits_for_the_device(path: str, few: TensorImages) -> None:
     trainer = Trainer(CELL, QUICK, few, seed=0, path=path)
     with NoWaiting():
         for _ in range(3):
@@ -334,13 +334,13 @@ def test_what_would_wait_is_noticed(wait: Callable[[torch.Tensor], object]) -> N
 # ------------------------------------------------------------------ rows and checkpoints
 
 
-def test_unknown_path_is_refused(few: Images) -> None:
+def test_unknown_path_is_refused(few: TensorImages) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'fast'"):
         Trainer(CELL, QUICK, few, seed=0, path="fst")
 
 
 @pytest.mark.parametrize("engine", ["torch", "torch-fast", "torch-fast-bf16"])
-def test_row_says_which_path_made_it(engine: str, few: Images) -> None:
+def test_row_says_which_path_made_it(engine: str, few: TensorImages) -> None:
     assert run_cell(CELL, replace(QUICK, epochs=1), few, seed=0, engine=engine).row["engine"] == engine
 
 
@@ -355,7 +355,7 @@ def test_program_takes_the_fast_path_where_the_native_engine_is_not_meant() -> N
 
 
 @pytest.mark.parametrize("engine", ["torch-fast", "torch-fast-bf16"])
-def test_interrupted_run_goes_on_by_its_own_path_alone(engine: str, few: Images, tmp_path: Path) -> None:
+def test_interrupted_run_goes_on_by_its_own_path_alone(engine: str, few: TensorImages, tmp_path: Path) -> None:
     def steps(number: int) -> Callable[[], bool]:
         asked = iter(range(number))
         return lambda: next(asked) == number - 1

@@ -26,7 +26,7 @@ from nasbench_robust.errors import (
     TableError,
     UnknownNameError,
 )
-from nasbench_robust.images.images import load_images
+from nasbench_robust.images import load_images
 from nasbench_robust.runs import Run, release_info, run_cell, shard_name, write_run
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.slurm import ArrayJob, array_jobs, render

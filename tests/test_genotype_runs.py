@@ -19,7 +19,7 @@ from conftest import StopAt
 
 from nasbench_robust import metrics
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.search.arnas_settings import ArnasSettings, arnas_settings_for
 from nasbench_robust.search.arnas_space import ARNAS
 from nasbench_robust.search.genotype_runs import make_trainer, parse_architecture, run_architecture, run_name
@@ -42,7 +42,7 @@ TIMES = ("train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision")
 
 
 @pytest.fixture(scope="module")
-def few(first_digits: Callable[[int], Images]) -> Images:
+def few(first_digits: Callable[[int], TensorImages]) -> TensorImages:
     return first_digits(160)
 
 
@@ -65,7 +65,7 @@ def test_settings_out_of_range_are_refused(name: str, value: object) -> None:
         ArnasSettings(**{name: value})
 
 
-def test_long_gradients_are_clipped(few: Images) -> None:
+def test_long_gradients_are_clipped(few: TensorImages) -> None:
     settings = replace(QUICK, weight_decay=0.0, gradient_clip=1e-3)
     trainer = make_trainer(ARNAS, settings, few, 0)
     before = [parameter.clone() for parameter in trainer.network.parameters()]
@@ -76,7 +76,7 @@ def test_long_gradients_are_clipped(few: Images) -> None:
 
 
 @pytest.mark.parametrize("kind", ["arnas", "9930,1462"])
-def test_interrupted_run_gives_the_same_result(kind: str, few: Images, tmp_path: Path) -> None:
+def test_interrupted_run_gives_the_same_result(kind: str, few: TensorImages, tmp_path: Path) -> None:
     architecture = parse_architecture(kind)
     settings = replace(settings_for("digits"), epochs=3, batch_size=64, attack=QUICK.attack, evaluation=TWO_PGDS)
     if kind == "arnas":
@@ -98,7 +98,7 @@ def test_interrupted_run_gives_the_same_result(kind: str, few: Images, tmp_path:
             run_architecture(architecture, replace(settings, max_lr=0.2), few, 1, checkpoint=path)
 
 
-def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: Images, tmp_path: Path) -> None:
+def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: TensorImages, tmp_path: Path) -> None:
     work = TorchWork(make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
     rng = np.random.default_rng(0)
     work.outcomes = {metric: rng.random(60) < 0.5 for metric in QUICK.metrics[:3]}
@@ -109,14 +109,14 @@ def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: Images, tmp_p
     assert all(np.array_equal(again.outcomes[metric], outcome) for metric, outcome in work.outcomes.items())
 
 
-def test_settings_of_the_other_kind_are_refused(few: Images) -> None:
+def test_settings_of_the_other_kind_are_refused(few: TensorImages) -> None:
     with pytest.raises(InvalidValueError, match="ArnasSettings for a Genotype"):
         make_trainer(ARNAS, settings_for("digits"), few, 0)
 
 
-def test_diverged_run_has_a_reason_and_no_accuracies(few: Images) -> None:
-    broken_images = replace(few, train_images=few.train_images.clone())
-    broken_images.train_images[7] = torch.nan
+def test_diverged_run_has_a_reason_and_no_accuracies(few: TensorImages) -> None:
+    broken_images = replace(few, train=Split(few.train.pixels.clone(), few.train.labels))
+    broken_images.train.pixels[7] = torch.nan
     result = run_architecture(ARNAS, QUICK, broken_images, 0)
     assert result["failure"] == "the training loss is not finite in epoch 1"
     assert not {"curve", "accuracies"} & set(result)

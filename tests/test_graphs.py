@@ -16,7 +16,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.graphs import DeviceSGD, GraphedTrainer
-from nasbench_robust.images.images import Images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
@@ -94,14 +94,14 @@ class Eager(GraphedTrainer):
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.index)
 @pytest.mark.parametrize("path", ["fast", "fast-bf16"])
-def test_steps_played_back_are_the_steps(cell: Cell, path: str, few: Images) -> None:
+def test_steps_played_back_are_the_steps(cell: Cell, path: str, few: TensorImages) -> None:
     played = finish(GraphedTrainer(cell, QUICK, few, seed=0, path=path, capture=record))
     assert isinstance(played._replay.__self__, Recorder)
     assert played._replay.__self__.played == 3 * 6 - 3  # all full batches after the warm-up
     assert_same(played, finish(Eager(cell, QUICK, few, seed=0, path=path)))
 
 
-def test_steps_are_those_of_the_trainer(few: Images) -> None:
+def test_steps_are_those_of_the_trainer(few: TensorImages) -> None:
     graphed, plain = Eager(CELLS[0], QUICK, few, seed=0), Trainer(CELLS[0], QUICK, few, seed=0, path="fast")
     for _ in range(3):
         graphed.step()
@@ -110,7 +110,7 @@ def test_steps_are_those_of_the_trainer(few: Images) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_a_number_of_the_host_would_be_noticed(few: Images) -> None:
+def test_a_number_of_the_host_would_be_noticed(few: TensorImages) -> None:
     class HostSGD(DeviceSGD):
         step = torch.optim.SGD.step
 
@@ -126,7 +126,7 @@ def test_a_number_of_the_host_would_be_noticed(few: Images) -> None:
     assert not all(map(torch.equal, played.network.parameters(), eager.network.parameters()))
 
 
-def test_an_interrupted_run_is_captured_again_and_goes_on(few: Images) -> None:
+def test_an_interrupted_run_is_captured_again_and_goes_on(few: TensorImages) -> None:
     first = GraphedTrainer(CELLS[0], QUICK, few, seed=0, capture=record)
     for _ in range(9):
         first.step()
@@ -136,7 +136,7 @@ def test_an_interrupted_run_is_captured_again_and_goes_on(few: Images) -> None:
 
 
 @pytest.mark.parametrize("engine", ["torch-fast-graph", "torch-fast-bf16-graph"])
-def test_graphs_are_refused_on_a_cpu(engine: str, few: Images) -> None:
+def test_graphs_are_refused_on_a_cpu(engine: str, few: TensorImages) -> None:
     with pytest.raises(InvalidValueError, match="torch-fast for cpu"):
         run_cell(CELLS[0], QUICK, few, seed=0, engine=engine)
     with pytest.raises(InvalidValueError, match="torch-fast for cpu"):
@@ -145,9 +145,8 @@ def test_graphs_are_refused_on_a_cpu(engine: str, few: Images) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_graph_of_cuda_gives_the_steps(few: Images) -> None:
-    tensors = {name: value.cuda() for name, value in vars(few).items() if isinstance(value, torch.Tensor)}
-    images = replace(few, **tensors)
+def test_a_graph_of_cuda_gives_the_steps(few: TensorImages) -> None:
+    images = few.to("cuda")
     graphed = finish(GraphedTrainer(CELLS[0], QUICK, images, seed=0))
     eager = finish(Eager(CELLS[0], QUICK, images, seed=0))
     for mine, theirs in zip(graphed.network.parameters(), eager.network.parameters(), strict=True):
@@ -155,5 +154,5 @@ def test_a_graph_of_cuda_gives_the_steps(few: Images) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(first_digits: Callable[[int], Images]) -> Images:
+def few(first_digits: Callable[[int], TensorImages]) -> TensorImages:
     return first_digits(200)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,13 +27,12 @@ from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
+from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.images.files import IMAGES_VARIABLE
-from nasbench_robust.images.formats import MD5, Split
-from nasbench_robust.images.images import Images, load_images
 
 
-def assert_holds(images: Images, splits: tuple[Split, Split]) -> None:
-    pairs = ((images.train_images, images.train_labels), (images.test_images, images.test_labels))
+def assert_holds(images: TensorImages, splits: tuple[Split, Split]) -> None:
+    pairs = ((images.train.pixels, images.train.labels), (images.test.pixels, images.test.labels))
     for (pixels, labels), split in zip(pairs, splits, strict=True):
         assert pixels.dtype == torch.uint8
         assert labels.dtype == torch.int64
@@ -67,7 +67,7 @@ def test_first_plane_of_a_batch_is_red_and_rows_come_first(small: None, tmp_path
     stored = pq.read_table(tmp_path / "p" / "train-00000-of-00001.parquet")["img"][0].as_py()["bytes"]
     assert Image.open(io.BytesIO(stored)).getpixel((2, 1)) == (255, 0, 0)
     for folder in ("b", "p"):
-        assert load_images("cifar10", root=tmp_path / folder).train_images[0].nonzero().tolist() == [[0, 1, 2]]
+        assert load_images("cifar10", root=tmp_path / folder).train.pixels[0].nonzero().tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
@@ -109,7 +109,8 @@ def test_official_files_are_recognised_by_their_checksum(
     splits = made_up("cifar100")
     folder = write_batches(tmp_path / "cifar-100-python", "cifar100", splits)
     sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in ("train", "test")}
-    monkeypatch.setitem(MD5, "cifar100", sums)
+    layout = replace(DATASETS["cifar100"].layouts[0], md5=sums)
+    monkeypatch.setitem(DATASETS, "cifar100", replace(DATASETS["cifar100"], layouts=(layout,)))
     assert_holds(load_images("cifar100", root=tmp_path), splits)
     content = bytearray((folder / "test").read_bytes())
     content[-1000] ^= 1
@@ -119,7 +120,7 @@ def test_official_files_are_recognised_by_their_checksum(
 
 
 def test_checksums_are_of_all_files_and_differ() -> None:
-    sums = [value for files in MD5.values() for value in files.values()]
+    sums = [value for row in DATASETS.values() for layout in row.layouts for value in layout.md5.values()]
     assert len(sums) == len(set(sums)) == 6 + 2 + 11
     assert all(re.fullmatch("[0-9a-f]{32}", value) for value in sums)
 
@@ -254,7 +255,7 @@ from nasbench_robust.images import load_images
 DATASETS["cifar10"] = replace(DATASETS["cifar10"], train_images=256, test_images=130)
 for root in sys.argv[1:]:
     try:
-        answer = int(load_images("cifar10", root=root).train_images.long().sum())
+        answer = int(load_images("cifar10", root=root).train.pixels.long().sum())
     except NasbenchRobustError as error:
         answer = f"{type(error).__name__}: {error}"
     print(json.dumps(answer))
@@ -361,8 +362,8 @@ def test_real_files_are_read_to_the_pixel(name: str, image: str, label: str) -> 
     folder, facts = data_file(name), DATASETS[name]
     images = load_images(name, root=folder.parent)
     for split, pixels, labels in (
-        ("train", images.train_images, images.train_labels),
-        ("test", images.test_images, images.test_labels),
+        ("train", images.train.pixels, images.train.labels),
+        ("test", images.test.pixels, images.test.labels),
     ):
         table = pq.read_table(next(folder.glob(f"{split}-*.parquet")))
         assert table.column_names[0] == image
@@ -373,11 +374,11 @@ def test_real_files_are_read_to_the_pixel(name: str, image: str, label: str) -> 
             assert all(
                 picture.getpixel((x, y)) == tuple(pixels[row, :, y, x].tolist()) for x in range(32) for y in range(32)
             )
-    assert set(images.train_labels.bincount().tolist()) == {50_000 // facts.classes}
-    assert set(images.test_labels.bincount().tolist()) == {10_000 // facts.classes}
+    assert set(images.train.labels.bincount().tolist()) == {50_000 // facts.classes}
+    assert set(images.test.labels.bincount().tolist()) == {10_000 // facts.classes}
     # The published normalisation, which was computed from the official files: no image is missing, doubled or altered.
     for channel in range(3):
-        counts = images.train_images[:, channel].flatten().bincount(minlength=256).double()
+        counts = images.train.pixels[:, channel].flatten().bincount(minlength=256).double()
         levels = torch.arange(256).double() / 255
         mean = (counts * levels).sum() / counts.sum()
         std = ((counts * (levels - mean) ** 2).sum() / counts.sum()).sqrt()

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.images.images import load_images, random_crop, random_flip, to_unit
+from nasbench_robust.images import Split, load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
@@ -29,16 +29,16 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_digits_have_the_stated_sizes_and_range() -> None:
     images, facts = load_images("Digits"), DATASETS["digits"]
-    assert images.train_images.shape == (facts.train_images, 1, 8, 8)
-    assert images.validation_images.shape == (facts.validation_images, 1, 8, 8)
-    assert images.test_images.shape == (facts.test_images, 1, 8, 8)
-    assert images.train_images.min() == 0
-    assert images.train_images.max() == 1
-    assert set(images.train_labels.tolist()) == set(range(10))
+    assert images.train.pixels.shape == (facts.train_images, 1, 8, 8)
+    assert images.validation.pixels.shape == (facts.validation_images, 1, 8, 8)
+    assert images.test.pixels.shape == (facts.test_images, 1, 8, 8)
+    assert images.train.pixels.min() == 0
+    assert images.train.pixels.max() == 1
+    assert set(images.train.labels.tolist()) == set(range(10))
 
 
 def test_digits_normalisation_is_that_of_the_training_images() -> None:
-    pixels, facts = load_images("digits").train_images, DATASETS["digits"]
+    pixels, facts = load_images("digits").train.pixels, DATASETS["digits"]
     assert facts.mean == pytest.approx((pixels.mean().item(),), abs=5e-5)
     assert facts.std == pytest.approx((pixels.std(unbiased=False).item(),), abs=5e-5)
 
@@ -46,37 +46,37 @@ def test_digits_normalisation_is_that_of_the_training_images() -> None:
 def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASBENCH_ROBUST_IMAGES", "/nowhere")
     images = load_images("digits", root="/nowhere either")
-    assert images.train_images.dtype == torch.float32
-    assert set((16 * images.train_images).unique().tolist()) == set(range(17))
-    assert to_unit(images.train_images) is images.train_images
+    assert images.train.pixels.dtype == torch.float32
+    assert set((16 * images.train.pixels).unique().tolist()) == set(range(17))
+    assert to_unit(images.train.pixels) is images.train.pixels
 
 
 def test_split_of_digits_never_changes() -> None:
     images = load_images("digits")
-    assert images.train_labels[:12].tolist() == TRAIN_LABELS
-    assert images.validation_labels.bincount().tolist() == [31, 24, 23, 25, 23, 20, 26, 30, 30, 24]
-    assert images.test_labels.bincount().tolist() == [47, 55, 55, 52, 60, 41, 53, 59, 44, 51]
+    assert images.train.labels[:12].tolist() == TRAIN_LABELS
+    assert images.validation.labels.bincount().tolist() == [31, 24, 23, 25, 23, 20, 26, 30, 30, 24]
+    assert images.test.labels.bincount().tolist() == [47, 55, 55, 52, 60, 41, 53, 59, 44, 51]
 
 
 def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order() -> None:
     images = load_images("digits")
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(1_797)
-    splits = (images.train_images, images.validation_images, images.test_images)
+    splits = (images.train.pixels, images.validation.pixels, images.test.pixels)
     assert [len(split) for split in splits] == [1_024, 256, 517]
     assert torch.equal(16 * torch.cat(splits).flatten(1), torch.tensor(pixels[order], dtype=torch.float32))
-    classes = torch.cat((images.train_labels, images.validation_labels, images.test_labels))
+    classes = torch.cat((images.train.labels, images.validation.labels, images.test.labels))
     assert torch.equal(classes, torch.tensor(labels[order]))
     assert torch.equal(classes[-517:], torch.tensor(labels[order[1_280:]]))  # test images are what they always were
 
 
 def test_held_out_images_are_found_by_the_name_of_their_split() -> None:
     images = load_images("digits")
-    assert images.held_out("test") == (images.test_images, images.test_labels)
-    assert images.held_out("validation") == (images.validation_images, images.validation_labels)
+    assert images.held_out("test") is images.test
+    assert images.held_out("validation") is images.validation
     with pytest.raises(UnknownNameError, match="unknown split 'valid'; did you mean 'validation'"):
         images.held_out("valid")
-    without = replace(images, validation_images=None, validation_labels=None)
+    without = replace(images, validation=None)
     with pytest.raises(InvalidValueError, match="'test': these images of digits have no validation split"):
         without.held_out("validation")
     with pytest.raises(InvalidValueError, match="have no validation split"):  # before the training, not after it
@@ -159,11 +159,14 @@ def test_one_epoch_on_every_kind_of_images(name: str, form: str, small: None, tm
     run = run_cell(Cell.from_index(9930), settings, images, seed=0)
     assert not run.failed
     assert run.row["test_images"] == TEST
-    assert images.validation_images is None
+    assert images.validation is None
     assert [metric.split for metric in run.outcomes] == ["test", "test"]
     assert run.curve[0].clean_acc == run.row["clean_acc"]
     assert 0 < run.curve[0].train_loss < 10
-    floats = replace(images, train_images=images.train_images / 255, test_images=images.test_images / 255)
+    floats = replace(
+        images,
+        **{name: Split(getattr(images, name).pixels / 255, getattr(images, name).labels) for name in ("train", "test")},
+    )
     same = run_cell(Cell.from_index(9930), settings, floats, seed=0)
     assert same.curve == run.curve
     assert all(np.array_equal(same.outcomes[metric], run.outcomes[metric]) for metric in settings.metrics)

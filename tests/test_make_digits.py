@@ -21,7 +21,7 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.collecting import collect
 from nasbench_robust.errors import ConflictError
 from nasbench_robust.files.manifests import MANIFEST, mismatch
-from nasbench_robust.images.arrays import load_arrays
+from nasbench_robust.images import load_arrays
 from nasbench_robust.runs import release_info, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table.files import read_table, write_table

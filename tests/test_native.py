@@ -29,7 +29,7 @@ from native_twins import (
 
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import EDGES, Cell
-from nasbench_robust.images.arrays import load_arrays
+from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork, NativeTrainer
 from nasbench_robust.native.training import one_cycle
 from nasbench_robust.networks import Network

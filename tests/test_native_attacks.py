@@ -15,7 +15,7 @@ from nasbench_robust import metrics
 from nasbench_robust.attacks import apgd, apgd_ce, apgd_t, autoattack, fab_t, fgsm
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images.arrays import load_arrays
+from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork, NativeTrainer
 from nasbench_robust.networks import Network
 from nasbench_robust.skeletons import Skeleton

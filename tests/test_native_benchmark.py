@@ -56,9 +56,10 @@ def test_the_benchmark_prints_ratios_and_shares(monkeypatch, capsys):
     options = ["--cells", "light", "--epochs", "1", "--repeats", "1"]
     program = module("benchmarks/native_engine", monkeypatch)
     arrays, images = program.load_arrays("digits"), program.load_images("digits")
-    few = {name: tuple(part[:64] for part in getattr(arrays, name)) for name in ("train", "validation", "test")}
-    fewer = {name: value[:64] for name, value in vars(images).items() if isinstance(value, torch.Tensor)}
-    few, fewer = replace(arrays, **few), replace(images, **fewer)
+    few, fewer = (
+        replace(whole, **{name: getattr(whole, name)[:64] for name in ("train", "validation", "test")})
+        for whole in (arrays, images)
+    )
     monkeypatch.setattr(program, "load_arrays", lambda name: few)
     monkeypatch.setattr(program, "load_images", lambda name: fewer)
     monkeypatch.setattr(sys, "argv", ["native_engine.py", *options])

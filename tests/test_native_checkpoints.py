@@ -19,7 +19,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.checkpoints import load_archive, save_archive
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
-from nasbench_robust.images.arrays import ImageArrays, load_arrays
+from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import evaluation
 from nasbench_robust.native import work as native_work
@@ -47,15 +47,17 @@ PROGRAM = Path(__file__).parents[1] / "generation" / "train_cell.py"
 
 
 @pytest.fixture(scope="module")
-def few() -> ImageArrays:
+def few() -> ArrayImages:
     images = load_arrays("digits")
-    parts = zip((images.train, images.test, images.validation), (250, 48, 24), strict=True)
-    train, test, validation = ((pixels[:count], labels[:count]) for (pixels, labels), count in parts)
+    train, test, validation = (
+        split[:count]
+        for split, count in zip((images.train, images.test, images.validation), (250, 48, 24), strict=True)
+    )
     return replace(images, train=train, test=test, validation=validation)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(few: ImageArrays) -> Run:
+def undisturbed(few: ArrayImages) -> Run:
     return make(few)
 
 
@@ -64,7 +66,7 @@ def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "PIXELS", 16 * 64)
 
 
-def make(images: ImageArrays, path: Path | None = None, should_stop: Callable[[], bool] = lambda: False) -> Run:
+def make(images: ArrayImages, path: Path | None = None, should_stop: Callable[[], bool] = lambda: False) -> Run:
     return run_cell(CELL, QUICK, images, seed=1, engine="native", checkpoint=path, should_stop=should_stop)
 
 
@@ -89,7 +91,7 @@ class StopAt:
 
 
 @pytest.mark.usefixtures("in_small_parts")
-def test_run_stopped_at_any_moment_gives_the_same_row(few: ImageArrays, undisturbed: Run, tmp_path: Path) -> None:
+def test_run_stopped_at_any_moment_gives_the_same_row(few: ArrayImages, undisturbed: Run, tmp_path: Path) -> None:
     asked = StopAt(0)
     assert_same(make(few, should_stop=asked), undisturbed)  # the size of the parts changes nothing
     assert asked.asked == MOMENTS
@@ -101,7 +103,7 @@ def test_run_stopped_at_any_moment_gives_the_same_row(few: ImageArrays, undistur
 
 
 @pytest.mark.usefixtures("in_small_parts")
-def test_run_stopped_at_every_moment_gives_the_same_row(few: ImageArrays, undisturbed: Run, tmp_path: Path) -> None:
+def test_run_stopped_at_every_moment_gives_the_same_row(few: ArrayImages, undisturbed: Run, tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     for _ in range(MOMENTS):
         with pytest.raises(RunInterruptedError):
@@ -109,7 +111,7 @@ def test_run_stopped_at_every_moment_gives_the_same_row(few: ImageArrays, undist
     assert_same(make(few, path), undisturbed)
 
 
-def test_weights_of_a_run_taken_up_again_are_equal_to_the_last_bit(few: ImageArrays, tmp_path: Path) -> None:
+def test_weights_of_a_run_taken_up_again_are_equal_to_the_last_bit(few: ArrayImages, tmp_path: Path) -> None:
     whole = NativeWork(CELL, QUICK, few, 1, None)
     whole.train(None, 1, lambda: False)
     path = tmp_path / "run.npz"
@@ -124,7 +126,7 @@ def test_weights_of_a_run_taken_up_again_are_equal_to_the_last_bit(few: ImageArr
 
 
 def test_work_is_kept_at_epochs_and_metrics_that_take_long(
-    few: ImageArrays, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: ArrayImages, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, epochs = tmp_path / "run.npz", []
 
@@ -151,7 +153,7 @@ def test_work_is_kept_at_epochs_and_metrics_that_take_long(
 
 
 def test_a_long_epoch_is_kept_in_its_middle(
-    few: ImageArrays, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: ArrayImages, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, asked = tmp_path / "run.npz", iter(range(6))
     monkeypatch.setattr(native_work, "GENEROUS", 0)
@@ -161,7 +163,7 @@ def test_a_long_epoch_is_kept_in_its_middle(
     assert_same(run_cell(CELL, QUICK, few, 1, engine="native", checkpoint=path), undisturbed)
 
 
-def test_checkpoint_of_another_run_is_refused(few: ImageArrays, tmp_path: Path) -> None:
+def test_checkpoint_of_another_run_is_refused(few: ArrayImages, tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     with pytest.raises(RunInterruptedError):
         make(few, path, lambda: True)
@@ -171,7 +173,7 @@ def test_checkpoint_of_another_run_is_refused(few: ImageArrays, tmp_path: Path) 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "of torch"])
 def test_damaged_checkpoint_is_set_aside(
-    damage: str, few: ImageArrays, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: str, few: ArrayImages, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "run.npz"
     with pytest.raises(RunInterruptedError):

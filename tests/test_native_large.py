@@ -27,7 +27,7 @@ from test_native import compare_eval, differentiate, gradients_of
 from nasbench_robust import metrics
 from nasbench_robust.attacks import autoattack
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.images.arrays import ImageArrays, load_arrays
+from nasbench_robust.images import Images, Split, load_arrays
 from nasbench_robust.native import NativeTrainer
 from nasbench_robust.runs import choose_engine
 from nasbench_robust.settings import TrainingSettings, settings_for
@@ -135,10 +135,10 @@ def trained() -> tuple[NativeTrainer, TrainingSettings]:
     )
     digits = load_arrays("digits")
     train, test = (
-        (np.ascontiguousarray(pixels[:count].repeat(4, 2).repeat(4, 3).repeat(3, 1)), labels[:count])
+        Split(np.ascontiguousarray(pixels[:count].repeat(4, 2).repeat(4, 3).repeat(3, 1)), labels[:count])
         for (pixels, labels), count in ((digits.train, 1024), (digits.test, 96))
     )
-    trainer = NativeTrainer(CELLS["medium"], settings, ImageArrays("cifar10", train, test), seed=0)
+    trainer = NativeTrainer(CELLS["medium"], settings, Images("cifar10", train, test), seed=0)
     while not trainer.finished:
         trainer.step()
     return trainer, settings

@@ -21,7 +21,7 @@ from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.epochs import STREAMS
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images.arrays import ImageArrays, load_arrays
+from nasbench_robust.images import ArrayImages, Split, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import NativeTrainer, evaluate
 from nasbench_robust.native.draws import Draws
@@ -45,11 +45,13 @@ GENERATION = Path(__file__).parents[1] / "generation"
 
 
 @pytest.fixture(scope="module")
-def few() -> ImageArrays:
+def few() -> ArrayImages:
     """The first 250 training images, 60 of test and 40 of validation: batches of 32 and a short one."""
     images = load_arrays("digits")
-    parts = zip((images.train, images.test, images.validation), (250, 60, 40), strict=True)
-    train, test, validation = ((pixels[:count], labels[:count]) for (pixels, labels), count in parts)
+    train, test, validation = (
+        split[:count]
+        for split, count in zip((images.train, images.test, images.validation), (250, 60, 40), strict=True)
+    )
     return replace(images, train=train, test=test, validation=validation)
 
 
@@ -58,7 +60,7 @@ def run() -> Run:
     return run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
 
 
-def trained(settings: object, images: ImageArrays, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
+def trained(settings: object, images: ArrayImages, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
     trainer = NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:
         trainer.step()
@@ -195,14 +197,14 @@ def test_training_learns_to_resist_the_attack() -> None:
     assert trainer.seconds > 0
 
 
-def test_trained_network_is_the_same_in_torch(few: ImageArrays) -> None:
+def test_trained_network_is_the_same_in_torch(few: ArrayImages) -> None:
     trainer = trained(QUICK, few)
     with torch.no_grad():
-        expected = torch_twin(trainer.network, QUICK)(torch.from_numpy(few.test[0]).double()).numpy()
-    np.testing.assert_allclose(trainer.network.logits(few.test[0]), expected, atol=1e-5 * np.abs(expected).max())
+        expected = torch_twin(trainer.network, QUICK)(torch.from_numpy(few.test.pixels).double()).numpy()
+    np.testing.assert_allclose(trainer.network.logits(few.test.pixels), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_equal_seeds_give_equal_bits(few: ImageArrays) -> None:
+def test_equal_seeds_give_equal_bits(few: ArrayImages) -> None:
     one, two, other = (trained(QUICK, few, seed) for seed in (3, 3, 4))
     assert np.array_equal(one.network.parameters, two.network.parameters)
     assert np.array_equal(one.network.statistics, two.network.statistics)
@@ -228,7 +230,7 @@ def test_equal_seeds_give_equal_bits_in_another_process() -> None:
 
 
 @pytest.mark.parametrize("max_lr", [1e3, 1e6, 1e30])
-def test_divergence_is_an_error_and_no_number(few: ImageArrays, max_lr: float) -> None:
+def test_divergence_is_an_error_and_no_number(few: ArrayImages, max_lr: float) -> None:
     with pytest.raises(TrainingDivergedError, match="the training loss is not finite in epoch"):
         trained(replace(QUICK, max_lr=max_lr, epochs=4), few)
 
@@ -246,19 +248,19 @@ def test_no_network_with_lost_weights_is_taken_for_trained() -> None:
     assert lost > 0
 
 
-def test_images_without_the_split_of_the_curves_are_refused_at_once(few: ImageArrays) -> None:
+def test_images_without_the_split_of_the_curves_are_refused_at_once(few: ArrayImages) -> None:
     with pytest.raises(InvalidValueError, match="split is 'validation'"):
         NativeTrainer(CELL, QUICK, replace(few, validation=None), 0)
 
 
-def test_images_that_are_not_finite_are_refused(few: ImageArrays) -> None:
-    broken = few.train[0].copy()
+def test_images_that_are_not_finite_are_refused(few: ArrayImages) -> None:
+    broken = few.train.pixels.copy()
     broken[7, 0, 0, 0] = np.nan
     with pytest.raises(InvalidValueError, match="pixel is nan"):
-        trained(QUICK, replace(few, train=(broken, few.train[1])))
+        trained(QUICK, replace(few, train=Split(broken, few.train.labels)))
 
 
-def test_flips_and_no_padding_are_other_trainings(few: ImageArrays) -> None:
+def test_flips_and_no_padding_are_other_trainings(few: ArrayImages) -> None:
     flat = trained(replace(QUICK, crop_padding=0), few).network.parameters
     flipped = trained(replace(QUICK, crop_padding=0, flip=True), few).network.parameters
     assert not np.array_equal(flat, flipped)
@@ -268,7 +270,7 @@ def test_flips_and_no_padding_are_other_trainings(few: ImageArrays) -> None:
 # --- evaluation
 
 
-def test_evaluation_measures_the_split_that_it_names(few: ImageArrays) -> None:
+def test_evaluation_measures_the_split_that_it_names(few: ArrayImages) -> None:
     network = trained(QUICK, few).network
     for metric in QUICK.metrics:
         found = evaluate(network, few, metric, Draws(0, "evaluation"))
@@ -279,7 +281,7 @@ def test_evaluation_measures_the_split_that_it_names(few: ImageArrays) -> None:
             assert found.sum() <= clean.sum()
 
 
-def test_attack_that_the_engine_does_not_have_is_named(few: ImageArrays) -> None:
+def test_attack_that_the_engine_does_not_have_is_named(few: ArrayImages) -> None:
     network = trained(QUICK, few).network
     with pytest.raises(UnknownNameError, match="attack of the native engine 'pgd L2'"):
         evaluate(network, few, Metric.of(metrics.pgd(0.5, norm="L2")), Draws(0, "evaluation"))
@@ -315,8 +317,8 @@ def test_same_seed_gives_the_same_row(run: Run) -> None:
     assert all(np.array_equal(again.parts[part], run.parts[part]) for part in run.parts)
 
 
-def test_run_stops_between_steps_and_between_metrics(few: ImageArrays) -> None:
-    steps = -(-len(few.train[1]) // QUICK.batch_size)
+def test_run_stops_between_steps_and_between_metrics(few: ArrayImages) -> None:
+    steps = -(-len(few.train.labels) // QUICK.batch_size)
     moments = steps * QUICK.epochs + len(QUICK.metrics)
     for number in (1, steps - 1, steps, *range(2 * steps - 1, moments + 1)):
         asked, epochs = iter(range(1, moments + 1)), []
@@ -333,7 +335,7 @@ def test_run_stops_between_steps_and_between_metrics(few: ImageArrays) -> None:
         assert len(epochs) == min(number // steps, QUICK.epochs)
 
 
-def test_divergence_becomes_a_failed_row_without_numbers(few: ImageArrays, tmp_path: Path) -> None:
+def test_divergence_becomes_a_failed_row_without_numbers(few: ArrayImages, tmp_path: Path) -> None:
     settings = replace(QUICK, max_lr=1e30)
     failed = run_cell(CELL, settings, few, seed=0, engine="native")
     assert failed.failed
@@ -344,7 +346,7 @@ def test_divergence_becomes_a_failed_row_without_numbers(few: ImageArrays, tmp_p
     assert row["train_seconds"] > 0
 
 
-def test_engine_of_a_run_must_be_one(few: ImageArrays) -> None:
+def test_engine_of_a_run_must_be_one(few: ArrayImages) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'native'"):
         run_cell(CELL, QUICK, few, seed=0, engine="nativ")
     with pytest.raises(InvalidValueError, match="torch for L2 pgd"):
@@ -354,7 +356,7 @@ def test_engine_of_a_run_must_be_one(few: ImageArrays) -> None:
 def test_engine_lets_other_threads_run() -> None:
     """Another thread counts on while the engine is inside one long call."""
     native = trained(QUICK, load_arrays("digits")).network
-    images = np.repeat(load_arrays("digits").test[0], 40, axis=0)
+    images = np.repeat(load_arrays("digits").test.pixels, 40, axis=0)
     entered, done, ticks = threading.Event(), threading.Event(), []
 
     def count() -> None:

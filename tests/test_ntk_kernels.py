@@ -16,9 +16,8 @@ from nasbench_robust.errors import InvalidValueError, MissingDataError, TableErr
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
 from nasbench_robust.ntk import Kernels, kernels, load_kernels, ntk, save_kernels
-from nasbench_robust.ntk.gram import BN_MODES
 from nasbench_robust.ntk.kernels import combined_directly
-from nasbench_robust.ntk.modes import prepare
+from nasbench_robust.ntk.modes import BN_MODES, prepare
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=3, cells_per_stage=1, classes=4, input_channels=2, image_size=8)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.images.images import load_images
+from nasbench_robust.images import load_images
 from nasbench_robust.releases.loading import locate
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.score_tables import read_scores

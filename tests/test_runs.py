@@ -15,7 +15,7 @@ import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
@@ -34,12 +34,12 @@ TIMES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
 
 
 @pytest.fixture(scope="module")
-def images() -> Images:
+def images() -> TensorImages:
     return load_images("digits")
 
 
 @pytest.fixture(scope="module")
-def run(images: Images) -> Run:
+def run(images: TensorImages) -> Run:
     return run_cell(CELL, QUICK, images, seed=2)
 
 
@@ -74,7 +74,7 @@ def test_curve_and_outcomes_agree_with_the_row(run: Run, tmp_path: Path) -> None
     assert [outcome["metric"] for outcome in outcomes] == [metric.column for metric in QUICK.metrics]
 
 
-def test_both_splits_are_measured_on_their_own_images(run: Run, images: Images, tmp_path: Path) -> None:
+def test_both_splits_are_measured_on_their_own_images(run: Run, images: TensorImages, tmp_path: Path) -> None:
     network, curve = train(CELL, QUICK, images, seed=2)
     assert curve == run.curve
     for split, count in (("test", 517), ("validation", 256)):
@@ -114,7 +114,7 @@ def test_validation_counts_are_checked_against_the_validation_images(run: Run, t
     assert (finding.severity, finding.metric, finding.indices) == ("error", "clean_acc#validation", (9930,))
 
 
-def test_same_seed_gives_the_same_row(run: Run, images: Images) -> None:
+def test_same_seed_gives_the_same_row(run: Run, images: TensorImages) -> None:
     again = run_cell(CELL, QUICK, images, seed=2)
     assert {k: v for k, v in again.row.items() if k not in TIMES} == {
         k: v for k, v in run.row.items() if k not in TIMES
@@ -123,13 +123,13 @@ def test_same_seed_gives_the_same_row(run: Run, images: Images) -> None:
     assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
 
 
-def test_a_class_is_trained_as_its_representative(images: Images) -> None:
+def test_a_class_is_trained_as_its_representative(images: TensorImages) -> None:
     run = run_cell(Cell.from_index(25), QUICK, images, seed=0)
     assert run.row["index"] == Cell.from_index(25).representative == 3
 
 
-def test_divergence_becomes_a_failed_row_without_numbers(images: Images, tmp_path: Path) -> None:
-    broken = replace(images, train_images=images.train_images * torch.nan)
+def test_divergence_becomes_a_failed_row_without_numbers(images: TensorImages, tmp_path: Path) -> None:
+    broken = replace(images, train=Split(images.train.pixels * torch.nan, images.train.labels))
     run = run_cell(CELL, QUICK, broken, seed=0)
     write_run(run, QUICK, tmp_path)
     row = read_table(tmp_path / "runs").to_pylist()[0]
@@ -149,7 +149,7 @@ def test_folder_belongs_to_one_set_of_settings(run: Run, tmp_path: Path) -> None
         is_done(tmp_path, replace(QUICK, epochs=3), CELL, 2)
 
 
-def test_seeds_of_a_folder_are_averaged(run: Run, images: Images, tmp_path: Path) -> None:
+def test_seeds_of_a_folder_are_averaged(run: Run, images: TensorImages, tmp_path: Path) -> None:
     other = run_cell(CELL, QUICK, images, seed=5)
     for each in (run, other):
         write_run(each, QUICK, tmp_path)

@@ -13,7 +13,7 @@ from native_twins import needs_engine
 
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
 from nasbench_robust.ntk import Kernels, kernels, ntk
@@ -46,12 +46,12 @@ def by_key(found: list[Scored]) -> dict[Key, tuple[float | None, str | None]]:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Images:
+def digits() -> TensorImages:
     return load_images("digits")
 
 
 @pytest.fixture(scope="module")
-def batch(digits: Images) -> Batch:
+def batch(digits: TensorImages) -> Batch:
     return chosen_images(SMALL, digits)
 
 
@@ -61,7 +61,7 @@ def found(batch: Batch) -> dict[Key, tuple[float | None, str | None]]:
 
 
 @pytest.fixture(scope="module")
-def network(digits: Images) -> Network:
+def network(digits: TensorImages) -> Network:
     """The network that training in torch begins with."""
     training = replace(settings_for("digits"), skeleton=SKELETON)
     return Trainer(Cell.from_index(CELL.representative), training, digits, SEED).network
@@ -87,7 +87,7 @@ def parts(network: Network, batch: Batch) -> dict[str, Kernels]:
 # --- the scores are those of the pieces
 
 
-def test_images_are_the_first_ones_of_a_permutation(digits: Images) -> None:
+def test_images_are_the_first_ones_of_a_permutation(digits: TensorImages) -> None:
     images, labels = chosen_images(SMALL, digits)
     more, _ = chosen_images(replace(SMALL, images=40), digits)
     others, _ = chosen_images(replace(SMALL, draw=1), digits)
@@ -95,10 +95,10 @@ def test_images_are_the_first_ones_of_a_permutation(digits: Images) -> None:
     assert torch.equal(more[:12], images)
     assert not torch.equal(others, images)
     for image, label in zip(images, labels, strict=True):
-        assert int(label) in digits.train_labels[(digits.train_images == image).flatten(1).all(1)]
+        assert int(label) in digits.train.labels[(digits.train.pixels == image).flatten(1).all(1)]
 
 
-def test_more_images_than_there_are(digits: Images) -> None:
+def test_more_images_than_there_are(digits: TensorImages) -> None:
     with pytest.raises(InvalidValueError, match="images is 1025, expected at most the 1024 training images"):
         chosen_images(replace(SMALL, images=1025), digits)
 

@@ -16,7 +16,7 @@ from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks.passes import margin
 from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images.images import load_images
+from nasbench_robust.images import load_images
 from nasbench_robust.networks import Network, Normalisation
 from nasbench_robust.search.boxes import Box, image_box, propagate
 from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
@@ -45,7 +45,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 @pytest.fixture(scope="module")
 def digits() -> Data:
     found = load_images("digits")
-    return found.train_images, found.train_labels
+    return found.train.pixels, found.train.labels
 
 
 @pytest.fixture(scope="module")

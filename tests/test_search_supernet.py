@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import network_for
 from nasbench_robust.search.arnas_space import derive, read_genotype
@@ -42,7 +42,7 @@ def small_settings(method: str, **changes: Any) -> SearchSettings:
     return search_settings_for("digits", method, **{"skeleton": SMALL, "epochs": 2, "batch_size": 128, **changes})
 
 
-def searched(settings: SearchSettings, images: Images) -> BilevelSearch:
+def searched(settings: SearchSettings, images: TensorImages) -> BilevelSearch:
     search = BilevelSearch(settings, images, 0)
     while not search.finished:
         search.step()
@@ -50,7 +50,7 @@ def searched(settings: SearchSettings, images: Images) -> BilevelSearch:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Images:
+def digits() -> TensorImages:
     return load_images("digits")
 
 
@@ -136,7 +136,7 @@ def test_groups_and_widths() -> None:
 
 
 @pytest.mark.parametrize("method", ["darts", "gdas", "arnas-s"])
-def test_a_search_resumes_without_a_trace(method: str, digits: Images) -> None:
+def test_a_search_resumes_without_a_trace(method: str, digits: TensorImages) -> None:
     settings = small_settings(method)
     straight = BilevelSearch(settings, digits, 3)
     while not straight.finished:
@@ -153,13 +153,13 @@ def test_a_search_resumes_without_a_trace(method: str, digits: Images) -> None:
     assert all(torch.equal(found[name], value) for name, value in straight.supernet.state_dict().items())
 
 
-def test_halves_are_disjoint_and_complete(digits: Images) -> None:
+def test_halves_are_disjoint_and_complete(digits: TensorImages) -> None:
     halves = BilevelSearch(small_settings("darts"), digits, 0).halves
-    assert sorted(torch.cat(halves).tolist()) == list(range(len(digits.train_labels)))
+    assert sorted(torch.cat(halves).tolist()) == list(range(len(digits.train.labels)))
     assert len(halves[0]) == len(halves[1])
 
 
-def test_a_search_learns(digits: Images) -> None:
+def test_a_search_learns(digits: TensorImages) -> None:
     settings = small_settings("darts", epochs=8, batch_size=32, max_lr=0.2)
     start = BilevelSearch(settings, digits, 0).supernet.alpha.detach()
     search = searched(settings, digits)
@@ -172,7 +172,7 @@ def test_a_search_learns(digits: Images) -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-def test_divergence_is_reported(digits: Images) -> None:
+def test_divergence_is_reported(digits: TensorImages) -> None:
     settings = small_settings("darts", max_lr=1e30, clip=1e30)
     with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
         searched(settings, digits)
@@ -182,7 +182,7 @@ def test_divergence_is_reported(digits: Images) -> None:
     assert "one_shot" not in record
 
 
-def test_one_shot_scores_favour_the_cell_that_was_trained(digits: Images) -> None:
+def test_one_shot_scores_favour_the_cell_that_was_trained(digits: TensorImages) -> None:
     """Where the mixture is all but one cell, that cell's score is high; the supernet is left as it was."""
     settings = small_settings("darts", epochs=10, batch_size=32, max_lr=0.2)
     supernet = supernet_for(SMALL, "digits", generator())
@@ -198,9 +198,9 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(digits: Images) -> Non
     found = one_shot_accuracies(
         supernet,
         [trained, without],
-        digits.train_images[seen],
-        digits.train_images[held_out],
-        digits.train_labels[held_out],
+        digits.train.pixels[seen],
+        digits.train.pixels[held_out],
+        digits.train.labels[held_out],
         metrics,
         generator(),
     )
@@ -212,9 +212,9 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(digits: Images) -> Non
 
 @pytest.mark.parametrize(("space", "shape"), [("two-cells", (2, 6, 5)), ("arnas", (3, 14, 7))])
 def test_other_spaces_are_searched_by_the_same_loop(
-    space: str, shape: tuple[int, ...], digits: Images, tmp_path: Path
+    space: str, shape: tuple[int, ...], digits: TensorImages, tmp_path: Path
 ) -> None:
-    few = replace(digits, train_images=digits.train_images[:32], train_labels=digits.train_labels[:32])
+    few = replace(digits, train=digits.train[:32])
     settings = search_settings_for("digits", "arnas-s", space, epochs=1, batch_size=16)
     settings = replace(settings, skeleton=replace(settings.skeleton, channels=2))
     record = run_search(settings, few, 0)

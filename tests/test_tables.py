@@ -27,7 +27,8 @@ from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.metrics import Metric, fgsm, pgd
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.files import Reader, numpy_column, read_table, write_table
+from nasbench_robust.table.arrays import numpy_column
+from nasbench_robust.table.files import Reader, read_table, write_table
 from nasbench_robust.table.schema import (
     CURVES_SCHEMA,
     OUTCOMES_SCHEMA,

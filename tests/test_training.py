@@ -10,7 +10,7 @@ import torch
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.evaluation import evaluate
-from nasbench_robust.images.images import Images, load_images
+from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.training import STREAMS, TrainingDivergedError, make_generator, train
@@ -20,18 +20,10 @@ CELL = Cell.from_index(9930)
 
 
 @pytest.fixture(scope="module")
-def few() -> Images:
+def few() -> TensorImages:
     """The first 320 training, 50 validation and 100 test images: 5 steps an epoch."""
     images = load_images("digits")
-    return replace(
-        images,
-        train_images=images.train_images[:320],
-        train_labels=images.train_labels[:320],
-        test_images=images.test_images[:100],
-        test_labels=images.test_labels[:100],
-        validation_images=images.validation_images[:50],
-        validation_labels=images.validation_labels[:50],
-    )
+    return replace(images, train=images.train[:320], test=images.test[:100], validation=images.validation[:50])
 
 
 def test_defaults_are_the_published_protocol() -> None:
@@ -43,7 +35,7 @@ def test_defaults_are_the_published_protocol() -> None:
     assert settings.evaluation[3].step_size == pytest.approx(2.5 * 8 / 255 / 20)
 
 
-def test_schedule_cycles_rate_and_momentum(few: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedule_cycles_rate_and_momentum(few: TensorImages, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     class Watched(torch.optim.SGD):
@@ -67,7 +59,7 @@ def test_schedule_cycles_rate_and_momentum(few: Images, monkeypatch: pytest.Monk
     assert [epoch.learning_rate for epoch in curve] == rates[4::5]
 
 
-def test_attack_sees_eval_mode_and_update_sees_train_mode(few: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attack_sees_eval_mode_and_update_sees_train_mode(few: TensorImages, monkeypatch: pytest.MonkeyPatch) -> None:
     import nasbench_robust.training as training
 
     modes = []
@@ -84,7 +76,7 @@ def test_attack_sees_eval_mode_and_update_sees_train_mode(few: Images, monkeypat
     assert not network.training
 
 
-def test_equal_seeds_give_equal_weights(few: Images) -> None:
+def test_equal_seeds_give_equal_weights(few: TensorImages) -> None:
     torch.manual_seed(1)
     one, curve = train(CELL, QUICK, few, seed=3)
     torch.manual_seed(2)
@@ -106,19 +98,19 @@ def test_training_learns_to_resist_the_attack() -> None:
     assert curve[-1].clean_acc == pytest.approx(measured[Metric("clean_acc")].double().mean().item())
 
 
-def test_last_short_batch_is_kept(few: Images) -> None:
+def test_last_short_batch_is_kept(few: TensorImages) -> None:
     network, _ = train(CELL, replace(QUICK, epochs=1, batch_size=300), few, seed=0)
     assert int(network.state_dict()["stem.1.num_batches_tracked"]) == 2
 
 
-def test_divergence_is_an_error_and_no_number(few: Images) -> None:
-    broken = replace(few, train_images=few.train_images.clone())
-    broken.train_images[7] = torch.nan
+def test_divergence_is_an_error_and_no_number(few: TensorImages) -> None:
+    broken = replace(few, train=Split(few.train.pixels.clone(), few.train.labels))
+    broken.train.pixels[7] = torch.nan
     with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
         train(CELL, QUICK, broken, seed=0)
 
 
-def test_progress_is_told_every_epoch(few: Images) -> None:
+def test_progress_is_told_every_epoch(few: TensorImages) -> None:
     told = []
     _, curve = train(CELL, QUICK, few, seed=0, progress=told.append)
     assert told == curve
@@ -130,15 +122,15 @@ def test_streams_of_seeds_and_purposes_differ() -> None:
     assert len(first) == 20 * len(STREAMS)
 
 
-def test_evaluation_counts_per_image_and_keeps_the_mode(few: Images) -> None:
+def test_evaluation_counts_per_image_and_keeps_the_mode(few: TensorImages) -> None:
     network, _ = train(CELL, QUICK, few, seed=0)
     network.train()
     wanted = [Metric("clean_acc"), Metric.of(metrics.fgsm(0.05)), Metric.of(metrics.pgd(0.1))]
-    whole = evaluate(network, few.test_images, few.test_labels, wanted, torch.Generator().manual_seed(0))
-    parts = evaluate(network, few.test_images, few.test_labels, wanted, torch.Generator().manual_seed(0), batch_size=7)
+    whole = evaluate(network, few.test.pixels, few.test.labels, wanted, torch.Generator().manual_seed(0))
+    parts = evaluate(network, few.test.pixels, few.test.labels, wanted, torch.Generator().manual_seed(0), batch_size=7)
     assert network.training
     network.eval()
-    clean = network(few.test_images).argmax(1) == few.test_labels
+    clean = network(few.test.pixels).argmax(1) == few.test.labels
     assert torch.equal(whole[wanted[0]], clean)
     assert torch.equal(whole[wanted[0]], parts[wanted[0]])
     assert torch.equal(whole[wanted[1]], parts[wanted[1]])

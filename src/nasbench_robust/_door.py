@@ -14,7 +14,7 @@ from typing import Any
 
 
 def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package; the last one without its modules.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], li
         return value
 
     names = sorted(homes)
-    return __getattr__, lambda: names, names
+    return __getattr__, lambda: names, [name for name in names if homes[name]]
 
 
 def _homes(file: str) -> dict[str, str]:
@@ -44,3 +44,12 @@ def _homes(file: str) -> dict[str, str]:
     return {
         alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
+
+
+def resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Return what ``"module:name"`` names; a callable is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    value: Callable[..., Any] = getattr(import_module(module), name)
+    return value

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .cells import Cell
-from .images import Images
+from .images import TensorImages
 from .settings import TrainingSettings
 from .training import Trainer
 
@@ -90,14 +90,14 @@ class GraphedTrainer(Trainer):
         self,
         cell: Cell,
         settings: TrainingSettings,
-        images: Images,
+        images: TensorImages,
         seed: int,
         *,
         path: str = "fast",
         capture: Capture = capture,
     ) -> None:
         super().__init__(cell, settings, images, seed, path=path)
-        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=images.train_images.device)
+        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=images.train.pixels.device)
         self._capture, self._warm_up = capture, WARM_UP
         self._replay: Replay | None = None
 

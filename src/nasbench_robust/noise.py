@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cells
+from .arrays import Floats, Integers
 from .cells import families
 from .errors import InvalidCellError, InvalidValueError
 from .statistics import checked_columns, spearman
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def _checked_runs(runs: npt.ArrayLike) -> Floats:
     return table
 
 
-def _families_of(index: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
+def _families_of(index: npt.ArrayLike, length: int) -> Integers:
     """Return the family of every cell, -1 for cells that are not connected."""
     numbers: Any = np.asarray(index)
     if numbers.shape != (length,) or numbers.dtype.kind not in "iu":
@@ -179,5 +178,5 @@ def _families_of(index: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
         raise InvalidCellError(int(numbers[~known][0]), "expected the index of a representative")
     if len(np.unique(numbers)) < length:
         raise InvalidValueError("index", index, "every cell once")
-    family: npt.NDArray[np.int64] = np.where(cells.connected()[numbers], families()[numbers].astype(np.int64), -1)
+    family: Integers = np.where(cells.connected()[numbers], families()[numbers].astype(np.int64), -1)
     return family

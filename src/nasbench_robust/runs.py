@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from . import provenance
+from .arrays import Booleans
 from .cells import Cell
 from .datasets import dataset
 from .epochs import Epoch
@@ -36,7 +36,6 @@ ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16", *GRAPHED)
 # is faster on one core. It uses one; beyond the second size, torch may make more of several.
 NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
 
-Outcome = npt.NDArray[np.bool_]
 
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
@@ -62,8 +61,8 @@ class Run:
 
     row: dict[str, Any]
     curve: list[Epoch]
-    outcomes: dict[Metric, Outcome]
-    parts: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[Metric, Booleans]
+    parts: dict[str, Booleans] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -109,8 +108,8 @@ class Work(Protocol):
         Size of the test split.
     """
 
-    outcomes: dict[Metric, Outcome]
-    parts: dict[str, Outcome]
+    outcomes: dict[Metric, Booleans]
+    parts: dict[str, Booleans]
     eval_seconds: float
     test_images: int
 
@@ -195,7 +194,7 @@ def run_cell(
         What to train.
     settings : TrainingSettings
         How.
-    images : Images or ImageArrays
+    images : Images or ArrayImages
         Of the settings' data set: tensors on the device that is to be used for torch, arrays for the native engine.
     seed : int
         Decides all draws; an engine repeats itself, but two engines draw differently.
@@ -248,7 +247,7 @@ def _begin(
     if engine not in ENGINES[1:]:
         raise UnknownNameError("engine of a run", engine, ENGINES[1:])
     path = None if checkpoint is None else Path(checkpoint)
-    device = "cpu" if engine == "native" else images.train_images.device.type
+    device = "cpu" if engine == "native" else images.train.pixels.device.type
     if choose_engine(engine, settings, device) == "native":
         from .native.work import NativeWork
 
@@ -356,6 +355,6 @@ def shard_file(dataset: str, index: int, seed: int) -> str:
     return f"{dataset}-{index:05d}-{seed}.parquet"
 
 
-def _pack(outcome: Outcome) -> bytes:
+def _pack(outcome: Booleans) -> bytes:
     """Return one bit per image, image 0 in the lowest bit of the first byte."""
     return np.packbits(outcome, bitorder="little").tobytes()

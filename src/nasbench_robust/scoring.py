@@ -12,7 +12,7 @@ import torch
 
 from .cells import Cell
 from .errors import InvalidValueError
-from .images import Images, to_unit
+from .images import TensorImages, to_unit
 from .metrics import Attack
 from .native.draws import Draws
 from .networks import Network, network_for
@@ -60,13 +60,13 @@ class Scored:
         Value(self.value, self.failure)  # either of the two, and the value finite
 
 
-def chosen_images(settings: ScoreSettings, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
+def chosen_images(settings: ScoreSettings, images: TensorImages) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the training images that the settings choose, pixels in [0, 1], and their classes."""
-    available = len(images.train_labels)
+    available = len(images.train.labels)
     if settings.images > available:
         raise InvalidValueError("images", settings.images, f"at most the {available} training images", str(available))
     chosen = torch.from_numpy(Draws(settings.draw, "scores").permutation(available)[: settings.images])
-    return to_unit(images.train_images[chosen]), images.train_labels[chosen]
+    return to_unit(images.train.pixels[chosen]), images.train.labels[chosen]
 
 
 def score_cell(

@@ -157,20 +157,10 @@ class TrainingSettings(AdversarialSettings):
 
 def settings_for(name: str) -> TrainingSettings:
     """Return the settings of the benchmark for a data set: published for natural images, this project's for digits."""
-    name = canonical_name(name)
-    if name == "digits":
-        return TrainingSettings(
-            dataset=name,
-            skeleton=Skeleton.for_dataset(name, channels=4, cells_per_stage=1),
-            attack=pgd(0.1, steps=7, step_size=0.1 / 4),
-            epochs=20,
-            batch_size=32,
-            crop_padding=1,
-            flip=False,
-            evaluation=(fgsm(0.05), pgd(0.05), fgsm(0.1), pgd(0.1), autoattack(0.1)),
-        )
-    padding = 2 if dataset(name).image_size == 16 else 4
-    return TrainingSettings(dataset=name, skeleton=Skeleton.for_dataset(name), crop_padding=padding)
+    row = dataset(name)
+    changes = dict(row.protocol)
+    size = {key: changes.pop(key) for key in ("channels", "cells_per_stage") if key in changes}
+    return TrainingSettings(dataset=row.name, skeleton=Skeleton.for_dataset(row.name, **size), **changes)
 
 
 def read_settings(path: str | os.PathLike[str], base: S) -> S:

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from .arrays import Integers
 from .datasets import dataset
 from .errors import InvalidValueError
 
@@ -21,7 +19,7 @@ FLOPS_RULE = (
     "activations, pooling and additions count nothing (the rule behind the FLOPs that NATS-Bench reports)"
 )
 
-Count = TypeVar("Count", int, npt.NDArray[np.int64])
+Count = TypeVar("Count", int, Integers)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Booleans, Floats
 from .errors import InvalidValueError, MissingPackageError
 
-Floats = npt.NDArray[np.float64]
 _CHUNK = 16  # resamples that are ranked at once: what they need stays in the processor's cache
 
 
@@ -276,7 +276,7 @@ def _correlate(orders: Sequence[_Order], counts: Floats, first: int) -> Floats:
 # ------------------------------------------------------------------ the best cells
 
 
-def top_fraction(target: npt.ArrayLike, fraction: float) -> npt.NDArray[np.bool_]:
+def top_fraction(target: npt.ArrayLike, fraction: float) -> Booleans:
     """Return which cells are the best fraction by the target column, rounded up; of equal ones the first.
 
     A selection by the target narrows its range, and with it every correlation: that is what makes the top half and

@@ -16,7 +16,7 @@ from .cells import Cell
 from .epochs import STREAMS, Epoch
 from .errors import TrainingDivergedError
 from .evaluation import evaluate
-from .images import Images, random_crop, random_flip, to_unit
+from .images import TensorImages, random_crop, random_flip, to_unit
 from .metrics import Metric
 from .networks import Network, network_for
 from .paths import make_path
@@ -70,18 +70,18 @@ class NetworkTrainer:
         self,
         network: torch.nn.Module,
         settings: AdversarialSettings,
-        images: Images,
+        images: TensorImages,
         seed: int,
         *,
         path: str = "plain",
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
-        device = images.train_images.device
+        device = images.train.pixels.device
         self.network = network.to(device)
         self._path = make_path(path, self.network)
         self._optimiser = self._make_optimiser()
-        steps = settings.epochs * -(-len(images.train_labels) // settings.batch_size)
+        steps = settings.epochs * -(-len(images.train.labels) // settings.batch_size)
         self._schedule = self._make_schedule(steps)
         self._draws = make_generator(seed, "training", device)
         self.curve: list[Epoch] = []
@@ -128,14 +128,14 @@ class NetworkTrainer:
         learning_rate = float(self._schedule.get_last_lr()[0])
         self._schedule.step()
         self._done += len(chosen)
-        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train_labels) else None
+        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train.labels) else None
         self.seconds += time.perf_counter() - start
         return ended
 
     def _next_chosen(self) -> torch.Tensor:
         """Return the images of the next batch in the epoch's random order; the last one may be short."""
         if self._order is None:
-            count = len(self.images.train_labels)
+            count = len(self.images.train.labels)
             self._order = torch.randperm(count, generator=self._draws, device=self._draws.device)
         return self._order[self._done : self._done + self.settings.batch_size]
 
@@ -153,10 +153,10 @@ class NetworkTrainer:
 
     def _batch(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return augmented images and their labels."""
-        batch = random_crop(to_unit(self.images.train_images[chosen]), self.settings.crop_padding, self._draws)
+        batch = random_crop(to_unit(self.images.train.pixels[chosen]), self.settings.crop_padding, self._draws)
         if self.settings.flip:
             batch = random_flip(batch, self._draws)
-        return batch, self.images.train_labels[chosen]
+        return batch, self.images.train.labels[chosen]
 
     def _end_epoch(self, learning_rate: float) -> Epoch:
         """Measure the network on the split of the curves and start a new epoch."""
@@ -211,7 +211,7 @@ class Trainer(NetworkTrainer):
     network: Network
 
     def __init__(
-        self, cell: Cell, settings: TrainingSettings, images: Images, seed: int, *, path: str = "plain"
+        self, cell: Cell, settings: TrainingSettings, images: TensorImages, seed: int, *, path: str = "plain"
     ) -> None:
         network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights"))
         super().__init__(network, settings, images, seed, path=path)
@@ -220,7 +220,7 @@ class Trainer(NetworkTrainer):
 def train(
     cell: Cell,
     settings: TrainingSettings,
-    images: Images,
+    images: TensorImages,
     seed: int,
     *,
     path: str = "plain",

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from . import provenance
+from .arrays import Booleans
 from .checkpoints import load_checkpoint, save_checkpoint
 from .epochs import Epoch
 from .errors import InvalidValueError, RunInterruptedError
 from .evaluation import evaluate
 from .metrics import Metric
-from .runs import Outcome, part_name
+from .runs import part_name
 from .training import NetworkTrainer, make_generator
 
 PATHS = {  # by engine
@@ -48,13 +49,13 @@ class TorchWork:
         self, trainer: NetworkTrainer, label: str, key: list[Any], path: Path | None, engine: str = "torch"
     ) -> None:
         self.trainer = trainer
-        self.outcomes: dict[Metric, Outcome] = {}
-        self.parts: dict[str, Outcome] = {}
+        self.outcomes: dict[Metric, Booleans] = {}
+        self.parts: dict[str, Booleans] = {}
         self.eval_seconds = 0.0
         self._settings, self._images, self._seed = trainer.settings, trainer.images, trainer.seed
         self._label, self._key, self._path, self._engine = label, key, path, engine
-        self.test_images = len(self._images.test_labels)
-        state = None if path is None else load_checkpoint(path, self._images.train_images.device)
+        self.test_images = len(self._images.test.labels)
+        state = None if path is None else load_checkpoint(path, self._images.train.pixels.device)
         if state is not None:
             self._resume(state)
 
@@ -129,7 +130,7 @@ class TorchWork:
 
     def provenance(self) -> dict[str, Any]:
         """Return where and with what the run is made."""
-        device = self._images.test_images.device
+        device = self._images.test.pixels.device
         on_gpu = device.type == "cuda"
         return {
             "engine": self._engine,

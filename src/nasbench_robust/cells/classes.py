@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Integers
 from .encodings import OPERATIONS
 from .space import NONE, SIZE, SKIP, opcodes, read_only
 
@@ -36,10 +37,10 @@ def representatives() -> npt.NDArray[np.int16]:
     return read_only(first[inverse].astype(np.int16))
 
 
-_Expressions = tuple[list[str], npt.NDArray[np.int64]]  # distinct texts, and for every cell which of them is its own
+_Expressions = tuple[list[str], Integers]  # distinct texts, and for every cell which of them is its own
 
 
-def _contribute(texts: list[str], numbers: npt.NDArray[np.int64], ops: npt.NDArray[np.int64]) -> _Expressions:
+def _contribute(texts: list[str], numbers: Integers, ops: Integers) -> _Expressions:
     """Return what an edge contributes, for every cell, given its source's expression and its operation."""
     first, inverse = _unique(numbers * len(OPERATIONS) + ops)
     contributions = []
@@ -63,7 +64,7 @@ def _join(contributions: list[_Expressions]) -> _Expressions:
     return _distinct(joined, inverse)
 
 
-def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _unique(keys: Integers) -> tuple[Integers, Integers]:
     """Return where each distinct key stands first, and for every key which of them it is.
 
     `numpy.unique` does this too, and imports numpy.ma for it: more time than the whole class map takes.
@@ -75,7 +76,7 @@ def _unique(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDA
     return order[new], inverse
 
 
-def _distinct(texts: list[str], numbers: npt.NDArray[np.int64]) -> _Expressions:
+def _distinct(texts: list[str], numbers: Integers) -> _Expressions:
     """Give equal texts one number."""
     position: dict[str, int] = {}
     renumber = np.array([position.setdefault(text, len(position)) for text in texts])

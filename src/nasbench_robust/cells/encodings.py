@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Integers
 from ..errors import InvalidCellError, UnknownNameError, nearest, shorten
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -117,7 +118,7 @@ def _codes_from_tuple(value: object) -> Codes:
     return tuple(by_edge[edge] for edge in EDGES)
 
 
-def _matrix_from_codes(codes: Codes) -> npt.NDArray[np.int64]:
+def _matrix_from_codes(codes: Codes) -> Integers:
     matrix = np.zeros((4, 4), dtype=np.int64)
     for (source, target), code in zip(EDGES, codes, strict=True):
         matrix[target, source] = code
@@ -143,7 +144,7 @@ def _codes_from_one_hot(value: object) -> Codes:
     return tuple(matrix.argmax(axis=1).tolist())
 
 
-def _integers(value: object, shape: tuple[int, ...], expected: str, kinds: str = "iu") -> npt.NDArray[np.int64]:
+def _integers(value: object, shape: tuple[int, ...], expected: str, kinds: str = "iu") -> Integers:
     """Return `value` as an array of operation numbers of the given shape, or say why it is not one."""
     try:
         array = np.asarray(value)

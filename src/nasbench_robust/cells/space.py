@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Booleans, Integers
 from . import encodings
 from .encodings import EDGES, OPERATIONS
 
@@ -55,7 +56,7 @@ def opcodes() -> npt.NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=1)
-def connected() -> npt.NDArray[np.bool_]:
+def connected() -> Booleans:
     """Return for every cell whether its output can be reached from its input, shape (15625,), rows by index."""
     present = opcodes() != NONE
     to_1, to_2, from_1_to_2, to_3, from_1_to_3, from_2_to_3 = present.T
@@ -77,7 +78,7 @@ def neighbours() -> npt.NDArray[np.int16]:
     return read_only(np.stack(columns, axis=1).astype(np.int16))
 
 
-def operation_counts(operation: str) -> npt.NDArray[np.int64]:
+def operation_counts(operation: str) -> Integers:
     """Return how many edges of every cell carry `operation`, shape (15625,), rows by index."""
-    counts: npt.NDArray[np.int64] = (opcodes() == encodings.code_of(operation)).sum(axis=1, dtype=np.int64)
+    counts: Integers = (opcodes() == encodings.code_of(operation)).sum(axis=1, dtype=np.int64)
     return counts

@@ -1,4 +1,4 @@
-"""."""
+"""Image data sets: read from the files in which they are published, in memory as one class, augmented in batches."""
 
 from .._door import door
 

@@ -5,86 +5,34 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..datasets import Dataset, dataset
+from ..datasets import Dataset, Layout, dataset
 from ..errors import MissingDataError, SourceFormatError
-from .formats import MD5, Split, read_batches, read_parquet
+from .formats import read_batches, read_parquet
+from .images import ArraySplit
 
 log = logging.getLogger(__name__)
 
 IMAGES_VARIABLE = "NASBENCH_ROBUST_IMAGES"
 
 
-@dataclass(frozen=True)
-class Layout:
-    """One format in which a data set is found.
-
-    Attributes
-    ----------
-    folders : tuple of str
-        Where the files may lie, below the folder that is searched.
-    train, test : tuple of str
-        File names, or one pattern, of each split.
-    read : callable
-        From the files of a split and the data set's facts to its images.
-    note : str
-        What the files are, for messages.
-    """
-
-    folders: tuple[str, ...]
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    read: Callable[[Sequence[Path], Dataset], Split]
-    note: str
-
-    def __str__(self) -> str:
-        inside = f"{self.folders[0]}/" if self.folders[0] != "." else ""
-        return f"{inside}{{{', '.join((*self.train, *self.test))}}} ({self.note})"
-
-    def look(self, folder: Path) -> tuple[list[Path], list[Path], list[str]]:
-        """Return the files of the training and of the test split in a folder, and the names of those that lack."""
-        found = {
-            name: [path for path in sorted(folder.glob(name)) if path.is_file()] for name in (*self.train, *self.test)
-        }
-        train, test = ([path for name in names for path in found[name]] for names in (self.train, self.test))
-        return train, test, [name for name, files in found.items() if not files]
-
-
-_TORCHVISION = "pickled batches as torchvision has them"
-PARQUET = Layout(
-    (".", "data", "plain_text"),
-    ("train-*.parquet",),
-    ("test-*.parquet",),
-    read_parquet,
-    "with columns img or image and fine_label or label, as the Hugging Face Hub has them",
-)
-
-
-def _batches(name: str, folders: tuple[str, ...], note: str) -> Layout:
-    *train, test = MD5[name]
-    return Layout(folders, tuple(train), (test,), read_batches, note)
-
-
-LAYOUTS: dict[str, tuple[Layout, ...]] = {
-    "cifar10": (_batches("cifar10", ("cifar-10-batches-py", "."), _TORCHVISION), PARQUET),
-    "cifar100": (_batches("cifar100", ("cifar-100-python", "."), _TORCHVISION), PARQUET),
-    "ImageNet16-120": (
-        _batches("ImageNet16-120", (".", "ImageNet16"), "the pickled batches of all 1,000 classes of 16x16 ImageNet"),
-    ),
+# How files of a format become a split: from the files of a split, the facts of its data set and its layout.
+READERS: dict[str, Callable[[Sequence[Path], Dataset, Layout], ArraySplit]] = {
+    "batches": read_batches,
+    "parquet": read_parquet,
 }
 
 
-def read_images(name: str, root: str | os.PathLike[str]) -> tuple[Split, Split]:
+def read_images(name: str, root: str | os.PathLike[str]) -> tuple[ArraySplit, ArraySplit]:
     """Read a data set in whichever of its formats a folder holds it.
 
     Parameters
     ----------
     name : str
-        Canonical name, one of `LAYOUTS`.
+        Canonical name.
     root : path
         The folder of the files, or the one around it, or one that has them in a folder of the data set's name.
 
@@ -104,7 +52,7 @@ def read_images(name: str, root: str | os.PathLike[str]) -> tuple[Split, Split]:
     log.info("%s: reading %s", name, train_files[0].parent)
     splits = []
     for files, split, count in ((train_files, "train", facts.train_images), (test_files, "test", facts.test_images)):
-        images = layout.read(files, facts)
+        images = READERS[layout.format](files, facts, layout)
         _check_split(images, facts, count, files[0].parent, f"{split} split")
         splits.append(images)
     missing = np.setdiff1d(np.arange(facts.classes), splits[0].labels)
@@ -117,9 +65,9 @@ def read_images(name: str, root: str | os.PathLike[str]) -> tuple[Split, Split]:
 def _find(name: str, root: Path) -> tuple[Layout, list[Path], list[Path]]:
     incomplete = ""
     for base in (root, root / name):
-        for layout in LAYOUTS[name]:
+        for layout in dataset(name).layouts:
             for folder in dict.fromkeys(base / inside for inside in layout.folders):
-                train, test, lacking = layout.look(folder)
+                train, test, lacking = _look(layout, folder)
                 if not lacking:
                     return layout, train, test
                 if train or test:
@@ -128,17 +76,28 @@ def _find(name: str, root: Path) -> tuple[Layout, list[Path], list[Path]]:
     raise MissingDataError(f"no complete {name} in {root}{problem}", expected_files(name))
 
 
+def _look(layout: Layout, folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """Return the files of the training and of the test split in a folder, and the names of those that lack."""
+    by_name = {
+        name: [path for path in sorted(folder.glob(name)) if path.is_file()] for name in (*layout.train, *layout.test)
+    }
+    train, test = ([path for name in names for path in by_name[name]] for names in (layout.train, layout.test))
+    return train, test, [name for name, files in by_name.items() if not files]
+
+
 def expected_files(name: str) -> str:
     """Return the sentence that says which files of a data set are expected where."""
-    alternatives = "; or ".join(map(str, LAYOUTS[name]))
-    hub = f"; or root='hub:uoft-cs/{name}' (downloaded once)" if PARQUET in LAYOUTS[name] else ""
+    layouts = dataset(name).layouts
+    alternatives = "; or ".join(map(str, layouts))
+    on_hub = any(layout.format == "parquet" for layout in layouts)
+    hub = f"; or root='hub:uoft-cs/{name}' (downloaded once)" if on_hub else ""
     return (
         f"expected, in the folder that root= (--data-root) or {IMAGES_VARIABLE} names or in its folder {name}: "
         f"{alternatives}{hub}"
     )
 
 
-def _check_split(images: Split, facts: Dataset, count: int, path: Path, where: str) -> None:
+def _check_split(images: ArraySplit, facts: Dataset, count: int, path: Path, where: str) -> None:
     shape = (count, facts.input_channels, facts.image_size, facts.image_size)
     if images.pixels.shape != shape or len(images.labels) != count:
         given = f"pixels of shape {images.pixels.shape} and {len(images.labels)} labels"

@@ -7,62 +7,21 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..datasets import Dataset
+from ..arrays import Integers
+from ..datasets import Dataset, Layout
 from ..errors import MissingDataError, MissingPackageError, SourceFormatError
+from .images import ArraySplit, Split
 from .pickles import load_pickle
 
-# The official files: CIFAR as in torchvision, ImageNet16 as in the code of NAS-Bench-201.
-MD5: dict[str, dict[str, str]] = {
-    "cifar10": {
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
-    },
-    "cifar100": {
-        "train": "16019d7e3df5f24257cddd939b257f8d",
-        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-    },
-    "ImageNet16-120": {
-        "train_data_batch_1": "27846dcaa50de8e21a7d1a35f30f0e91",
-        "train_data_batch_2": "c7254a054e0e795c69120a5727050e3f",
-        "train_data_batch_3": "4333d3df2e5ffb114b05d2ffc19b1e87",
-        "train_data_batch_4": "1620cdf193304f4a92677b695d70d10f",
-        "train_data_batch_5": "348b3c2fdbb3940c4e9e834affd3b18d",
-        "train_data_batch_6": "6e765307c242a1b3d7d5ef9139b48945",
-        "train_data_batch_7": "564926d8cbf8fc4818ba23d2faac7564",
-        "train_data_batch_8": "f4755871f718ccb653440b9dd0ebac66",
-        "train_data_batch_9": "bb6dd660c38c58552125b1a92f86b5d4",
-        "train_data_batch_10": "8f03f34ac4b42271a294f91bf480f29b",
-        "val_data": "3410e3017fdaefba8d5073aaa65e4bd6",
-    },
-}
 
-
-class Split(NamedTuple):
-    """The images of one split.
-
-    Attributes
-    ----------
-    pixels : ndarray of uint8, shape (n, channels, size, size)
-    labels : ndarray of int64, shape (n,)
-        Classes from 0.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-
-
-def read_batches(files: Sequence[Path], facts: Dataset) -> Split:
+def read_batches(files: Sequence[Path], facts: Dataset, layout: Layout) -> ArraySplit:
     """Read pickled batches: dictionaries with ``data``, a row of planes per image, and labels.
 
     Parameters
@@ -71,6 +30,8 @@ def read_batches(files: Sequence[Path], facts: Dataset) -> Split:
         All batches of a split, in order.
     facts : Dataset
         Of ImageNet16 only its first classes are kept, batch by batch: the others would fill a gigabyte.
+    layout : Layout
+        Its checksums are those of the official files.
 
     Raises
     ------
@@ -82,7 +43,7 @@ def read_batches(files: Sequence[Path], facts: Dataset) -> Split:
     wanted = "fine_labels" if facts.name == "cifar100" else "labels"
     batches = []
     for path in files:
-        _check_md5(path, MD5[facts.name].get(path.name))
+        _check_md5(path, layout.md5.get(path.name))
         content = load_pickle(path)
         if absent := [key for key in ("data", wanted) if key not in content]:
             raise SourceFormatError(path, "", f"no {absent[0]!r} among its keys {', '.join(map(repr, content))}")
@@ -90,7 +51,7 @@ def read_batches(files: Sequence[Path], facts: Dataset) -> Split:
     return Split(np.concatenate([batch.pixels for batch in batches]), np.concatenate([b.labels for b in batches]))
 
 
-def _batch(data: Any, given_labels: Any, facts: Dataset, path: Path) -> Split:
+def _batch(data: Any, given_labels: Any, facts: Dataset, path: Path) -> ArraySplit:
     """Return the images of a batch, whose rows hold the red plane, then the green and the blue one."""
     width = facts.input_channels * facts.image_size**2
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != width:
@@ -125,7 +86,7 @@ def _check_md5(path: Path, expected: str | None) -> None:
         raise SourceFormatError(path, "", f"{problem}: fetch it again")
 
 
-def read_parquet(files: Sequence[Path], facts: Dataset) -> Split:
+def read_parquet(files: Sequence[Path], facts: Dataset, layout: Layout) -> ArraySplit:  # noqa: ARG001
     """Read encoded images from Parquet files as the Hugging Face Hub has them.
 
     Parameters
@@ -134,6 +95,7 @@ def read_parquet(files: Sequence[Path], facts: Dataset) -> Split:
         All shards of a split, in order. Columns: ``img`` or ``image``, PNG or WEBP bytes or a struct with them as
         ``bytes``; ``fine_label`` or ``label``, classes from 0.
     facts : Dataset
+    layout : Layout
 
     Raises
     ------
@@ -188,10 +150,10 @@ def _columns(schema: pa.Schema, path: Path) -> tuple[str, str]:
     return image, label
 
 
-def _labels(column: pa.Array, path: Path) -> npt.NDArray[np.int64]:
+def _labels(column: pa.Array, path: Path) -> Integers:
     if column.null_count:
         raise SourceFormatError(path, "labels", f"{column.null_count} of them are missing")
-    labels: npt.NDArray[np.int64] = column.to_numpy(zero_copy_only=False).astype(np.int64)
+    labels: Integers = column.to_numpy(zero_copy_only=False).astype(np.int64)
     return labels
 
 

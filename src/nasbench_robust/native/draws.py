@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Integers, Singles
 from ..epochs import STREAMS
 
 
@@ -37,16 +37,16 @@ class Draws:
         """Return a seed of 63 bits for draws elsewhere."""
         return int(self._bits.random_raw() >> 1)
 
-    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Singles:
         """Return floats in [low, high), multiples of 2^-24 of the range."""
         raw = self._bits.random_raw(int(np.prod(shape)))
         unit = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
         return (np.float32(low) + np.float32(high - low) * unit).reshape(shape)
 
-    def integers(self, end: int, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    def integers(self, end: int, shape: tuple[int, ...]) -> Integers:
         """Return integers in 0..end - 1, for an `end` far below 2^24."""
         return (self.uniform(0, 1, shape) * np.float32(end)).astype(np.int64)
 
-    def permutation(self, count: int) -> npt.NDArray[np.int64]:
+    def permutation(self, count: int) -> Integers:
         """Return 0..count - 1 in random order."""
         return np.argsort(self._bits.random_raw(count), kind="stable")

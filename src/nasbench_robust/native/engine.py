@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Booleans, Floats, Integers, Singles
 from ..cells import OPERATIONS, Cell
 from ..errors import InvalidValueError
 from ..skeletons import Skeleton
 from .library import library
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-Labels = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int32] | Integers
 
 
 class NativeNetwork:
@@ -85,11 +85,11 @@ class NativeNetwork:
         """Fold batch normalisation with its running statistics into the convolutions, for all passes in eval mode."""
         self._library.engine_fold(self._handle)
 
-    def logits(self, images: Floats) -> Floats:
+    def logits(self, images: Singles) -> Singles:
         """Return logits, shape (n, classes), of images in [0, 1], shape (n, channels, size, size), in eval mode."""
         return self.logits_and_gradient(images, None)[0]
 
-    def logits_and_gradient(self, images: Floats, logit_gradient: Floats | None) -> tuple[Floats, Floats | None]:
+    def logits_and_gradient(self, images: Singles, logit_gradient: Singles | None) -> tuple[Singles, Singles | None]:
         """Return logits and, given an objective's gradient with respect to them, that with respect to the images."""
         images = self._checked(images)
         logits = np.empty((len(images), self.skeleton.classes), np.float32)
@@ -102,7 +102,7 @@ class NativeNetwork:
         )
         return logits, gradient
 
-    def tangent_kernel(self, images: Floats, cotangents: Floats) -> npt.NDArray[np.float64]:
+    def tangent_kernel(self, images: Singles, cotangents: Singles) -> Floats:
         """Return the empirical neural tangent kernel in eval mode, summed in float64 over gradients in float32.
 
         Parameters
@@ -129,8 +129,8 @@ class NativeNetwork:
         return kernel
 
     def pgd(
-        self, images: Floats, labels: Labels, noise: Floats | None, *, eps: float, step_size: float, steps: int
-    ) -> Floats:
+        self, images: Singles, labels: Labels, noise: Singles | None, *, eps: float, step_size: float, steps: int
+    ) -> Singles:
         """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images."""
         images, adversarial = self._checked(images), np.empty_like(images)
         classes = self._checked_labels(labels, len(images))
@@ -145,7 +145,7 @@ class NativeNetwork:
 
     def autoattack(
         self,
-        images: Floats,
+        images: Singles,
         labels: Labels,
         *,
         eps: float,
@@ -154,7 +154,7 @@ class NativeNetwork:
         restarts: int,
         seed: int,
         first: int = 0,
-    ) -> tuple[npt.NDArray[np.bool_], Floats]:
+    ) -> tuple[Booleans, Singles]:
         """Attack images as `nasbench_robust.attacks.autoattack` does.
 
         `first` is the number of the first image. An image's draws depend on the seed and its number alone, so images
@@ -187,7 +187,7 @@ class NativeNetwork:
         )
         return survivors.astype(bool), adversarial
 
-    def differentiate(self, images: Floats, labels: Labels) -> tuple[float, int]:
+    def differentiate(self, images: Singles, labels: Labels) -> tuple[float, int]:
         """Pass a batch through in train mode: fill `gradient`, update `statistics`.
 
         Returns
@@ -209,8 +209,8 @@ class NativeNetwork:
         """Take one SGD step along `gradient`, as ``torch.optim.SGD`` does."""
         self._library.engine_update(self._handle, learning_rate, momentum, weight_decay)
 
-    def _checked(self, images: Any) -> Floats:
-        checked: Floats = np.ascontiguousarray(images, np.float32)
+    def _checked(self, images: Any) -> Singles:
+        checked: Singles = np.ascontiguousarray(images, np.float32)
         size = self.skeleton.image_size
         if checked.shape[1:] != (self.skeleton.input_channels, size, size):
             expected = f"(n, {self.skeleton.input_channels}, {size}, {size})"
@@ -250,12 +250,12 @@ class _Memory:
         self.__array_interface__ = {"shape": (size,), "typestr": kind, "data": (address, False), "version": 3}
 
 
-def _check_shape(name: str, array: Floats, shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, array: Singles, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise InvalidValueError(f"the shape of {name}", array.shape, str(shape))
 
 
-def _floats(array: Floats | None) -> Any:
+def _floats(array: Singles | None) -> Any:
     return None if array is None else array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
 
 

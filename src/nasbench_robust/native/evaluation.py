@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Booleans, Singles
 from ..errors import UnknownNameError
-from ..images import ImageArrays, to_unit
+from ..images import ArrayImages, to_unit
 from ..metrics import Attack, Metric
 from .draws import Draws
-from .engine import Floats, Labels, NativeNetwork
+from .engine import Labels, NativeNetwork
 
-Correct = npt.NDArray[np.bool_]
 ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
 STEPS, QUERIES = 100, 5000  # of an AutoAttack that does not say
 LANES = 16  # of the widest registers; images beyond a multiple of it cost as much as one
@@ -25,14 +24,14 @@ def runs_attack(attack: Attack) -> bool:
     return f"{attack.name} {attack.norm}" in ATTACKS
 
 
-def evaluate(network: NativeNetwork, images: ImageArrays, metric: Metric, draws: Draws) -> Correct:
+def evaluate(network: NativeNetwork, images: ArrayImages, metric: Metric, draws: Draws) -> Booleans:
     """Return which images of the metric's split are classified correctly; see `nasbench_robust.evaluation.evaluate`.
 
     Parameters
     ----------
     network : NativeNetwork
         Folded.
-    images : ImageArrays
+    images : ArrayImages
     metric : Metric
         Clean accuracy, or accuracy under an attack that the engine has.
     draws : Draws
@@ -42,13 +41,13 @@ def evaluate(network: NativeNetwork, images: ImageArrays, metric: Metric, draws:
     -------
     ndarray of bool, shape (n,)
     """
-    found: Correct = np.concatenate(list(measure(network, images, metric, draws)), axis=1)[-1]
+    found: Booleans = np.concatenate(list(measure(network, images, metric, draws)), axis=1)[-1]
     return found
 
 
 def measure(
-    network: NativeNetwork, images: ImageArrays, metric: Metric, draws: Draws, done: int = 0
-) -> Iterator[Correct]:
+    network: NativeNetwork, images: ArrayImages, metric: Metric, draws: Draws, done: int = 0
+) -> Iterator[Booleans]:
     """Do the work of `evaluate` in parts, so that it can be interrupted and taken up again.
 
     Parameters
@@ -84,7 +83,7 @@ def measure(
             yield _is_right(network, _attacked(network, seen, classes, attack, draws), classes)
 
 
-def _attacked(network: NativeNetwork, images: Floats, labels: Labels, attack: Attack, draws: Draws) -> Floats:
+def _attacked(network: NativeNetwork, images: Singles, labels: Labels, attack: Attack, draws: Draws) -> Singles:
     """Return what FGSM or PGD makes of images."""
     noise = draws.uniform(-attack.eps, attack.eps, images.shape) if attack.random_start else None
     step_size, steps = (attack.eps, 1) if attack.name == "fgsm" else (attack.step_size or 0.0, attack.steps or 0)
@@ -92,8 +91,8 @@ def _attacked(network: NativeNetwork, images: Floats, labels: Labels, attack: At
 
 
 def _autoattacked(
-    network: NativeNetwork, images: Floats, labels: Labels, attack: Attack, seed: int, first: int
-) -> Correct:
+    network: NativeNetwork, images: Singles, labels: Labels, attack: Attack, seed: int, first: int
+) -> Booleans:
     """Return the survivors of AutoAttack after each of its parts, of images that are numbered from `first`."""
     survivors, _ = network.autoattack(
         images,
@@ -108,6 +107,6 @@ def _autoattacked(
     return survivors[1:]
 
 
-def _is_right(network: NativeNetwork, images: Floats, labels: Labels) -> Correct:
-    right: Correct = np.equal(network.logits(images).argmax(axis=1), labels)
+def _is_right(network: NativeNetwork, images: Singles, labels: Labels) -> Booleans:
+    right: Booleans = np.equal(network.logits(images).argmax(axis=1), labels)
     return right[None]

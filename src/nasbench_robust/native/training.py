@@ -9,21 +9,21 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Integers, Singles
 from ..cells import Cell
 from ..datasets import dataset
 from ..epochs import Epoch
 from ..errors import TrainingDivergedError
-from ..images import ImageArrays, crop, flip, to_unit
+from ..images import ArrayImages, crop, flip, to_unit
 from ..metrics import Metric
 from ..settings import TrainingSettings
 from ..skeletons import Skeleton
 from .draws import Draws
-from .engine import Floats, Labels, NativeNetwork
+from .engine import Labels, NativeNetwork
 from .evaluation import evaluate
 
-Batch: TypeAlias = tuple[Floats, npt.NDArray[np.int64], Floats | None]  # images, labels, noise of the random starts
+Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults.
 RISE = 0.3  # share of the steps
@@ -40,7 +40,7 @@ class NativeTrainer:
         What to train.
     settings : TrainingSettings
         How.
-    images : ImageArrays
+    images : ArrayImages
         Of the settings' data set.
     seed : int
         Decides initial weights, order, augmentation and random starts, other ones than in torch; equal seeds give equal
@@ -61,7 +61,7 @@ class NativeTrainer:
         If the settings measure on a validation split and the images have none.
     """
 
-    def __init__(self, cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int) -> None:
+    def __init__(self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int) -> None:
         facts = dataset(settings.dataset)
         images.held_out(settings.curve_split)  # find out before the training that there is none
         self.settings, self.images, self.seed = settings, images, seed
@@ -71,7 +71,7 @@ class NativeTrainer:
         )
         self.curve: list[Epoch] = []
         self.seconds = 0.0
-        self._steps_per_epoch = -(-len(images.train[1]) // settings.batch_size)
+        self._steps_per_epoch = -(-len(images.train) // settings.batch_size)
         self._rates, self._momenta = one_cycle(settings.max_lr, settings.epochs * self._steps_per_epoch)
         self._draws = Draws(seed, "training")
         # The epoch that is under way: its batches, the draws before it, how many images are done, sums over those.
@@ -95,7 +95,7 @@ class NativeTrainer:
         start = time.perf_counter()
         try:
             self._train_on(*self._next_batch())
-            return self._end_epoch() if self._done == len(self.images.train[1]) else None
+            return self._end_epoch() if self._done == len(self.images.train) else None
         finally:
             self.seconds += time.perf_counter() - start
 
@@ -105,7 +105,7 @@ class NativeTrainer:
             self._under_way = self._batches()
         return next(self._under_way)
 
-    def _train_on(self, images: Floats, labels: Labels, noise: Floats | None) -> None:
+    def _train_on(self, images: Singles, labels: Labels, noise: Singles | None) -> None:
         attack = self.settings.attack
         step = len(self.curve) * self._steps_per_epoch + self._done // self.settings.batch_size
         self.network.fold()
@@ -185,14 +185,14 @@ class NativeTrainer:
         return clean, attacked
 
 
-def initial_weights(cell: Cell, skeleton: Skeleton, draws: Draws) -> tuple[Floats, Floats]:
+def initial_weights(cell: Cell, skeleton: Skeleton, draws: Draws) -> tuple[Singles, Singles]:
     """Return all parameters and running statistics of a new network, in the order of `NativeNetwork`.
 
     Weights and the linear layer's bias are uniform in +-1 / sqrt(inputs), PyTorch's default; scales and variances are
     1, shifts and means 0.
     """
-    parameters: list[Floats] = []
-    statistics: list[Floats] = []
+    parameters: list[Singles] = []
+    statistics: list[Singles] = []
 
     def uniform(count: int, inputs: int) -> None:
         bound = 1 / math.sqrt(inputs)
@@ -222,7 +222,7 @@ def initial_weights(cell: Cell, skeleton: Skeleton, draws: Draws) -> tuple[Float
     return np.concatenate(parameters), np.concatenate(statistics)
 
 
-def one_cycle(max_lr: float, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def one_cycle(max_lr: float, steps: int) -> tuple[Floats, Floats]:
     """Return learning rate and momentum of every step of the one-cycle schedule (Smith and Topin, 2019).
 
     As ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults: from max_lr / 25 to max_lr in 30 % of the steps, then
@@ -237,9 +237,9 @@ def one_cycle(max_lr: float, steps: int) -> tuple[npt.NDArray[np.float64], npt.N
     # The C library's cosine: NumPy's last digit depends on the processor.
     cosine = np.array([math.cos(math.pi * each) for each in share])
 
-    def between(start: float, peak: float, end: float) -> npt.NDArray[np.float64]:
+    def between(start: float, peak: float, end: float) -> Floats:
         begin, finish = np.where(rising, start, peak), np.where(rising, peak, end)
-        values: npt.NDArray[np.float64] = finish + (begin - finish) / 2 * (1 + cosine)
+        values: Floats = finish + (begin - finish) / 2 * (1 + cosine)
         return values
 
     return between(first_lr, max_lr, first_lr / LAST_DIVISOR), between(MOMENTA[1], MOMENTA[0], MOMENTA[1])

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from .. import provenance
+from ..arrays import Booleans
 from ..cells import Cell
 from ..checkpoints import load_archive, save_archive
 from ..epochs import Epoch
 from ..errors import InvalidValueError, RunInterruptedError
-from ..images import ImageArrays
+from ..images import ArrayImages
 from ..metrics import PARTS, Metric
-from ..runs import Outcome, part_name
+from ..runs import part_name
 from ..settings import TrainingSettings
 from .draws import Draws
 from .evaluation import measure
@@ -33,16 +34,16 @@ class NativeWork:
     """The trainer and what was measured so far; see `nasbench_robust.runs.Work`."""
 
     def __init__(
-        self, cell: Cell, settings: TrainingSettings, images: ImageArrays, seed: int, path: Path | None
+        self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int, path: Path | None
     ) -> None:
         self.trainer = NativeTrainer(cell, settings, images, seed)
-        self.outcomes: dict[Metric, Outcome] = {}
-        self.parts: dict[str, Outcome] = {}
+        self.outcomes: dict[Metric, Booleans] = {}
+        self.parts: dict[str, Booleans] = {}
         self.eval_seconds = 0.0
-        self.test_images = len(images.test[1])
+        self.test_images = len(images.test)
         self._cell, self._settings, self._images, self._seed, self._path = cell, settings, images, seed, path
         self._key = ["native", settings.hash, cell.index, seed]
-        self._measured: list[Outcome] = []  # by the metric that is under way, of the first images of its split
+        self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
         state = None if path is None else load_archive(path)
         if state is not None:
             self._resume(state)
@@ -117,7 +118,7 @@ class NativeWork:
                 start = time.perf_counter()
             self._end_metric(metric, np.concatenate(self._measured, axis=1))
 
-    def _end_metric(self, metric: Metric, survivors: Outcome) -> None:
+    def _end_metric(self, metric: Metric, survivors: Booleans) -> None:
         """Take the survivors after each part of a metric, one row for those that have no parts."""
         self.outcomes[metric] = survivors[-1]
         if len(survivors) > 1:

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..arrays import Floats
 from ..attacks import perturb
 from ..copies import duplicate
 from ..errors import InvalidValueError, MissingDataError, UnknownNameError
@@ -30,8 +29,6 @@ from .layers import contract_layers
 from .modes import prepare
 from .native import native_twin
 from .pruning import prune
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,23 +45,23 @@ class Kernels:
         Weight of the adversarial loss, 0 for standard training, 1 for the training of this benchmark.
     """
 
-    clean: Matrix
-    robust: Matrix
-    cross: Matrix
-    robust_twice: Matrix | None = None
-    cross_twice: Matrix | None = None
+    clean: Floats
+    robust: Floats
+    cross: Floats
+    robust_twice: Floats | None = None
+    cross_twice: Floats | None = None
     beta: float = 1.0
 
     def __post_init__(self) -> None:
         _check_beta(self.beta)
 
     @property
-    def combined(self) -> Matrix:
+    def combined(self) -> Floats:
         """Kernel of training with weight `beta` on the adversarial loss, for clean accuracy."""
         return _combine(self.clean, self.cross, self.robust, self.beta)
 
     @property
-    def combined_robust(self) -> Matrix:
+    def combined_robust(self) -> Floats:
         """The same for robust accuracy.
 
         Raises
@@ -86,8 +83,8 @@ def _check_beta(beta: object) -> None:
         raise InvalidValueError("beta", beta, "a weight in [0, 1]", "1")
 
 
-def _combine(first: Matrix, cross: Matrix, second: Matrix, beta: float) -> Matrix:
-    combined: Matrix = (1 - beta) ** 2 * first + beta * (1 - beta) * (cross + cross.T) + beta**2 * second
+def _combine(first: Floats, cross: Floats, second: Floats, beta: float) -> Floats:
+    combined: Floats = (1 - beta) ** 2 * first + beta * (1 - beta) * (cross + cross.T) + beta**2 * second
     return combined
 
 
@@ -167,10 +164,10 @@ def kernels(
     return from_blocks(kernel.cpu().numpy(), len(images), beta=beta)
 
 
-def from_blocks(kernel: Matrix, samples: int, *, beta: float) -> Kernels:
+def from_blocks(kernel: Floats, samples: int, *, beta: float) -> Kernels:
     """Return the kernels that are blocks of the kernel of stacked versions of `samples` images: x, A(x), A(A(x))."""
 
-    def block(row: int, column: int) -> Matrix:
+    def block(row: int, column: int) -> Floats:
         return kernel[row * samples : (row + 1) * samples, column * samples : (column + 1) * samples].copy()
 
     twice = len(kernel) == 3 * samples
@@ -231,7 +228,7 @@ def _attacked(
 
 def combined_directly(
     network: nn.Module, first: torch.Tensor, second: torch.Tensor, *, beta: float, bn: str, precision: str = "fp64"
-) -> Matrix:
+) -> Floats:
     """Return G G^T with G = (1-b) J(first) + b J(second), the rows of G being formed before any product.
 
     It is ``combined`` for x and A(x), ``combined_robust`` for A(x) and A(A(x)), of the sum of the logits, by another

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..arrays import Singles
 from ..native import NativeNetwork, is_available
 from ..networks import Network
 
@@ -31,6 +30,6 @@ def native_twin(network: nn.Module) -> NativeNetwork:
     return twin
 
 
-def _flat(tensors: Iterable[torch.Tensor]) -> npt.NDArray[np.float32]:
-    flat: npt.NDArray[np.float32] = torch.cat([tensor.detach().flatten().float() for tensor in tensors]).numpy()
+def _flat(tensors: Iterable[torch.Tensor]) -> Singles:
+    flat: Singles = torch.cat([tensor.detach().flatten().float() for tensor in tensors]).numpy()
     return flat

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..errors import InvalidValueError
 from .spectrum import Spectrum, analyse, unresolved
-from .values import TINY, Floats, Labels, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite
+from .values import TINY, Labels, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,8 +36,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..errors import InvalidValueError, UnknownNameError
-from .values import Floats, Value, checked_labels, checked_matrix, not_finite, scaled, symmetric_part
+from .values import Value, checked_labels, checked_matrix, not_finite, scaled, symmetric_part
 
 KINDS = ("symmetric", "cross")
 EPS_MADE = {

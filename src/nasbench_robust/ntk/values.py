@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Integers
 from ..errors import InvalidValueError, UnknownNameError
 
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+Labels = Integers
 
 TINY = math.ulp(0.0)  # the lower end of a range that excludes 0
 CODINGS = {

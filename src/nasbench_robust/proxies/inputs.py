@@ -8,16 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..arrays import Floats
 from ..cells import EDGES
 from ..errors import UncomputableScoreError
 from ..networks import CellLayer, Network
 from .copies import training_copy
 
-Floats = npt.NDArray[np.float64]
 RIDGE = 1e-5  # jacob_cov: added to the eigenvalues
 ZEN_IMAGES, ZEN_STEP = 16, 0.01  # the defaults of the authors' program
 

@@ -1,4 +1,4 @@
-"""."""
+"""Where tables come from and where they go: load a release by name, convert a foreign file, publish."""
 
 from .._door import door
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BUNDLED_RUNS = Path(__file__).parent / "data" / BUNDLED / "runs.parquet"
+_BUNDLED_RUNS = Path(__file__).parents[1] / "data" / BUNDLED / "runs.parquet"
 _CONVERSION = 1  # to be raised whenever an importer makes another table of the same file
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 
 ARNAS_OPERATIONS = (
@@ -75,7 +76,7 @@ class Genotype:
             raise InvalidCellError(facts, f"expected the cells {', '.join(ROLES)} by name")
         return cls(**facts)
 
-    def mixture(self) -> npt.NDArray[np.float64]:
+    def mixture(self) -> Floats:
         """Return the weights that restrict a supernet to this genotype, shape (3, 14, 7): 1 where chosen, else 0."""
         weights = np.zeros((len(ROLES), len(ARNAS_EDGES), len(ARNAS_OPERATIONS)))
         for number, role in enumerate(ROLES):
@@ -157,7 +158,7 @@ def derive(mixture: npt.ArrayLike) -> Genotype:
     return Genotype(*(_derive_cell(cell) for cell in weights))
 
 
-def _derive_cell(weights: npt.NDArray[np.float64]) -> tuple[Choice, ...]:
+def _derive_cell(weights: Floats) -> tuple[Choice, ...]:
     found = []
     for node in range(2, 2 + NODES):
         edges = [edge for edge, (_, target) in enumerate(ARNAS_EDGES) if target == node]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ..attacks import pgd
 from ..errors import TrainingDivergedError
-from ..images import Images, random_crop, random_flip, to_unit
+from ..images import TensorImages, random_crop, random_flip, to_unit
 from ..training import make_generator
 from .models import Batch, Model, look_ahead, sample_operations
 from .objectives import Method, find_method
@@ -82,14 +82,14 @@ class BilevelSearch:
     def __init__(
         self,
         settings: SearchSettings,
-        images: Images,
+        images: TensorImages,
         seed: int,
         supernet: Any = None,
         method: Method | None = None,
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self.method = find_method(settings.method, settings.order, settings.space) if method is None else method
-        device = images.train_images.device
+        device = images.train.pixels.device
         if supernet is None:
             supernet = make_supernet(settings, make_generator(seed, "weights")).to(device)
         self.supernet = supernet
@@ -104,7 +104,7 @@ class BilevelSearch:
             [self.supernet.alpha], lr=settings.alpha_lr, betas=(0.5, 0.999), weight_decay=settings.alpha_weight_decay
         )
         self._draws = make_generator(seed, "search", device)
-        order = self._permutation(len(images.train_labels))
+        order = self._permutation(len(images.train.labels))
         middle = len(order) // 2
         self.halves = order[:middle], order[middle:]
         self.history: list[SearchEpoch] = []
@@ -194,10 +194,10 @@ class BilevelSearch:
         """Return the next augmented batch of a half, perturbed as the method asks."""
         size = self.settings.batch_size
         chosen = self._orders[half][self._done * size : (self._done + 1) * size]
-        images = random_crop(to_unit(self.images.train_images[chosen]), self.settings.crop_padding, self._draws)
+        images = random_crop(to_unit(self.images.train.pixels[chosen]), self.settings.crop_padding, self._draws)
         if self.settings.flip:
             images = random_flip(images, self._draws)
-        labels = self.images.train_labels[chosen]
+        labels = self.images.train.labels[chosen]
         perturbed = self._perturbed(images, labels)
         return Batch(images, labels, perturbed, self.settings.attack.eps, self._draws)
 

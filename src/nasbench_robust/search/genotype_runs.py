@@ -22,7 +22,7 @@ from ..datasets import dataset
 from ..epochs import Epoch
 from ..errors import InvalidValueError, TrainingDivergedError
 from ..files.atomic import json_hash, write_bytes
-from ..images import Images
+from ..images import TensorImages
 from ..networks import StagedNetwork
 from ..settings import AdversarialSettings, TrainingSettings, settings_for
 from ..training import NetworkTrainer, make_generator
@@ -99,7 +99,7 @@ class ArnasTrainer(NetworkTrainer):
 
     settings: ArnasSettings
 
-    def __init__(self, network: torch.nn.Module, settings: ArnasSettings, images: Images, seed: int) -> None:
+    def __init__(self, network: torch.nn.Module, settings: ArnasSettings, images: TensorImages, seed: int) -> None:
         super().__init__(network, settings, images, seed)
 
         def clip(*_: object) -> None:
@@ -113,7 +113,7 @@ class ArnasTrainer(NetworkTrainer):
 
 
 def make_trainer(
-    architecture: Architecture, settings: AdversarialSettings, images: Images, seed: int
+    architecture: Architecture, settings: AdversarialSettings, images: TensorImages, seed: int
 ) -> NetworkTrainer:
     """Return the trainer of an architecture at its beginning; the seed decides the initial weights too.
 
@@ -141,7 +141,7 @@ def run_name(architecture: Architecture, settings: AdversarialSettings, seed: in
 def run_architecture(
     architecture: Architecture,
     settings: AdversarialSettings,
-    images: Images,
+    images: TensorImages,
     seed: int,
     *,
     progress: Callable[[Epoch], None] | None = None,

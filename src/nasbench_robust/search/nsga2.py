@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Integers
 from ..cells import EDGES, OPERATIONS, Cell, opcodes
 from ..errors import InvalidValueError
 from ..statistics import checked_generator
@@ -50,10 +51,10 @@ class NSGA2:
         self._rng, self.population = checked_generator(rng), checked_count("population", population)
         self.crossover, self.mutation = crossover, mutation
         self._asked = 0
-        self._parents: npt.NDArray[np.int64] = np.empty(0, np.int64)
-        self._values: npt.NDArray[np.float64] = np.empty((0, 1))
-        self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)  # place of each parent in the crowded comparison
-        self._children: list[tuple[int, npt.NDArray[np.float64]]] = []
+        self._parents: Integers = np.empty(0, np.int64)
+        self._values: Floats = np.empty((0, 1))
+        self._order: Integers = np.empty(0, np.int64)  # place of each parent in the crowded comparison
+        self._children: list[tuple[int, Floats]] = []
 
     def ask(self) -> Cell:
         """Return a random cell in the first generation, then a child."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Booleans, Floats, Integers
 from ..errors import InvalidValueError
 
-Floats = npt.NDArray[np.float64]
 MOST_OBJECTIVES = 4  # slicing takes up to n**(d - 2) n log n steps for n points
 
 
-def non_dominated(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def non_dominated(points: npt.ArrayLike) -> Booleans:
     """Return which points no other dominates: is at least as good in every objective and better in one.
 
     Parameters
@@ -35,7 +35,7 @@ def non_dominated(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return ~dominated
 
 
-def non_dominated_ranks(points: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def non_dominated_ranks(points: npt.ArrayLike) -> Integers:
     """Return the front that each point belongs to, shape (n,): 0 if none dominates it, 1 if only front 0 does, ...
 
     Source: the non-dominated sorting of NSGA-II, Deb et al. (IEEE Transactions on Evolutionary Computation, 2002),
@@ -126,7 +126,7 @@ def running_hypervolume(points: npt.ArrayLike, reference: Sequence[float] | None
     return found
 
 
-def _dominance(points: Floats) -> npt.NDArray[np.bool_]:
+def _dominance(points: Floats) -> Booleans:
     """Return the matrix whose entry (i, j) says that point i dominates point j."""
     at_least = np.ones((len(points), len(points)), bool)
     for column in points.T:

@@ -7,28 +7,27 @@ from itertools import pairwise, product
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import cells
+from ..arrays import Booleans, Floats, Integers
 from ..cells import EDGES, OPERATIONS, Cell, opcodes
 from ..errors import InvalidValueError
 from ..statistics import checked_generator
 from .evolution import checked_count
 
-Floats = npt.NDArray[np.float64]
 _ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
 
 
 @lru_cache(maxsize=1)
-def path_encoding() -> npt.NDArray[np.bool_]:
+def path_encoding() -> Booleans:
     """Return which paths of operations lead from the input of each cell to its output, shape (15625, 84), read only.
 
     A path is a sequence of one to three operations other than none, 4 + 16 + 64 of them, whatever nodes it goes by.
     White, Neiswanger and Savani (BANANAS, AAAI 2021), section 4.
     """
     present = [code for code, operation in enumerate(OPERATIONS) if operation != "none"]
-    found: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {}
+    found: dict[tuple[int, ...], Booleans] = {}
     for nodes in _ROUTES:
         codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
         for path in product(present, repeat=codes.shape[1]):
@@ -133,7 +132,7 @@ class PredictorGuided:
         best = candidates[(-drawn).argsort(kind="stable")[: self.batch]]
         return [Cell.from_index(index) for index in best.tolist()]
 
-    def _mutants(self) -> npt.NDArray[np.int64]:
+    def _mutants(self) -> Integers:
         """Return neighbours of the best cells, best parent first, of classes that were not asked for."""
         found: dict[int, int] = {}
         for place in np.argsort(-np.array(self._values), kind="stable").tolist():
@@ -145,7 +144,7 @@ class PredictorGuided:
                 break
         return np.array(list(found.values())[: self.candidates], np.int64)
 
-    def _predict(self, index: npt.NDArray[np.int64]) -> Floats:
+    def _predict(self, index: Integers) -> Floats:
         """Return what each regressor predicts for cells, standardised, shape (ensemble, cells)."""
         values = np.array(self._values)
         # The few cells near chance must not stretch the scale on which the good ones differ.

@@ -12,16 +12,15 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import cells
+from ..arrays import Floats
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
 from ..metrics import UNATTACKED, Metric, parse_long_name
 from ..table import Benchmark, mean_by_index
 from .pareto import running_hypervolume
 
-Floats = npt.NDArray[np.float64]
 RANDOM = "random"
 
 

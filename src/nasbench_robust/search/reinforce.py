@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..cells import EDGES, OPERATIONS, Cell, opcodes
 from ..errors import InvalidValueError
 from ..statistics import checked_generator
 
-Floats = npt.NDArray[np.float64]
 _EDGE = np.arange(len(EDGES))
 
 

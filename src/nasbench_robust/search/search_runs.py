@@ -17,7 +17,7 @@ from ..cells import Cell
 from ..checkpoints import load_checkpoint, save_checkpoint
 from ..errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ..files.atomic import write_bytes
-from ..images import Images
+from ..images import TensorImages
 from ..metrics import Metric
 from ..training import make_generator
 from ..worklists import parse_cells
@@ -37,7 +37,7 @@ def one_shot_sample(count: int) -> list[int]:
 
 def run_search(
     settings: SearchSettings,
-    images: Images,
+    images: TensorImages,
     seed: int,
     *,
     progress: Callable[[SearchEpoch], None] | None = None,
@@ -77,7 +77,7 @@ def run_search(
     search = BilevelSearch(settings, images, seed)
     path = None if checkpoint is None else Path(checkpoint)
     key = [settings.hash, seed]
-    state = None if path is None else load_checkpoint(path, images.train_images.device)
+    state = None if path is None else load_checkpoint(path, images.train.pixels.device)
     if state is not None:
         if state.get("key") != key:
             raise InvalidValueError("checkpoint", str(path), f"a state of the search {key}")
@@ -120,31 +120,31 @@ def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
     return {**asdict(epoch), "logs": logs}
 
 
-def _found(search: BilevelSearch, images: Images) -> dict[str, Any]:
+def _found(search: BilevelSearch, images: TensorImages) -> dict[str, Any]:
     found = describe_found(search.supernet)
     if search.settings.space == "cell":
         found["one_shot"] = _one_shot(search, images)
     return found
 
 
-def _one_shot(search: BilevelSearch, images: Images) -> dict[str, Any]:
+def _one_shot(search: BilevelSearch, images: TensorImages) -> dict[str, Any]:
     metrics = [Metric("clean_acc"), Metric.of(search.settings.attack)]
     for_weights, for_architecture = (half[:ONE_SHOT_IMAGES] for half in search.halves)
     sample = one_shot_sample(search.settings.one_shot_cells)
     found = one_shot_accuracies(
         search.supernet,
         [Cell.from_index(index) for index in sample],
-        images.train_images[for_weights],
-        images.train_images[for_architecture],
-        images.train_labels[for_architecture],
+        images.train.pixels[for_weights],
+        images.train.pixels[for_architecture],
+        images.train.labels[for_architecture],
         metrics,
-        make_generator(search.seed, "evaluation", images.train_images.device),
+        make_generator(search.seed, "evaluation", images.train.pixels.device),
     )
     return {"cells": sample, **{metric.name: accuracies for metric, accuracies in found.items()}}
 
 
-def _device(images: Images) -> str:
-    device = images.train_images.device
+def _device(images: TensorImages) -> str:
+    device = images.train.pixels.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor()
 
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Integers
 from ..errors import InvalidValueError, UnknownNameError
 from .pareto import non_dominated, running_hypervolume
 from .problems import TableProblem
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Trajectory:
     """
 
     problem: TableProblem
-    index: npt.NDArray[np.int64]
+    index: Integers
     values: Floats
 
     def __len__(self) -> int:
@@ -53,7 +52,7 @@ class Trajectory:
         return found
 
     @property
-    def incumbents(self) -> npt.NDArray[np.int64]:
+    def incumbents(self) -> Integers:
         """Index of the cell with the best value so far; of equal ones the first."""
         values = self._single()
         before = np.append(-np.inf, np.maximum.accumulate(values)[:-1])
@@ -61,7 +60,7 @@ class Trajectory:
         return self.index[place]
 
     @property
-    def front(self) -> npt.NDArray[np.int64]:
+    def front(self) -> Integers:
         """Indices of the cells that no other queried cell dominated, in the order they were found."""
         return np.array(list(dict.fromkeys(self.index[non_dominated(self.values)].tolist())), np.int64)
 

@@ -1,4 +1,4 @@
-"""."""
+"""The table, and asking it: what the files hold, how they are read and checked, and the query API over them."""
 
 from .._door import door
 

@@ -1,7 +1,8 @@
+from .arrays import mean_by_index as mean_by_index
+from .arrays import numpy_column as numpy_column
 from .benchmark import Benchmark as Benchmark
 from .benchmark import Result as Result
 from .files import Reader as Reader
-from .files import numpy_column as numpy_column
 from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
@@ -16,5 +17,4 @@ from .schema import runs_schema as runs_schema
 from .schema import runs_table as runs_table
 from .validation import GRID_TOLERANCE as GRID_TOLERANCE
 from .validation import Finding as Finding
-from .validation import mean_by_index as mean_by_index
 from .validation import validate as validate

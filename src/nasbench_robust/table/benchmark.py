@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cells
+from ..arrays import Floats, Integers
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError, UnknownNameError
 from ..metrics import Attack, same_eps
@@ -205,7 +206,7 @@ class Benchmark:
         eps: float | str | None = None,
         seed: int | None = None,
         split: str = "test",
-    ) -> npt.NDArray[np.float64]:
+    ) -> Floats:
         """Return many accuracies at once.
 
         Parameters
@@ -451,7 +452,7 @@ class Benchmark:
         return answers
 
 
-def _indices(archs: Any) -> npt.NDArray[np.int64]:
+def _indices(archs: Any) -> Integers:
     """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one."""
     if isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or getattr(archs, "ndim", 1) == 0:
         raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
@@ -470,7 +471,7 @@ def _indices(archs: Any) -> npt.NDArray[np.int64]:
     return np.array(known, dtype=np.int64)
 
 
-def _view(view: str) -> npt.NDArray[np.int64]:
+def _view(view: str) -> Integers:
     if view not in CELL_VIEWS:
         raise UnknownNameError("view of the cells", view, CELL_VIEWS)
     if view == "all":
@@ -479,7 +480,7 @@ def _view(view: str) -> npt.NDArray[np.int64]:
     return chosen[cells.connected()[chosen]] if view == "connected" else chosen
 
 
-def _cell_columns(indices: npt.NDArray[np.int64], facts: DatasetInfo) -> pd.DataFrame:
+def _cell_columns(indices: Integers, facts: DatasetInfo) -> pd.DataFrame:
     import pandas as pd
 
     convolutions = cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]

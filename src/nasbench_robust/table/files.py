@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -222,26 +220,3 @@ def _may_hold(file: pq.ParquetFile, group: int, dataset: str | None) -> bool:
     names = file.read_row_group(group, columns=["dataset"], use_threads=False).column("dataset")
     names.validate(full=True)
     return dataset in names.unique().to_pylist()
-
-
-def numpy_column(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Return the values of a numeric column and which of them are not null, without importing pandas.
-
-    `pyarrow.ChunkedArray.to_numpy` would import pandas, which costs more than the whole query. The value at a null is
-    arbitrary for integers and NaN for floats.
-    """
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    dtype = np.dtype(column.type.to_pandas_dtype())
-    values, valid = [np.empty(0, dtype)], [np.empty(0, bool)]
-    for chunk in chunks:
-        validity, data = chunk.buffers()
-        end = chunk.offset + len(chunk)
-        part = np.frombuffer(data, dtype, count=end)[chunk.offset :]
-        if validity is None:
-            ok = np.ones(len(chunk), bool)
-        else:
-            bits = np.unpackbits(np.frombuffer(validity, np.uint8), count=end, bitorder="little")
-            ok = bits[chunk.offset :].astype(bool)
-        values.append(np.where(ok, part, np.nan) if dtype.kind == "f" else part)
-        valid.append(ok)
-    return np.concatenate(values), np.concatenate(valid)

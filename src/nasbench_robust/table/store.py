@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import cells
+from ..arrays import Floats, Integers
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
 from ..metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
-from .files import Reader, numpy_column
+from .arrays import mean_by_index, numpy_column
+from .files import Reader
 from .schema import ReleaseInfo
-from .validation import mean_by_index
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Rows:
     """The rows of one data set that have a value of one metric, as arrays of one length."""
 
-    index: npt.NDArray[np.int64]
-    seed: npt.NDArray[np.int64]  # -1: not known, or a mean over seeds
-    seeds: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
+    index: Integers
+    seed: Integers  # -1: not known, or a mean over seeds
+    seeds: Integers
+    value: Floats
 
 
 class Store:
@@ -42,9 +42,9 @@ class Store:
     def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
         self._reader = Reader(source)
         self.info: ReleaseInfo = self._reader.info()
-        self._arrays: dict[tuple[str, Metric, int | None], npt.NDArray[np.float64]] = {}
+        self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}
-        self._identities: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+        self._identities: dict[tuple[str, str], Integers] = {}
 
     # ------------------------------------------------------------------ names to columns
 
@@ -154,24 +154,24 @@ class Store:
             self._measurements[dataset, metric] = rows
         return self._measurements[dataset, metric]
 
-    def counts(self, dataset: str, metric: Metric) -> npt.NDArray[np.float64]:
+    def counts(self, dataset: str, metric: Metric) -> Floats:
         """Return the counts of correct images behind `_rows`, NaN where they are not known."""
         given = ~np.isnan(self.floats(dataset, metric.column))
         return self.floats(dataset, metric.count_column)[given]
 
-    def integers(self, dataset: str, name: str) -> npt.NDArray[np.int64]:
+    def integers(self, dataset: str, name: str) -> Integers:
         """Return an integer column of a data set's rows, -1 where it is null."""
         if (dataset, name) not in self._identities:
             values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
             self._identities[dataset, name] = np.where(given, values.astype(np.int64), -1)
         return self._identities[dataset, name]
 
-    def floats(self, dataset: str, name: str) -> npt.NDArray[np.float64]:
+    def floats(self, dataset: str, name: str) -> Floats:
         """Return a column of a data set's rows as floats, NaN where it is null."""
         values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
         return np.where(given, values, np.nan)
 
-    def array(self, dataset: str, metric: Metric, seed: int | None) -> npt.NDArray[np.float64]:
+    def array(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""
         key = dataset, metric, seed
         if key not in self._arrays:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from .. import cells
+from ..arrays import Booleans, Floats, Integers
 from ..errors import NasbenchRobustError
 from ..metrics import Metric, same_eps
-from .files import Reader, numpy_column
+from .arrays import mean_by_index, numpy_column
+from .files import Reader
 from .schema import ReleaseInfo, runs_schema
 
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
@@ -25,9 +25,6 @@ ORDER_IMAGES = 10
 # Published means carry float32 rounding; on a grid of 1/(images x seeds) they are this close, in images.
 GRID_TOLERANCE = 0.01
 _ROUNDING = 1e-6
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,11 @@ class _Rows:
 
     info: ReleaseInfo
     dataset: str
-    index: npt.NDArray[np.int64]
-    seed: npt.NDArray[np.int64]  # -1 where null
-    seeds: npt.NDArray[np.int64]
-    test_images: npt.NDArray[np.int64]
-    failed: Mask
+    index: Integers
+    seed: Integers  # -1 where null
+    seeds: Integers
+    test_images: Integers
+    failed: Booleans
     values: dict[str, Floats]  # by column, NaN where null
     counts: dict[str, Floats]
 
@@ -81,7 +78,7 @@ class _Rows:
         for metric in self.info.metrics:
             yield metric, self.values[metric.column]
 
-    def finding(self, kind: str, severity: str, message: str, rows: Mask, metric: str | None = None) -> Finding:
+    def finding(self, kind: str, severity: str, message: str, rows: Booleans, metric: str | None = None) -> Finding:
         indices = tuple(np.unique(self.index[rows]).tolist())
         return Finding(kind, severity, message, self.dataset, metric, indices)
 
@@ -112,13 +109,6 @@ def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
         for check in _CHECKS:
             findings.extend(check(rows))
     return findings
-
-
-def mean_by_index(index: npt.NDArray[Any], value: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return for each of the 15,625 cells the mean of its values (NaN without any) and how many there are."""
-    number = np.bincount(index, minlength=cells.SIZE)
-    total = np.bincount(index, weights=value, minlength=cells.SIZE)
-    return np.divide(total, number, out=np.full(cells.SIZE, np.nan), where=number > 0), number
 
 
 def _check_schema(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
@@ -162,7 +152,7 @@ def _rows_of(table: pa.Table, info: ReleaseInfo, dataset: str) -> _Rows:
     keep = pa.array([name == dataset for name in table.column("dataset").to_pylist()], pa.bool_())
     part = table.filter(keep)
 
-    def integers(name: str) -> npt.NDArray[np.int64]:
+    def integers(name: str) -> Integers:
         values, valid = numpy_column(part.column(name))
         return np.where(valid, values.astype(np.int64), -1)
 
