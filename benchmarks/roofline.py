@@ -26,8 +26,8 @@ from pixels import random_images
 from steps import NATIVE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.networks import PATHS
 from nasbench_robust.operations import OperationCounter
-from nasbench_robust.paths import PATHS
 from nasbench_robust.programs import positive
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer

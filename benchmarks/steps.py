@@ -12,7 +12,7 @@ from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.graphs import GraphedTrainer
 from nasbench_robust.images import ArrayImages, TensorImages
-from nasbench_robust.paths import PATHS
+from nasbench_robust.networks import PATHS
 from nasbench_robust.settings import settings_for
 from nasbench_robust.training import Trainer
 
@@ -36,7 +36,7 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int, 
     ----------
     side : str
         One of `sides_on` the device: ``"reference"`` is the published step with torchattacks; the others are paths of
-        `nasbench_robust.paths`, these as graphs, and the native engine.
+        `nasbench_robust.networks.paths`, these as graphs, and the native engine.
     cell : Cell
     dataset : str
         Whose protocol and shape of images.

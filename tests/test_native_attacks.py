@@ -17,7 +17,7 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork, NativeTrainer
-from nasbench_robust.networks import Network
+from nasbench_robust.networks.network import Network
 from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine

@@ -26,7 +26,7 @@ from nasbench_robust.metrics import Metric
 from nasbench_robust.native import NativeTrainer, evaluate
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.training import initial_weights, one_cycle
-from nasbench_robust.networks import Network
+from nasbench_robust.networks.network import Network
 from nasbench_robust.runs import Run, part_name, release_info, run_cell, write_run
 from nasbench_robust.table.files import Reader
 from nasbench_robust.table.schema import runs_schema

@@ -12,7 +12,7 @@ from torch import nn
 
 from nasbench_robust.cells.cell import OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.networks import Network
+from nasbench_robust.networks.network import Network
 from nasbench_robust.ntk import jacobian, ntk
 from nasbench_robust.ntk.modes import BN_MODES
 from nasbench_robust.skeletons import Skeleton

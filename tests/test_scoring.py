@@ -15,7 +15,7 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
-from nasbench_robust.networks import Network
+from nasbench_robust.networks.network import Network
 from nasbench_robust.ntk import Kernels, kernels, ntk
 from nasbench_robust.ntk.kernels import attacked
 from nasbench_robust.ntk.modes import prepare

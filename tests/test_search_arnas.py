@@ -20,7 +20,8 @@ from nasbench_robust.errors import (
     SourceFormatError,
     UnknownNameError,
 )
-from nasbench_robust.networks import Network, StagedNetwork
+from nasbench_robust.networks.network import Network, StagedNetwork
+from nasbench_robust.networks.supernet import Subnetwork, Supernet
 from nasbench_robust.search.arnas_networks import ArnasNetwork, ArnasSupernet
 from nasbench_robust.search.arnas_space import (
     ARNAS,
@@ -34,7 +35,6 @@ from nasbench_robust.search.arnas_space import (
     read_genotype,
 )
 from nasbench_robust.search.genotype_runs import StagedCells, parse_architecture
-from nasbench_robust.search.supernet import Subnetwork, Supernet
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

@@ -17,7 +17,8 @@ from nasbench_robust.attacks.passes import margin
 from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_images
-from nasbench_robust.networks import Network, Normalisation
+from nasbench_robust.networks.network import Network, Normalisation
+from nasbench_robust.networks.supernet import Subnetwork, Supernet
 from nasbench_robust.search.boxes import Box, image_box, propagate
 from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
 from nasbench_robust.search.jacobians import (
@@ -26,7 +27,6 @@ from nasbench_robust.search.jacobians import (
     linearised_radius,
     running_statistics,
 )
-from nasbench_robust.search.supernet import Subnetwork, Supernet
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=4, cells_per_stage=1, classes=10, input_channels=1, image_size=8)

@@ -108,7 +108,7 @@ def test_examples(one, other, twins):
 
 def test_networks_of_twins_with_the_same_weights_in_all_convolutions_agree():
     torch = pytest.importorskip("torch")
-    from nasbench_robust.networks import network_for
+    from nasbench_robust.networks.network import network_for
     from nasbench_robust.skeletons import Skeleton
 
     skeleton = Skeleton.for_dataset("digits", channels=4, cells_per_stage=1)

@@ -5,7 +5,6 @@ from . import errors as errors
 from . import images as images
 from . import metrics as metrics
 from . import native as native
-from . import networks as networks
 from . import ntk as ntk
 from . import proxies as proxies
 from . import releases as releases

@@ -35,8 +35,6 @@ ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16", *GRAPHED)
 # Pixels along a side of the images that "auto" gives to the native engine: up to there it was compared with torch, and
 # is faster on one core. It uses one; beyond the second size, torch may make more of several.
 NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
-
-
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
   author = {{The nasbench-robust developers}}

@@ -18,8 +18,7 @@ from .errors import TrainingDivergedError
 from .evaluation import evaluate
 from .images import TensorImages, random_crop, random_flip, to_unit
 from .metrics import Metric
-from .networks import Network, network_for
-from .paths import make_path
+from .networks import Network, make_path, network_for
 from .settings import AdversarialSettings, TrainingSettings
 
 

@@ -4,7 +4,6 @@
 update. Both take a cell apart by its plan, in milliseconds and without compiling anything.
 """
 
-from .batch import BatchNetwork
-from .folded import FoldedNetwork
+from ..networks.fast import BatchNetwork, FoldedNetwork
 
 __all__ = ["BatchNetwork", "FoldedNetwork"]

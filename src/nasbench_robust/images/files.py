@@ -17,8 +17,6 @@ from .images import ArraySplit
 log = logging.getLogger(__name__)
 
 IMAGES_VARIABLE = "NASBENCH_ROBUST_IMAGES"
-
-
 # How files of a format become a split: from the files of a split, the facts of its data set and its layout.
 READERS: dict[str, Callable[[Sequence[Path], Dataset, Layout], ArraySplit]] = {
     "batches": read_batches,

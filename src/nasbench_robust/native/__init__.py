@@ -1,6 +1,6 @@
 """The native engine: small networks trained, attacked and measured in C++, a register's lanes of images at a time.
 
-`NativeNetwork` is what `nasbench_robust.networks.Network` is in torch, `NativeTrainer` what
+`NativeNetwork` is what `nasbench_robust.networks.network.Network` is in torch, `NativeTrainer` what
 `nasbench_robust.training.Trainer` is. The engine is optional: `is_available` says whether the package has
 it.
 """

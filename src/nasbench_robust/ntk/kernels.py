@@ -21,9 +21,9 @@ from torch import nn
 
 from ..arrays import Floats
 from ..attacks import perturb
-from ..copies import duplicate
 from ..errors import InvalidValueError, MissingDataError, UnknownNameError
 from ..metrics import Attack
+from ..networks import duplicate
 from .gram import choose_engine, dtype_of, ntk
 from .layers import contract_layers
 from .modes import prepare

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..copies import duplicate
 from ..errors import InvalidValueError, UnknownNameError
+from ..networks import duplicate
 
 BN_MODES = ("eval", "batch_frozen", "batch_coupled")
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 
 from .. import metrics
 from ..attacks import fgsm
-from ..copies import duplicate
-from ..networks import CellLayer, Network, ResidualBlock
+from ..networks import CellLayer, Network, ResidualBlock, duplicate
 from .copies import gradients, layers_with_weights, positive_copy
 
 WEIGHT_STEP = 2.0  # length of the perturbation of a layer's weights, in lengths of the weights

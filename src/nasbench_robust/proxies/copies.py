@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..copies import duplicate
 from ..errors import UncomputableScoreError
-from ..networks import Network
+from ..networks import Network, duplicate
 
 
 def training_copy(network: Network) -> Network:

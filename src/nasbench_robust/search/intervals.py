@@ -19,9 +19,8 @@ import torch
 from torch import nn
 
 from ..errors import InvalidValueError
-from ..networks import Network
+from ..networks import NONE, MixedCell, Network, Subnetwork, Supernet
 from .boxes import Box, image_box, in_turn, propagate, through_cell
-from .supernet import NONE, MixedCell, Subnetwork, Supernet
 
 ROUNDING = 1e-6  # by how much straight-through weights of operations may be below zero
 

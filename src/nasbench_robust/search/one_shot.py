@@ -11,7 +11,7 @@ from ..cells import Cell
 from ..evaluation import evaluate
 from ..images import to_unit
 from ..metrics import Metric
-from .supernet import Subnetwork, Supernet
+from ..networks import Subnetwork, Supernet
 
 BATCH = 256  # images of a forward pass that collects statistics
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from ..datasets import dataset
+from ..networks import Supernet, supernet_for
 from .arnas_networks import ArnasSupernet
 from .search_settings import SearchSettings
-from .supernet import Supernet, supernet_for
 
 
 def make_supernet(settings: SearchSettings, generator: torch.Generator) -> Supernet | ArnasSupernet:

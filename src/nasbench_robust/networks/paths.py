@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from .errors import InvalidValueError, UnknownNameError
-from .fast import BatchNetwork, FoldedNetwork
-from .networks import Network
+from ..errors import InvalidValueError, UnknownNameError
+from ..fast import BatchNetwork, FoldedNetwork
+from .network import Network
 
 PATHS = ("plain", "fast", "fast-bf16")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..cells import EDGES, Cell
+from ...cells import EDGES, Cell
 
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 

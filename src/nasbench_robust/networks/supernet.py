@@ -16,8 +16,8 @@ from torch import nn
 from ..cells import EDGES, OPERATIONS, Cell
 from ..datasets import dataset
 from ..errors import InvalidValueError
-from ..networks import Normalisation, ResidualBlock, draw_parameters, operation
 from ..skeletons import Skeleton
+from .network import Normalisation, ResidualBlock, draw_parameters, operation
 
 NONE = OPERATIONS.index("none")
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .cells import EDGES, Cell
-from .datasets import dataset
-from .errors import InvalidValueError
-from .skeletons import Skeleton
+from ..cells import EDGES, Cell
+from ..datasets import dataset
+from ..errors import InvalidValueError
+from ..skeletons import Skeleton
 
 
 class StagedNetwork(nn.Module):

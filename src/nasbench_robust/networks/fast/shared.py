@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..networks import CellLayer, Network, ResidualBlock
+from ..network import CellLayer, Network, ResidualBlock
 from .plan import make_plan
 from .pooling import Pooling
 from .sums import Sums

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..cells import EDGES
+from ...cells import EDGES
 
 
 class Sums:

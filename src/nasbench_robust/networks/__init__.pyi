@@ -1,0 +1,17 @@
+from .copies import duplicate as duplicate
+from .network import CellLayer as CellLayer
+from .network import Network as Network
+from .network import Normalisation as Normalisation
+from .network import ResidualBlock as ResidualBlock
+from .network import StagedNetwork as StagedNetwork
+from .network import Zero as Zero
+from .network import draw_parameters as draw_parameters
+from .network import network_for as network_for
+from .network import relu_conv_bn as relu_conv_bn
+from .paths import PATHS as PATHS
+from .paths import make_path as make_path
+from .supernet import NONE as NONE
+from .supernet import MixedCell as MixedCell
+from .supernet import Subnetwork as Subnetwork
+from .supernet import Supernet as Supernet
+from .supernet import supernet_for as supernet_for

@@ -1,0 +1,2 @@
+from .batch import BatchNetwork as BatchNetwork
+from .folded import FoldedNetwork as FoldedNetwork
