@@ -19,10 +19,10 @@ from nasbench_robust.attacks.fgsm import input_gradient
 from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
-from nasbench_robust.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks.copies import duplicate
+from nasbench_robust.networks.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.networks.fast.plan import make_plan
 from nasbench_robust.networks.network import Network
 from nasbench_robust.networks.paths import PATHS, make_path

@@ -1,4 +1,4 @@
-"""."""
+"""What is trained: the published network around a cell, supernets, and faster ways through the same network."""
 
 from .._door import door
 

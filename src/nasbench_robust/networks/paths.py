@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
-from ..fast import BatchNetwork, FoldedNetwork
+from .fast import BatchNetwork, FoldedNetwork
 from .network import Network
 
 PATHS = ("plain", "fast", "fast-bf16")

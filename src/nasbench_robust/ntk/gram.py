@@ -41,7 +41,7 @@ def ntk(
         normalisations, each used once, whether they require gradients or not. It is left as it is: its mode does not
         count, `bn` does.
     images : Tensor, shape (n, channels, size, size)
-        The rows of the kernel; in the range that the network takes, [0, 1] for a `nasbench_robust.networks.network.Network`.
+        The rows of the kernel; in the range that the network takes, [0, 1] for a `nasbench_robust.networks.Network`.
     others : Tensor, shape (n2, channels, size, size), optional
         The columns; `images` again by default.
     output : str or int
@@ -56,7 +56,7 @@ def ntk(
         ``"fp32"``; ``"fp64"``; ``"mixed"``, fp32 but for the gradients of convolutions, which are formed in bfloat16.
         Sums over layers are formed in float64 always.
     engine : str
-        ``"torch"``; ``"native"``, the C++ engine, for a `nasbench_robust.networks.network.Network` on a CPU in fp32 without
+        ``"torch"``; ``"native"``, the C++ engine, for a `nasbench_robust.networks.Network` on a CPU in fp32 without
         coupled batch normalisation; ``"auto"``, the native one where it serves.
     budget_mib : float
         About how much memory to use for activations and gradients. Where the samples need more, they are taken in

@@ -1,9 +1,0 @@
-"""A `networks.Network` with less work: the same function up to rounding, and the same parameters and statistics.
-
-`FoldedNetwork` is the network in eval mode, for attacks and evaluation; `BatchNetwork` is it in train mode, for the
-update. Both take a cell apart by its plan, in milliseconds and without compiling anything.
-"""
-
-from ..networks.fast import BatchNetwork, FoldedNetwork
-
-__all__ = ["BatchNetwork", "FoldedNetwork"]
