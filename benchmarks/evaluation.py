@@ -24,12 +24,12 @@ from steps import as_arrays
 from training_step import spread
 
 from nasbench_robust import metrics, native
-from nasbench_robust.attacks import PARTS, autoattack
+from nasbench_robust.attacks import autoattack
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Images, load_images
-from nasbench_robust.metrics import Attack, Metric
+from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.evaluation import measure
 from nasbench_robust.networks.fast import FoldedNetwork

@@ -15,15 +15,16 @@ import torch
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.attacks import PARTS, AutoAttackResult, autoattack, perturb, run_part
+from nasbench_robust.attacks import AutoAttackResult, autoattack, perturb
+from nasbench_robust.attacks._autoattack import run_part
+from nasbench_robust.attacks._square import share_of_pixels, square
 from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.attacks.fab import fab_t, nearest_on_hyperplane
-from nasbench_robust.attacks.square import share_of_pixels, square
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import TensorImages, load_images
-from nasbench_robust.metrics import Attack, Metric
+from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table.files import read_table

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
-from nasbench_robust.attacks.fgsm import input_gradient
+from nasbench_robust.attacks._fgsm import input_gradient
 from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
 from nasbench_robust.evaluation import evaluate

@@ -16,7 +16,7 @@ from nasbench_robust.errors import InvalidValueError, MissingDataError, TableErr
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks.network import Network
 from nasbench_robust.ntk import Kernels, kernels, load_kernels, ntk, save_kernels
-from nasbench_robust.ntk.kernels import combined_directly
+from nasbench_robust.ntk._kernels import combined_directly
 from nasbench_robust.ntk.modes import BN_MODES, prepare
 from nasbench_robust.skeletons import Skeleton
 

@@ -17,7 +17,7 @@ from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks.network import Network
 from nasbench_robust.ntk import Kernels, kernels, ntk
-from nasbench_robust.ntk.kernels import attacked
+from nasbench_robust.ntk._kernels import attacked
 from nasbench_robust.ntk.modes import prepare
 from nasbench_robust.ntk.predictors import score_kernel, weyl_bound
 from nasbench_robust.ntk.regression import Split, held_out_accuracy

@@ -16,8 +16,8 @@ from .images import TensorImages, to_unit
 from .metrics import Attack
 from .native.draws import Draws
 from .networks import Network, network_for
+from .ntk._kernels import Kernels, attacked, kernels
 from .ntk.gram import choose_engine, ntk
-from .ntk.kernels import Kernels, attacked, kernels
 from .ntk.modes import prepare
 from .ntk.predictors import SCORES, score_kernel, weyl_bound
 from .ntk.regression import HeldOut, Split, held_out_accuracy

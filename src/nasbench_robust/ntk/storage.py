@@ -15,7 +15,7 @@ from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingDataError, MissingPackageError, TableError
 from ..files.atomic import json_hash, write_with
-from .kernels import Kernels
+from ._kernels import Kernels
 
 _MATRICES = tuple(entry.name for entry in fields(Kernels) if entry.name != "beta")
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..attacks.passes import ranked_targets
+from ..attacks import ranked_targets
 from ..errors import InvalidValueError
 
 Forward = Callable[[torch.Tensor], torch.Tensor]

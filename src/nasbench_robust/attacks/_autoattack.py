@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..metrics import PARTS
+from ._square import square
 from .apgd import apgd_ce, apgd_t
 from .fab import fab_t
 from .passes import logits_of
-from .square import square
 
 if TYPE_CHECKING:
     from ..metrics import Attack

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .fgsm import input_gradient
+from ._fgsm import input_gradient
 
 if TYPE_CHECKING:
     from ..metrics import Attack
