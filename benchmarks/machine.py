@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from cells import CELLS
 
-from nasbench_robust import provenance
+from nasbench_robust.engines import provenance
 from nasbench_robust.errors import NasbenchRobustError
 from nasbench_robust.files.atomic import write_bytes
 from nasbench_robust.settings import settings_for

@@ -24,16 +24,16 @@ from native_forward import compare_forward
 from reference import count_correct, train_reference
 from training_step import spread
 
-from nasbench_robust import evaluation, native
+from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
+from nasbench_robust.engines import Draws
+from nasbench_robust.engines.torch import evaluation, make_generator, train
 from nasbench_robust.images import ArrayImages, load_arrays, load_images
 from nasbench_robust.metrics import Metric
-from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import build_name
 from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.training import make_generator, train
 
 SIDES = ("torchattacks", "our torch", "native")
 

@@ -12,10 +12,10 @@ from cells import CELLS
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
+from nasbench_robust.engines import Draws
+from nasbench_robust.engines.native import initial_weights
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.native.draws import Draws
 from nasbench_robust.native.library import BUILD_VARIABLE, build_name, library, peak
-from nasbench_robust.native.training import initial_weights
 from nasbench_robust.settings import TrainingSettings
 from nasbench_robust.skeletons import Skeleton
 

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 import torchattacks
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import make_generator
 from nasbench_robust.images import TensorImages, random_crop, random_flip
 from nasbench_robust.metrics import Attack, Metric
 from nasbench_robust.networks import network_for
 from nasbench_robust.settings import TrainingSettings
-from nasbench_robust.training import make_generator
 
 
 class ReferenceTrainer:

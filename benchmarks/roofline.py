@@ -26,11 +26,11 @@ from pixels import random_images
 from steps import NATIVE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.networks import PATHS
 from nasbench_robust.operations import OperationCounter
 from nasbench_robust.programs import positive
 from nasbench_robust.settings import settings_for
-from nasbench_robust.training import Trainer
 
 WARM_UP = 2
 HEADER = """| cell | path | GFLOP | GB | launches | ms at peak | ms at memory speed | ms | share of the peak |

@@ -10,11 +10,10 @@ from reference import ReferenceTrainer
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
-from nasbench_robust.graphs import GraphedTrainer
+from nasbench_robust.engines.torch import GraphedTrainer, Trainer
 from nasbench_robust.images import ArrayImages, TensorImages
 from nasbench_robust.networks import PATHS
 from nasbench_robust.settings import settings_for
-from nasbench_robust.training import Trainer
 
 REFERENCE, NATIVE = "reference", "native"
 GRAPHS = {"fast-graph": "fast", "fast-bf16-graph": "fast-bf16"}  # on a GPU: one graph a step; its path

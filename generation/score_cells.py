@@ -146,8 +146,8 @@ def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> in
     """Score units one after the other, but those that are there or that another process is at; return the exit code."""
     import torch
 
+    from nasbench_robust.engines import processor
     from nasbench_robust.images import load_images
-    from nasbench_robust.provenance import processor
     from nasbench_robust.scoring import chosen_images, score_cell
 
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from conftest import StopAt
 
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.checkpoints import load_checkpoint, save_checkpoint
+from nasbench_robust.engines.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import TensorImages
 from nasbench_robust.runs import Run, run_cell

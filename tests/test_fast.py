@@ -17,8 +17,9 @@ from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks._fgsm import input_gradient
 from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
+from nasbench_robust.engines.torch.evaluation import evaluate
+from nasbench_robust.engines.torch.training import Trainer, train
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
-from nasbench_robust.evaluation import evaluate
 from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks.copies import duplicate
@@ -29,7 +30,6 @@ from nasbench_robust.networks.paths import PATHS, make_path
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.training import Trainer, train
 
 TINY = Skeleton(channels=4, cells_per_stage=1, classes=10, input_channels=1, image_size=8)
 SKELETONS = [TINY, Skeleton(3, 2, 7, 3, 12)]

@@ -18,13 +18,13 @@ import torch
 from conftest import StopAt
 
 from nasbench_robust import metrics
+from nasbench_robust.engines.torch.work import TorchWork
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.search.arnas_settings import ArnasSettings, arnas_settings_for
 from nasbench_robust.search.arnas_space import ARNAS
 from nasbench_robust.search.genotype_runs import make_trainer, parse_architecture, run_architecture, run_name
 from nasbench_robust.settings import read_settings, settings_for
-from nasbench_robust.work import TorchWork
 
 PROGRAM = Path(__file__).parents[1] / "generation" / "train_genotype.py"
 TWO_PGDS = (metrics.pgd(0.1, steps=2), metrics.pgd(0.1, steps=3))  # the same column, not the same metric

@@ -14,13 +14,13 @@ from sklearn.datasets import load_digits
 
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.datasets import DATASETS
+from nasbench_robust.engines.torch.training import Trainer
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.images import Split, load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.training import Trainer
 
 
 def seeded(seed: int = 0) -> torch.Generator:

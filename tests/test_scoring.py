@@ -12,6 +12,7 @@ import torch
 from native_twins import needs_engine
 
 from nasbench_robust.cells.cell import Cell
+from nasbench_robust.engines.torch.training import Trainer, make_generator
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
@@ -26,7 +27,6 @@ from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.scoring import Scored, chosen_images, score_cell
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.training import Trainer, make_generator
 
 SKELETON = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
 SMALL = ScoreSettings("digits", SKELETON, images=12, attacks=(fgsm(0.05), pgd(0.1, steps=2)))

@@ -9,11 +9,11 @@ import torch
 
 from nasbench_robust import metrics
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.evaluation import evaluate
+from nasbench_robust.engines.torch.evaluation import evaluate
+from nasbench_robust.engines.torch.training import STREAMS, TrainingDivergedError, make_generator, train
 from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.training import STREAMS, TrainingDivergedError, make_generator, train
 
 QUICK = replace(settings_for("digits"), epochs=2, batch_size=64, attack=metrics.pgd(0.1, steps=2))
 CELL = Cell.from_index(9930)
@@ -60,7 +60,7 @@ def test_schedule_cycles_rate_and_momentum(few: TensorImages, monkeypatch: pytes
 
 
 def test_attack_sees_eval_mode_and_update_sees_train_mode(few: TensorImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    import nasbench_robust.training as training
+    import nasbench_robust.engines.torch.training as training
 
     modes = []
 

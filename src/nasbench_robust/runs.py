@@ -18,11 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from . import provenance
 from .arrays import Booleans
 from .cells import Cell
 from .datasets import dataset
-from .epochs import Epoch
+from .engines import Epoch, provenance
 from .errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
 from .metrics import Metric
 from .settings import TrainingSettings
@@ -247,12 +246,10 @@ def _begin(
     path = None if checkpoint is None else Path(checkpoint)
     device = "cpu" if engine == "native" else images.train.pixels.device.type
     if choose_engine(engine, settings, device) == "native":
-        from .native.work import NativeWork
+        from .engines.native import NativeWork
 
         return NativeWork(cell, settings, images, seed, path)
-    from .graphs import GraphedTrainer
-    from .training import Trainer
-    from .work import PATHS, TorchWork
+    from .engines.torch import PATHS, GraphedTrainer, TorchWork, Trainer
 
     label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
     make_trainer = GraphedTrainer if engine in GRAPHED else Trainer

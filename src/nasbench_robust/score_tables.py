@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from . import provenance
 from .collecting import KEY, quarantine
+from .engines import provenance
 from .errors import InvalidValueError, MissingDataError, TableError
 from .runs import shard_file, shard_name
 from .table import Reader, write_table

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from .cells import Cell
+from .engines import Draws
+from .engines.torch import make_generator
 from .errors import InvalidValueError
 from .images import TensorImages, to_unit
 from .metrics import Attack
-from .native.draws import Draws
 from .networks import Network, network_for
 from .ntk._kernels import Kernels, attacked, kernels
 from .ntk.gram import choose_engine, ntk
@@ -24,7 +25,6 @@ from .ntk.regression import HeldOut, Split, held_out_accuracy
 from .ntk.values import Value
 from .proxies import scores
 from .score_settings import ScoreSettings, attack_name
-from .training import make_generator
 
 SYMMETRIC = ("clean", "robust", "robust_twice", "combined", "combined_robust")
 

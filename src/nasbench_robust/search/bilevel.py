@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from ..attacks import pgd
+from ..engines.torch import make_generator
 from ..errors import TrainingDivergedError
 from ..images import TensorImages, random_crop, random_flip, to_unit
-from ..training import make_generator
 from .models import Batch, Model, look_ahead, sample_operations
 from .objectives import Method, find_method
 from .search_settings import SearchSettings

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..cells import Cell
-from ..evaluation import evaluate
+from ..engines.torch import evaluate
 from ..images import to_unit
 from ..metrics import Metric
 from ..networks import Subnetwork, Supernet

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
-from .. import provenance
 from ..cells import Cell
-from ..checkpoints import load_checkpoint, save_checkpoint
+from ..engines import load_checkpoint, provenance, save_checkpoint
+from ..engines.torch import make_generator
 from ..errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ..files.atomic import write_bytes
 from ..images import TensorImages
 from ..metrics import Metric
-from ..training import make_generator
 from ..worklists import parse_cells
 from .bilevel import BilevelSearch, SearchEpoch
 from .one_shot import one_shot_accuracies

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..arrays import Booleans, Singles
-from ..errors import UnknownNameError
-from ..images import ArrayImages, to_unit
-from ..metrics import Attack, Metric
-from .draws import Draws
-from .engine import Labels, NativeNetwork
+from ...arrays import Booleans, Singles
+from ...errors import UnknownNameError
+from ...images import ArrayImages, to_unit
+from ...metrics import Attack, Metric
+from ...native import Labels, NativeNetwork
+from ..draws import Draws
 
 ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
 STEPS, QUERIES = 100, 5000  # of an AutoAttack that does not say
@@ -25,7 +25,7 @@ def runs_attack(attack: Attack) -> bool:
 
 
 def evaluate(network: NativeNetwork, images: ArrayImages, metric: Metric, draws: Draws) -> Booleans:
-    """Return which images of the metric's split are classified correctly; see `nasbench_robust.evaluation.evaluate`.
+    """Return which images of the metric's split are classified correctly; see `nasbench_robust.engines.torch.evaluation.evaluate`.
 
     Parameters
     ----------

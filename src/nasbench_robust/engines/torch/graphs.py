@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from .cells import Cell
-from .images import TensorImages
-from .settings import TrainingSettings
+from ...cells import Cell
+from ...images import TensorImages
+from ...settings import TrainingSettings
 from .training import Trainer
 
 # Steps taken one operation at a time before one is captured: libraries choose their algorithms and allocate then.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .version import __version__
+from ..version import __version__
 
 
 def versions(engine: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Integers, Singles
-from ..epochs import STREAMS
+from .curves import STREAMS
 
 
 class Draws:

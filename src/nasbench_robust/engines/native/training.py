@@ -1,4 +1,4 @@
-"""Adversarial training of one cell in the native engine: the steps of `nasbench_robust.training`, without torch."""
+"""Adversarial training of one cell in the native engine: the steps of `nasbench_robust.engines.torch.training`, without torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..arrays import Floats, Integers, Singles
-from ..cells import Cell
-from ..datasets import dataset
-from ..epochs import Epoch
-from ..errors import TrainingDivergedError
-from ..images import ArrayImages, crop, flip, to_unit
-from ..metrics import Metric
-from ..settings import TrainingSettings
-from ..skeletons import Skeleton
-from .draws import Draws
-from .engine import Labels, NativeNetwork
+from ...arrays import Floats, Integers, Singles
+from ...cells import Cell
+from ...datasets import dataset
+from ...errors import TrainingDivergedError
+from ...images import ArrayImages, crop, flip, to_unit
+from ...metrics import Metric
+from ...native import Labels, NativeNetwork
+from ...settings import TrainingSettings
+from ...skeletons import Skeleton
+from ..curves import Epoch
+from ..draws import Draws
 from .evaluation import evaluate
 
 Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
@@ -32,7 +32,7 @@ MOMENTA = 0.85, 0.95
 
 
 class NativeTrainer:
-    """Training of one cell, step by step; see `nasbench_robust.training.Trainer`, which it follows.
+    """Training of one cell, step by step; see `nasbench_robust.engines.torch.training.Trainer`, which it follows.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 
-from .attacks import autoattack, perturb, takes_all_images
-from .images import to_unit
-from .metrics import Metric
+from ...attacks import autoattack, perturb, takes_all_images
+from ...images import to_unit
+from ...metrics import Metric
 
 
 def evaluate(

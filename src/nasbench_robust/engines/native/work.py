@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ...arrays import Booleans
+from ...cells import Cell
+from ...errors import InvalidValueError, RunInterruptedError
+from ...images import ArrayImages
+from ...metrics import PARTS, Metric
+from ...native.library import build_name
+from ...runs import part_name
+from ...settings import TrainingSettings
 from .. import provenance
-from ..arrays import Booleans
-from ..cells import Cell
 from ..checkpoints import load_archive, save_archive
-from ..epochs import Epoch
-from ..errors import InvalidValueError, RunInterruptedError
-from ..images import ArrayImages
-from ..metrics import PARTS, Metric
-from ..runs import part_name
-from ..settings import TrainingSettings
-from .draws import Draws
+from ..curves import Epoch
+from ..draws import Draws
 from .evaluation import measure
-from .library import build_name
 from .training import NativeTrainer
 
 # Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from . import provenance
-from .arrays import Booleans
-from .checkpoints import load_checkpoint, save_checkpoint
-from .epochs import Epoch
-from .errors import InvalidValueError, RunInterruptedError
+from ...arrays import Booleans
+from ...errors import InvalidValueError, RunInterruptedError
+from ...metrics import Metric
+from ...runs import part_name
+from .. import provenance
+from ..checkpoints import load_checkpoint, save_checkpoint
+from ..curves import Epoch
 from .evaluation import evaluate
-from .metrics import Metric
-from .runs import part_name
 from .training import NetworkTrainer, make_generator
 
 PATHS = {  # by engine

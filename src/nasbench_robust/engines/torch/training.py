@@ -11,15 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .attacks import pgd
-from .cells import Cell
-from .epochs import STREAMS, Epoch
-from .errors import TrainingDivergedError
+from ...attacks import pgd
+from ...cells import Cell
+from ...errors import TrainingDivergedError
+from ...images import TensorImages, random_crop, random_flip, to_unit
+from ...metrics import Metric
+from ...networks import Network, make_path, network_for
+from ...settings import AdversarialSettings, TrainingSettings
+from ..curves import STREAMS, Epoch
 from .evaluation import evaluate
-from .images import TensorImages, random_crop, random_flip, to_unit
-from .metrics import Metric
-from .networks import Network, make_path, network_for
-from .settings import AdversarialSettings, TrainingSettings
 
 
 def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -> torch.Generator:

@@ -1,0 +1,2 @@
+from .network import Labels as Labels
+from .network import NativeNetwork as NativeNetwork
