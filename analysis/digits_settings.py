@@ -26,6 +26,7 @@ import nasbench_robust as nbr
 from nasbench_robust import native
 from nasbench_robust import statistics as st
 from nasbench_robust.engines import Draws
+from nasbench_robust.engines.native import NativeTrainer, evaluate
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric, pgd
@@ -91,14 +92,14 @@ def make_run(index: int, seed: int, settings: TrainingSettings) -> tuple[float, 
     """
     images = digits()
     start = time.perf_counter()
-    trainer = native.NativeTrainer(nbr.Cell.from_index(index), settings, images, seed)
+    trainer = NativeTrainer(nbr.Cell.from_index(index), settings, images, seed)
     try:
         while not trainer.finished:
             trainer.step()
     except TrainingDivergedError:
         return math.nan, time.perf_counter() - start
     metric = Metric.of(pgd(settings.attack.eps))
-    correct = native.evaluate(trainer.network, images, metric, Draws(seed, "evaluation"))
+    correct = evaluate(trainer.network, images, metric, Draws(seed, "evaluation"))
     return float(correct.mean()), time.perf_counter() - start
 
 

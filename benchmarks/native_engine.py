@@ -28,6 +28,7 @@ from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.engines import Draws
+from nasbench_robust.engines.native import NativeTrainer, evaluate
 from nasbench_robust.engines.torch import evaluation, make_generator, train
 from nasbench_robust.images import ArrayImages, load_arrays, load_images
 from nasbench_robust.metrics import Metric
@@ -81,7 +82,7 @@ def run_torch(cell: Cell, settings: TrainingSettings, seed: int) -> Timing:
 
 def train_native(cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int) -> native.NativeNetwork:
     """Train in the native engine."""
-    trainer = native.NativeTrainer(cell, settings, images, seed)
+    trainer = NativeTrainer(cell, settings, images, seed)
     while not trainer.finished:
         trainer.step()
     return trainer.network
@@ -94,9 +95,7 @@ def run_native(cell: Cell, settings: TrainingSettings, seed: int) -> Timing:
     network = train_native(cell, settings, images, seed)
     trained = time.perf_counter()
     draws = Draws(seed, "evaluation")
-    correct = {
-        metric.column: int(native.evaluate(network, images, metric, draws).sum()) for metric in measured(settings)
-    }
+    correct = {metric.column: int(evaluate(network, images, metric, draws).sum()) for metric in measured(settings)}
     return Timing(trained - start, time.perf_counter() - trained, correct)
 
 

@@ -10,6 +10,7 @@ from reference import ReferenceTrainer
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
+from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.engines.torch import GraphedTrainer, Trainer
 from nasbench_robust.images import ArrayImages, TensorImages
 from nasbench_robust.networks import PATHS
@@ -49,7 +50,7 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int, 
     settings = replace(settings_for(dataset), batch_size=batch_size)
     images = random_images(settings, 1 if side == REFERENCE else steps + 1, device)
     if side == NATIVE:
-        return native.NativeTrainer(cell, settings, as_arrays(images), seed=0).step
+        return NativeTrainer(cell, settings, as_arrays(images), seed=0).step
     if side == REFERENCE:
         trainer = ReferenceTrainer(cell, settings, steps, seed=0, device=device)
         return lambda: trainer.step(images.train.pixels, images.train.labels)

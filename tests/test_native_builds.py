@@ -26,7 +26,8 @@ import numpy as np
 from native_twins import DIGITS, SKELETONS, random_batch, twins
 from nasbench_robust.cells import Cell
 from nasbench_robust.image_arrays import load_arrays
-from nasbench_robust.native import NativeTrainer, build_name
+from nasbench_robust.engines.native import NativeTrainer
+from nasbench_robust.native import build_name
 
 found = {"name": build_name(), "passes": [], "curves": []}
 for number, skeleton in enumerate(SKELETONS):

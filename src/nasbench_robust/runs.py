@@ -148,7 +148,8 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     UnknownNameError, InvalidValueError, MissingDataError
         If there is no engine of that name, or the native one cannot do this or is not there.
     """
-    from .native import is_available, runs_attack
+    from .engines.native import runs_attack
+    from .native import is_available
 
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)

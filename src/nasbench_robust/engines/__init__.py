@@ -1,4 +1,4 @@
-"""."""
+"""Ways of making a run: which there are, how they train and measure, what they keep, what they say of themselves."""
 
 from .._door import door
 

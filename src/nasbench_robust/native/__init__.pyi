@@ -1,2 +1,4 @@
-from .network import Labels as Labels
+from .library import BUILDS as BUILDS
+from .library import build_name as build_name
+from .library import is_available as is_available
 from .network import NativeNetwork as NativeNetwork

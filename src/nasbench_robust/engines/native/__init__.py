@@ -1,4 +1,4 @@
-"""."""
+"""Training and measuring in the native engine, without torch."""
 
 from ..._door import door
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...arrays import Booleans, Singles
+from ...arrays import Booleans, Integers, Singles
 from ...errors import UnknownNameError
 from ...images import ArrayImages, to_unit
 from ...metrics import Attack, Metric
-from ...native import Labels, NativeNetwork
+from ...native import NativeNetwork
 from ..draws import Draws
 
 ATTACKS = ("fgsm Linf", "pgd Linf", "autoattack Linf")
@@ -25,7 +25,7 @@ def runs_attack(attack: Attack) -> bool:
 
 
 def evaluate(network: NativeNetwork, images: ArrayImages, metric: Metric, draws: Draws) -> Booleans:
-    """Return which images of the metric's split are classified correctly; see `nasbench_robust.engines.torch.evaluation.evaluate`.
+    """Return which images of the metric's split are classified correctly; see `nasbench_robust.engines.torch`.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def measure(
             yield _is_right(network, _attacked(network, seen, classes, attack, draws), classes)
 
 
-def _attacked(network: NativeNetwork, images: Singles, labels: Labels, attack: Attack, draws: Draws) -> Singles:
+def _attacked(network: NativeNetwork, images: Singles, labels: Integers, attack: Attack, draws: Draws) -> Singles:
     """Return what FGSM or PGD makes of images."""
     noise = draws.uniform(-attack.eps, attack.eps, images.shape) if attack.random_start else None
     step_size, steps = (attack.eps, 1) if attack.name == "fgsm" else (attack.step_size or 0.0, attack.steps or 0)
@@ -91,7 +91,7 @@ def _attacked(network: NativeNetwork, images: Singles, labels: Labels, attack: A
 
 
 def _autoattacked(
-    network: NativeNetwork, images: Singles, labels: Labels, attack: Attack, seed: int, first: int
+    network: NativeNetwork, images: Singles, labels: Integers, attack: Attack, seed: int, first: int
 ) -> Booleans:
     """Return the survivors of AutoAttack after each of its parts, of images that are numbered from `first`."""
     survivors, _ = network.autoattack(
@@ -107,6 +107,6 @@ def _autoattacked(
     return survivors[1:]
 
 
-def _is_right(network: NativeNetwork, images: Singles, labels: Labels) -> Booleans:
+def _is_right(network: NativeNetwork, images: Singles, labels: Integers) -> Booleans:
     right: Booleans = np.equal(network.logits(images).argmax(axis=1), labels)
     return right[None]

@@ -1,4 +1,4 @@
-"""Adversarial training of one cell in the native engine: the steps of `nasbench_robust.engines.torch.training`, without torch."""
+"""Adversarial training of one cell in the native engine: the steps of `engines.torch`, without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...datasets import dataset
 from ...errors import TrainingDivergedError
 from ...images import ArrayImages, crop, flip, to_unit
 from ...metrics import Metric
-from ...native import Labels, NativeNetwork
+from ...native import NativeNetwork
 from ...settings import TrainingSettings
 from ...skeletons import Skeleton
 from ..curves import Epoch
@@ -32,7 +32,7 @@ MOMENTA = 0.85, 0.95
 
 
 class NativeTrainer:
-    """Training of one cell, step by step; see `nasbench_robust.engines.torch.training.Trainer`, which it follows.
+    """Training of one cell, step by step; see `nasbench_robust.engines.torch`, which it follows.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class NativeTrainer:
             self._under_way = self._batches()
         return next(self._under_way)
 
-    def _train_on(self, images: Singles, labels: Labels, noise: Singles | None) -> None:
+    def _train_on(self, images: Singles, labels: Integers, noise: Singles | None) -> None:
         attack = self.settings.attack
         step = len(self.curve) * self._steps_per_epoch + self._done // self.settings.batch_size
         self.network.fold()

@@ -1,4 +1,4 @@
-"""."""
+"""Training and measuring in torch: as the network is written, by the fast paths, or as one CUDA graph a step."""
 
 from ..._door import door
 
