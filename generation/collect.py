@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasbench_robust.collecting import collect
 from nasbench_robust.programs import guarded
+from nasbench_robust.runs import collect
 from nasbench_robust.table import validate
 
 

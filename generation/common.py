@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nasbench_robust.programs import positive
-from nasbench_robust.runs import ENGINES
+from nasbench_robust.runs import ENGINES, Unit, parse_cells
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
-from nasbench_robust.worklists import Unit, parse_cells
 
 TRAIN_CELL = Path(__file__).resolve().parent / "train_cell.py"
 

@@ -18,16 +18,13 @@ from pathlib import Path
 import run_local
 from digits_sample import compare_sample
 
-from nasbench_robust.assembling import assemble
-from nasbench_robust.collecting import collect
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.programs import guarded
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
-from nasbench_robust.runs import release_info
+from nasbench_robust.runs import Unit, assemble, collect, find_missing, parse_cells, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table import Reader, ReleaseInfo, read_table, validate
-from nasbench_robust.worklists import Unit, find_missing, parse_cells
 
 SEEDS = (0, 1, 2)
 

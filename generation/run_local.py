@@ -16,8 +16,7 @@ from pathlib import Path
 from common import add_table_arguments, add_train_arguments, read_table_arguments, train_command
 
 from nasbench_robust.programs import guarded
-from nasbench_robust.runs import OfDataset
-from nasbench_robust.worklists import Unit, find_missing, write_worklist
+from nasbench_robust.runs import OfDataset, Unit, find_missing, write_worklist
 
 EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
 Command = Callable[[argparse.Namespace, Path], tuple[str, ...]]

@@ -30,7 +30,16 @@ from train_cell import EXIT_REQUEUE, Signals  # noqa: E402
 from nasbench_robust.cells import Cell  # noqa: E402
 from nasbench_robust.errors import InvalidValueError, MissingPackageError  # noqa: E402
 from nasbench_robust.programs import guarded  # noqa: E402
-from nasbench_robust.runs import shard_name  # noqa: E402
+from nasbench_robust.runs import (  # noqa: E402
+    Unit,
+    claim,
+    find_missing,
+    make_tasks,
+    parse_cells,
+    read_task,
+    shard_name,
+    write_worklist,
+)
 from nasbench_robust.score_tables import (  # noqa: E402
     FOLDER,
     check_folder,
@@ -39,15 +48,6 @@ from nasbench_robust.score_tables import (  # noqa: E402
     write_scores,
 )
 from nasbench_robust.settings import read_settings  # noqa: E402
-from nasbench_robust.worklists import (  # noqa: E402
-    Unit,
-    claim,
-    find_missing,
-    make_tasks,
-    parse_cells,
-    read_task,
-    write_worklist,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from train_cell import EXIT_REQUEUE, Signals
 
 from nasbench_robust.errors import MissingPackageError
 from nasbench_robust.programs import guarded, positive
-from nasbench_robust.worklists import claim
+from nasbench_robust.runs import claim
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,9 +10,8 @@ from pathlib import Path
 from common import add_table_arguments, read_table_arguments
 
 from nasbench_robust.programs import guarded
-from nasbench_robust.runs import shard_name
+from nasbench_robust.runs import find_missing, is_claimed, shard_name
 from nasbench_robust.table import Reader
-from nasbench_robust.worklists import find_missing, is_claimed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

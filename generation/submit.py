@@ -16,8 +16,16 @@ from pathlib import Path
 from common import add_table_arguments, add_train_arguments, read_table_arguments, train_command
 
 from nasbench_robust.programs import guarded
-from nasbench_robust.slurm import ArrayJob, array_jobs, max_array_size, render, submit
-from nasbench_robust.worklists import find_missing, make_tasks, write_worklist
+from nasbench_robust.runs import (
+    ArrayJob,
+    array_jobs,
+    find_missing,
+    make_tasks,
+    max_array_size,
+    render,
+    submit,
+    write_worklist,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -115,7 +115,7 @@ def _load(engine: str, args: argparse.Namespace) -> Any:
 def _units(args: argparse.Namespace) -> list[Any]:
     """Return what is to be made: one line of a work list, all of it, or one cell with the given seeds."""
     from nasbench_robust.cells import Cell
-    from nasbench_robust.worklists import Unit, read_task
+    from nasbench_robust.runs import Unit, read_task
 
     if args.work:
         if args.task is None:
@@ -138,8 +138,7 @@ def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Nam
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
     from nasbench_robust.cells import Cell
     from nasbench_robust.errors import RunInterruptedError
-    from nasbench_robust.runs import is_done, run_cell, shard_name, write_run
-    from nasbench_robust.worklists import claim
+    from nasbench_robust.runs import claim, is_done, run_cell, shard_name, write_run
 
     cell = Cell.from_index(unit.index)
     label = f"cell {cell.index}, seed {unit.seed}"
@@ -174,7 +173,7 @@ def _make(unit: Any, settings: Any, images: Any, engine: str, args: argparse.Nam
 
 def stopped(signals: Signals) -> int:
     """Ask Slurm to run the job again if it was about to end it; say to the caller that there is more to do."""
-    from nasbench_robust import slurm
+    from nasbench_robust.runs import slurm
 
     job = os.environ.get("SLURM_JOB_ID")
     if signal.SIGUSR1 in signals.received and job:

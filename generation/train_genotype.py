@@ -72,8 +72,8 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
 def _make(architecture: Any, settings: Any, images: Any, number: int, out: str, signals: Signals) -> bool:
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
     from nasbench_robust.errors import RunInterruptedError
+    from nasbench_robust.runs import claim
     from nasbench_robust.search.genotype_runs import run_architecture, run_name, write_result
-    from nasbench_robust.worklists import claim
 
     name = run_name(architecture, settings, number)
     path, checkpoint = Path(out) / f"{name}.json", Path(out) / "checkpoints" / f"{name}.ckpt"

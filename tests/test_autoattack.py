@@ -26,7 +26,7 @@ from nasbench_robust.engines.torch.training import train
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import PARTS, Attack, Metric
-from nasbench_robust.runs import part_name, run_cell, write_run
+from nasbench_robust.runs.run import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table.files import read_table
 

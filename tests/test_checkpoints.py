@@ -23,7 +23,7 @@ from nasbench_robust.cells.cell import Cell
 from nasbench_robust.engines.checkpoints import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import TensorImages
-from nasbench_robust.runs import Run, run_cell
+from nasbench_robust.runs.run import Run, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table.files import Reader
 

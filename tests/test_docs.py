@@ -122,7 +122,7 @@ def test_first_screen_of_the_readme_has_what_it_must() -> None:
 
 
 def test_columns_of_the_schema_page_are_those_of_the_tables() -> None:
-    from nasbench_robust.runs import release_info
+    from nasbench_robust.runs.run import release_info
     from nasbench_robust.settings import settings_for
     from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, cells_table, runs_schema
 

@@ -27,7 +27,7 @@ from nasbench_robust.networks.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.networks.fast.plan import make_plan
 from nasbench_robust.networks.network import Network
 from nasbench_robust.networks.paths import PATHS, make_path
-from nasbench_robust.runs import choose_engine, run_cell
+from nasbench_robust.runs.run import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

@@ -18,7 +18,7 @@ from nasbench_robust.engines.torch.graphs import DeviceSGD, GraphedTrainer
 from nasbench_robust.engines.torch.training import Trainer
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import TensorImages
-from nasbench_robust.runs import choose_engine, run_cell
+from nasbench_robust.runs.run import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 
 CELLS = [Cell.from_index(index) for index in (9930, 1462, 7602, 14)]

@@ -18,7 +18,7 @@ from nasbench_robust.engines.torch.training import Trainer
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.images import Split, load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
-from nasbench_robust.runs import run_cell
+from nasbench_robust.runs.run import run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

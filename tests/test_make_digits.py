@@ -16,13 +16,13 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics, native
-from nasbench_robust.assembling import assemble
 from nasbench_robust.cells.cell import Cell
-from nasbench_robust.collecting import collect
 from nasbench_robust.errors import ConflictError
 from nasbench_robust.files.manifests import MANIFEST, mismatch
 from nasbench_robust.images import load_arrays
-from nasbench_robust.runs import release_info, run_cell, write_run
+from nasbench_robust.runs.assembling import assemble
+from nasbench_robust.runs.collecting import collect
+from nasbench_robust.runs.run import release_info, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table.files import read_table, write_table
 

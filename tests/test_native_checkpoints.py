@@ -26,7 +26,7 @@ from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native.network import NativeNetwork
-from nasbench_robust.runs import Run, run_cell
+from nasbench_robust.runs.run import Run, run_cell
 from nasbench_robust.table.files import Reader
 
 pytestmark = needs_engine

@@ -27,7 +27,7 @@ from nasbench_robust.errors import InvalidValueError, RunInterruptedError, Train
 from nasbench_robust.images import ArrayImages, Split, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks.network import Network
-from nasbench_robust.runs import Run, part_name, release_info, run_cell, write_run
+from nasbench_robust.runs.run import Run, part_name, release_info, run_cell, write_run
 from nasbench_robust.table.files import Reader
 from nasbench_robust.table.schema import runs_schema
 

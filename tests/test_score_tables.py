@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
-from nasbench_robust.runs import shard_name
+from nasbench_robust.runs.run import shard_name
+from nasbench_robust.runs.worklists import Unit, find_missing
 from nasbench_robust.score_settings import ScoreSettings, score_settings_for
 from nasbench_robust.score_tables import (
     FOLDER,
@@ -26,7 +27,6 @@ from nasbench_robust.score_tables import (
 )
 from nasbench_robust.scoring import Scored
 from nasbench_robust.table.files import Reader, write_table
-from nasbench_robust.worklists import Unit, find_missing
 
 SETTINGS = score_settings_for("digits")
 OTHER = replace(SETTINGS, images=64)

@@ -8,7 +8,6 @@ from . import native as native
 from . import ntk as ntk
 from . import proxies as proxies
 from . import releases as releases
-from . import runs as runs
 from . import search as search
 from . import settings as settings
 from . import skeletons as skeletons

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from .collecting import KEY, quarantine
 from .engines import provenance
 from .errors import InvalidValueError, MissingDataError, TableError
-from .runs import shard_file, shard_name
+from .runs import KEY, quarantine, shard_file, shard_name
 from .table import Reader, write_table
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ..errors import InvalidValueError, RunInterruptedError, SourceFormatError, 
 from ..files.atomic import write_bytes
 from ..images import TensorImages
 from ..metrics import Metric
-from ..worklists import parse_cells
+from ..runs import parse_cells
 from .bilevel import BilevelSearch, SearchEpoch
 from .one_shot import one_shot_accuracies
 from .search_settings import SearchSettings

@@ -31,7 +31,7 @@ GENEROUS = 300.0
 
 
 class NativeWork:
-    """The trainer and what was measured so far; see `nasbench_robust.runs.Work`."""
+    """The trainer and what was measured so far; see `nasbench_robust.runs.run.Work`."""
 
     def __init__(
         self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int, path: Path | None

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cells
-from .cells import Cell
-from .errors import InvalidValueError, MissingDataError, TableError
-from .files.atomic import write_bytes
-from .runs import OfDataset, shard_name
+from .. import cells
+from ..cells import Cell
+from ..errors import InvalidValueError, MissingDataError, TableError
+from ..files.atomic import write_bytes
+from .run import OfDataset, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
 

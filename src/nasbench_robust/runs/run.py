@@ -18,14 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from .arrays import Booleans
-from .cells import Cell
-from .datasets import dataset
-from .engines import Epoch, provenance
-from .errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
-from .metrics import Metric
-from .settings import TrainingSettings
-from .table import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, Reader, ReleaseInfo, runs_table, write_table
+from ..arrays import Booleans
+from ..cells import Cell
+from ..datasets import dataset
+from ..engines import Epoch, provenance
+from ..errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
+from ..metrics import Metric
+from ..settings import TrainingSettings
+from ..table import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, Reader, ReleaseInfo, runs_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +148,8 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     UnknownNameError, InvalidValueError, MissingDataError
         If there is no engine of that name, or the native one cannot do this or is not there.
     """
-    from .engines.native import runs_attack
-    from .native import is_available
+    from ..engines.native import runs_attack
+    from ..native import is_available
 
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
@@ -247,10 +247,10 @@ def _begin(
     path = None if checkpoint is None else Path(checkpoint)
     device = "cpu" if engine == "native" else images.train.pixels.device.type
     if choose_engine(engine, settings, device) == "native":
-        from .engines.native import NativeWork
+        from ..engines.native import NativeWork
 
         return NativeWork(cell, settings, images, seed, path)
-    from .engines.torch import PATHS, GraphedTrainer, TorchWork, Trainer
+    from ..engines.torch import PATHS, GraphedTrainer, TorchWork, Trainer
 
     label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
     make_trainer = GraphedTrainer if engine in GRAPHED else Trainer

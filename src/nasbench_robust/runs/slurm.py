@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InvalidValueError, SlurmError
+from ..errors import InvalidValueError, SlurmError
 
 DEFAULT_MAX_ARRAY_SIZE = 1001  # Slurm's own default: task numbers 0 to 1000
 
