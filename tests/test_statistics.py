@@ -9,11 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from nasbench_robust import noise, statistics
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.cells.classes import representatives
 from nasbench_robust.cells.space import connected
 from nasbench_robust.errors import InvalidCellError, InvalidValueError
+from nasbench_robust.statistics import noise
+from nasbench_robust.statistics import ranks as statistics
 
 stats = pytest.importorskip("scipy.stats")
 REPRESENTATIVES = np.unique(representatives())

@@ -11,7 +11,6 @@ from . import releases as releases
 from . import search as search
 from . import settings as settings
 from . import skeletons as skeletons
-from . import statistics as statistics
 from . import table as table
 from .cells import Cell as Cell
 from .releases import load as load

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import cells
-from .arrays import Floats, Integers
-from .cells import families
-from .errors import InvalidCellError, InvalidValueError
-from .statistics import checked_columns, spearman
+from .. import cells
+from ..arrays import Floats, Integers
+from ..cells import families
+from ..errors import InvalidCellError, InvalidValueError
+from .ranks import checked_columns, spearman
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Booleans, Floats
-from .errors import InvalidValueError, MissingPackageError
+from ..arrays import Booleans, Floats
+from ..errors import InvalidValueError, MissingPackageError
 
 _CHUNK = 16  # resamples that are ranked at once: what they need stays in the processor's cache
 
