@@ -14,7 +14,7 @@ from ntk_statistics import Effort, Mask, correlate, failures_last, intervals
 
 from nasbench_robust.errors import MissingResultError, TableError
 from nasbench_robust.metrics import parse_eps
-from nasbench_robust.score_settings import score_settings_for
+from nasbench_robust.scores import score_settings_for
 from nasbench_robust.statistics import ranks as st
 
 SIZE = 3

@@ -15,7 +15,7 @@ from nasbench_robust.datasets import canonical_name
 from nasbench_robust.errors import MissingResultError, UnknownNameError
 from nasbench_robust.ntk import SCORES
 from nasbench_robust.proxies import PROXIES
-from nasbench_robust.score_tables import read_scores
+from nasbench_robust.scores import read_scores
 
 Floats = npt.NDArray[np.float64]
 Target = tuple[str, str]  # data set and metric

@@ -40,13 +40,7 @@ from nasbench_robust.runs import (  # noqa: E402
     shard_name,
     write_worklist,
 )
-from nasbench_robust.score_tables import (  # noqa: E402
-    FOLDER,
-    check_folder,
-    collect_scores,
-    scored_units,
-    write_scores,
-)
+from nasbench_robust.scores import FOLDER, check_folder, collect_scores, scored_units, write_scores  # noqa: E402
 from nasbench_robust.settings import read_settings  # noqa: E402
 
 
@@ -123,7 +117,7 @@ def _cells(text: str) -> list[int]:
 
 def _settings(args: argparse.Namespace) -> Any:
     try:
-        from nasbench_robust.score_settings import score_settings_for
+        from nasbench_robust.scores import score_settings_for
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "ntk") from None
     settings = score_settings_for(args.dataset)
@@ -148,7 +142,7 @@ def _score(units: Sequence[Unit], settings: Any, args: argparse.Namespace) -> in
 
     from nasbench_robust.engines import processor
     from nasbench_robust.images import load_images
-    from nasbench_robust.scoring import chosen_images, score_cell
+    from nasbench_robust.scores import chosen_images, score_cell
 
     torch.set_num_threads(1)
     signals = Signals()

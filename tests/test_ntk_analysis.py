@@ -21,9 +21,9 @@ from test_analysis import made_up
 
 from nasbench_robust import cells
 from nasbench_robust.metrics import Metric, pgd
-from nasbench_robust.score_settings import score_settings_for
-from nasbench_robust.score_tables import SCORES_SCHEMA, read_scores, write_scores
-from nasbench_robust.scoring import Scored
+from nasbench_robust.scores.scoring import Scored
+from nasbench_robust.scores.settings import score_settings_for
+from nasbench_robust.scores.tables import SCORES_SCHEMA, read_scores, write_scores
 from nasbench_robust.table.files import Reader, write_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))

@@ -16,9 +16,9 @@ import torch
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.images import load_images
 from nasbench_robust.releases.loading import locate
-from nasbench_robust.score_settings import ScoreSettings, score_settings_for
-from nasbench_robust.score_tables import read_scores
-from nasbench_robust.scoring import chosen_images, score_cell
+from nasbench_robust.scores.scoring import chosen_images, score_cell
+from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
+from nasbench_robust.scores.tables import read_scores
 from nasbench_robust.search.arnas_settings import arnas_settings_for
 from nasbench_robust.search.search_runs import record_name, run_search
 from nasbench_robust.search.search_settings import search_settings_for

@@ -18,8 +18,8 @@ import pytest
 from nasbench_robust.cells.cell import Cell
 from nasbench_robust.runs.run import shard_name
 from nasbench_robust.runs.worklists import Unit, parse_cells, read_task, write_worklist
-from nasbench_robust.score_settings import ScoreSettings, score_settings_for
-from nasbench_robust.score_tables import FOLDER, read_scores
+from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
+from nasbench_robust.scores.tables import FOLDER, read_scores
 from nasbench_robust.settings import read_settings
 from nasbench_robust.table.files import Reader
 

@@ -15,8 +15,9 @@ import pytest
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
 from nasbench_robust.runs.run import shard_name
 from nasbench_robust.runs.worklists import Unit, find_missing
-from nasbench_robust.score_settings import ScoreSettings, score_settings_for
-from nasbench_robust.score_tables import (
+from nasbench_robust.scores.scoring import Scored
+from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
+from nasbench_robust.scores.tables import (
     FOLDER,
     SCORES_SCHEMA,
     check_folder,
@@ -25,7 +26,6 @@ from nasbench_robust.score_tables import (
     scored_units,
     write_scores,
 )
-from nasbench_robust.scoring import Scored
 from nasbench_robust.table.files import Reader, write_table
 
 SETTINGS = score_settings_for("digits")

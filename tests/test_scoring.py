@@ -23,8 +23,8 @@ from nasbench_robust.ntk.modes import prepare
 from nasbench_robust.ntk.predictors import score_kernel, weyl_bound
 from nasbench_robust.ntk.regression import Split, held_out_accuracy
 from nasbench_robust.proxies import scores
-from nasbench_robust.score_settings import ScoreSettings, score_settings_for
-from nasbench_robust.scoring import Scored, chosen_images, score_cell
+from nasbench_robust.scores.scoring import Scored, chosen_images, score_cell
+from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
 

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from .cells import Cell
-from .engines import Draws
-from .engines.torch import make_generator
-from .errors import InvalidValueError
-from .images import TensorImages, to_unit
-from .metrics import Attack
-from .networks import Network, network_for
-from .ntk._kernels import Kernels, attacked, kernels
-from .ntk.gram import choose_engine, ntk
-from .ntk.modes import prepare
-from .ntk.predictors import SCORES, score_kernel, weyl_bound
-from .ntk.regression import HeldOut, Split, held_out_accuracy
-from .ntk.values import Value
-from .proxies import scores
-from .score_settings import ScoreSettings, attack_name
+from ..cells import Cell
+from ..engines import Draws
+from ..engines.torch import make_generator
+from ..errors import InvalidValueError
+from ..images import TensorImages, to_unit
+from ..metrics import Attack
+from ..networks import Network, network_for
+from ..ntk._kernels import Kernels, attacked, kernels
+from ..ntk.gram import choose_engine, ntk
+from ..ntk.modes import prepare
+from ..ntk.predictors import SCORES, score_kernel, weyl_bound
+from ..ntk.regression import HeldOut, Split, held_out_accuracy
+from ..ntk.values import Value
+from ..proxies import scores
+from .settings import ScoreSettings, attack_name
 
 SYMMETRIC = ("clean", "robust", "robust_twice", "combined", "combined_robust")
 

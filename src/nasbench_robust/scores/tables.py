@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from .engines import provenance
-from .errors import InvalidValueError, MissingDataError, TableError
-from .runs import KEY, quarantine, shard_file, shard_name
-from .table import Reader, write_table
+from ..engines import provenance
+from ..errors import InvalidValueError, MissingDataError, TableError
+from ..runs import KEY, quarantine, shard_file, shard_name
+from ..table import Reader, write_table
 
 if TYPE_CHECKING:
-    from .score_settings import ScoreSettings
     from .scoring import Scored
+    from .settings import ScoreSettings
 
 log = logging.getLogger(__name__)
 

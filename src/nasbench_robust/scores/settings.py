@@ -7,16 +7,16 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, UnknownNameError
-from .files.atomic import json_hash
-from .metrics import Attack, Metric, fgsm, pgd
-from .ntk.gram import PRECISIONS
-from .ntk.modes import BN_MODES
-from .ntk.values import checked_real
-from .proxies import PROXIES
-from .settings import attacks_from, build, settings_for
-from .skeletons import Skeleton
+from ..datasets import canonical_name, dataset
+from ..errors import InvalidValueError, UnknownNameError
+from ..files.atomic import json_hash
+from ..metrics import Attack, Metric, fgsm, pgd
+from ..ntk.gram import PRECISIONS
+from ..ntk.modes import BN_MODES
+from ..ntk.values import checked_real
+from ..proxies import PROXIES
+from ..settings import attacks_from, build, settings_for
+from ..skeletons import Skeleton
 
 
 @dataclass(frozen=True)

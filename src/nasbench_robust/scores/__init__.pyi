@@ -1,0 +1,9 @@
+from .scoring import chosen_images as chosen_images
+from .scoring import score_cell as score_cell
+from .settings import score_settings_for as score_settings_for
+from .tables import FOLDER as FOLDER
+from .tables import check_folder as check_folder
+from .tables import collect_scores as collect_scores
+from .tables import read_scores as read_scores
+from .tables import scored_units as scored_units
+from .tables import write_scores as write_scores
