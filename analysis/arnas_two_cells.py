@@ -20,11 +20,10 @@ from typing import Any
 import pandas as pd
 
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.files.atomic import write_bytes
+from nasbench_robust.files import write_bytes
 from nasbench_robust.programs import guarded
-from nasbench_robust.search.genotype_runs import default_settings, parse_architecture, run_name
-from nasbench_robust.search.search_runs import read_search, record_name
-from nasbench_robust.search.search_settings import search_settings_for
+from nasbench_robust.search.arnas import default_settings, parse_architecture, run_name
+from nasbench_robust.search.supernet import read_search, record_name, search_settings_for
 from nasbench_robust.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,6 +24,7 @@ import pandas as pd
 
 import nasbench_robust as nbr
 from nasbench_robust import native
+from nasbench_robust import statistics as st
 from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
@@ -31,7 +32,6 @@ from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.programs import guarded
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.statistics import ranks as st
 
 Floats = npt.NDArray[np.float64]
 TARGET = ("cifar10", "pgd_acc", 8 / 255)

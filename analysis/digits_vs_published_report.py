@@ -11,7 +11,7 @@ import pandas as pd
 import style
 
 from nasbench_robust import cells
-from nasbench_robust.statistics import ranks as st
+from nasbench_robust import statistics as st
 
 if TYPE_CHECKING:
     from digits_vs_published import Tables

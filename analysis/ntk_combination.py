@@ -12,10 +12,10 @@ import pandas as pd
 from ntk_scores import Data, Floats, Name, Target
 from ntk_statistics import Effort, Mask, correlate, failures_last, intervals
 
+from nasbench_robust import statistics as st
 from nasbench_robust.errors import MissingResultError, TableError
 from nasbench_robust.metrics import parse_eps
 from nasbench_robust.scores import score_settings_for
-from nasbench_robust.statistics import ranks as st
 
 SIZE = 3
 COLUMNS = ["dataset", "metric", "cells", "combination", "spearman", "low", "high", "parameters"]

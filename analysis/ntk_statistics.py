@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from ntk_scores import Data, Floats, Name, Target
 
+from nasbench_robust import statistics as st
 from nasbench_robust.statistics import noise
-from nasbench_robust.statistics import ranks as st
 
 Mask = npt.NDArray[np.bool_]
 TOP = {"top half": 0.5, "top tenth": 0.1}

@@ -8,8 +8,7 @@ from nasbench_robust.cells import Cell, operation_counts, representatives
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.images import TensorImages
 from nasbench_robust.operations import OperationCounter
-from nasbench_robust.search.bilevel import BilevelSearch
-from nasbench_robust.search.search_settings import SearchSettings
+from nasbench_robust.search.supernet import BilevelSearch, SearchSettings
 from nasbench_robust.settings import settings_for
 
 __all__ = ["flops_of_search", "flops_of_training"]

@@ -23,9 +23,15 @@ import torch.nn.functional as F
 
 from nasbench_robust.cells import OPERATIONS
 from nasbench_robust.networks import Supernet, supernet_for
-from nasbench_robust.search.boxes import image_box
-from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
-from nasbench_robust.search.jacobians import jacobian_norms, jacobian_robustness, linearised_radius
+from nasbench_robust.search.bounds import (
+    certified_margins,
+    image_box,
+    interval_bounds,
+    jacobian_norms,
+    jacobian_robustness,
+    linearised_radius,
+    log_radius,
+)
 from nasbench_robust.skeletons import Skeleton
 
 EPS = 8 / 255

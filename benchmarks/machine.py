@@ -11,7 +11,7 @@ from cells import CELLS
 
 from nasbench_robust.engines import provenance
 from nasbench_robust.errors import NasbenchRobustError
-from nasbench_robust.files.atomic import write_bytes
+from nasbench_robust.files import write_bytes
 from nasbench_robust.settings import settings_for
 
 

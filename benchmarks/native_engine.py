@@ -32,7 +32,7 @@ from nasbench_robust.engines.native import NativeTrainer, evaluate
 from nasbench_robust.engines.torch import evaluation, make_generator, train
 from nasbench_robust.images import ArrayImages, load_arrays, load_images
 from nasbench_robust.metrics import Metric
-from nasbench_robust.native.library import build_name
+from nasbench_robust.native import build_name
 from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
 

@@ -15,7 +15,8 @@ from nasbench_robust.datasets import dataset
 from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import initial_weights
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.native.library import BUILD_VARIABLE, build_name, library, peak
+from nasbench_robust.native import build_name
+from nasbench_robust.native.library import BUILD_VARIABLE, library, peak
 from nasbench_robust.settings import TrainingSettings
 from nasbench_robust.skeletons import Skeleton
 

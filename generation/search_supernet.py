@@ -63,7 +63,7 @@ def _search(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Any:
-    from nasbench_robust.search.search_settings import search_settings_for
+    from nasbench_robust.search.supernet import search_settings_for
     from nasbench_robust.settings import read_settings
 
     changes = {name: getattr(args, name) for name in ("strength", "order") if getattr(args, name) is not None}
@@ -76,7 +76,7 @@ def _make(settings: Any, images: Any, seed: int, folder: str, signals: Signals) 
     from tqdm import tqdm
 
     from nasbench_robust.errors import RunInterruptedError
-    from nasbench_robust.search.search_runs import record_name, run_search, write_search
+    from nasbench_robust.search.supernet import record_name, run_search, write_search
 
     name = record_name(settings, seed)
     with claim(folder, name) as had:

@@ -52,7 +52,7 @@ def _train(args: argparse.Namespace, signals: Signals) -> int:
     except ImportError as error:
         raise MissingPackageError(error.name or "torch", "train") from None
     from nasbench_robust.images import load_images
-    from nasbench_robust.search.genotype_runs import default_settings, parse_architecture
+    from nasbench_robust.search.arnas import default_settings, parse_architecture
     from nasbench_robust.settings import read_settings
 
     check_folder(Path(args.out))
@@ -73,7 +73,7 @@ def _make(architecture: Any, settings: Any, images: Any, number: int, out: str, 
     """Make one run, unless it is there or another process is at it; return False if it was asked to stop."""
     from nasbench_robust.errors import RunInterruptedError
     from nasbench_robust.runs import claim
-    from nasbench_robust.search.genotype_runs import run_architecture, run_name, write_result
+    from nasbench_robust.search.arnas import run_architecture, run_name, write_result
 
     name = run_name(architecture, settings, number)
     path, checkpoint = Path(out) / f"{name}.json", Path(out) / "checkpoints" / f"{name}.ckpt"

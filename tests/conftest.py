@@ -18,8 +18,7 @@ import pytest
 from nasbench_robust import cells
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.releases.importers import import_page_file
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.files import write_table
+from nasbench_robust.table import Benchmark, write_table
 
 if TYPE_CHECKING:
     from nasbench_robust.images import TensorImages

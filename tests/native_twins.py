@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from nasbench_robust.attacks import pgd
-from nasbench_robust.cells.cell import OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.metrics import Attack
 from nasbench_robust.native import NativeNetwork, is_available
-from nasbench_robust.networks.network import Network, network_for
+from nasbench_robust.networks import Network, network_for
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
 

@@ -14,8 +14,7 @@ import pytest
 from nasbench_robust import cells
 from nasbench_robust.metrics import Metric, fgsm, pgd
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.files import write_table
-from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table import DatasetInfo, ReleaseInfo, runs_table, write_table
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")

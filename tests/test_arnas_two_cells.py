@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.search.search_runs import read_search
+from nasbench_robust.cells import Cell
+from nasbench_robust.search.supernet import read_search
 
 PROGRAM = Path(__file__).parents[1] / "analysis" / "arnas_two_cells.py"
 

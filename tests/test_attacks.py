@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import fgsm, perturb, pgd
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import UnknownNameError
-from nasbench_robust.networks.network import network_for
+from nasbench_robust.networks import network_for
 from nasbench_robust.settings import settings_for
 
 EPS = 0.1

@@ -15,20 +15,19 @@ import torch
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.attacks import AutoAttackResult, autoattack, perturb
+from nasbench_robust.attacks import AutoAttackResult, autoattack, fab_t, perturb, square
 from nasbench_robust.attacks._autoattack import run_part
-from nasbench_robust.attacks._square import share_of_pixels, square
+from nasbench_robust.attacks._square import share_of_pixels
 from nasbench_robust.attacks.apgd import checkpoints
-from nasbench_robust.attacks.fab import fab_t, nearest_on_hyperplane
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.torch.evaluation import evaluate
-from nasbench_robust.engines.torch.training import train
+from nasbench_robust.attacks.fab import nearest_on_hyperplane
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import evaluate, train
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import PARTS, Attack, Metric
-from nasbench_robust.runs.run import part_name, run_cell, write_run
+from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
-from nasbench_robust.table.files import read_table
+from nasbench_robust.table import read_table
 
 EPS = 0.1
 QUICK = Attack("autoattack", EPS, steps=5, queries=200)

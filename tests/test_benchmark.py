@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import (
     InvalidCellError,
     InvalidValueError,
@@ -28,9 +28,7 @@ from nasbench_robust.errors import (
 )
 from nasbench_robust.metrics import Attack, Metric, pgd
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.benchmark import Benchmark, Result
-from nasbench_robust.table.files import write_table
-from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table import Benchmark, DatasetInfo, ReleaseInfo, Result, runs_table, write_table
 
 FOREIGN_DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "ImageNet16-120": "imagenet"}
 FOREIGN_METRICS = {

@@ -10,13 +10,11 @@ import pytest
 import nasbench_robust as nbr
 from nasbench_robust import cells
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
-from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
-from nasbench_robust.files.manifests import MANIFEST, mismatch
+from nasbench_robust.files import HOME_VARIABLE, MANIFEST, OFFLINE_VARIABLE, mismatch
 from nasbench_robust.registry import BUNDLED, release_with
 from nasbench_robust.releases import loading as releases
-from nasbench_robust.releases.loading import locate
-from nasbench_robust.table.files import Reader
-from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
+from nasbench_robust.releases import locate
+from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, Reader, runs_schema
 
 FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
 TABLES = ("runs", "curves", "outcomes")

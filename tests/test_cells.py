@@ -19,9 +19,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells import SIZE, Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.cells.encodings import ENCODINGS
-from nasbench_robust.cells.space import SIZE
 from nasbench_robust.errors import InvalidCellError, InvalidValueError, UnknownNameError
 from nasbench_robust.skeletons import Skeleton
 

@@ -19,13 +19,13 @@ import torch
 from conftest import StopAt
 
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.checkpoints import load_checkpoint, save_checkpoint
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines import load_checkpoint, save_checkpoint
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import TensorImages
-from nasbench_robust.runs.run import Run, run_cell
+from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.settings import settings_for
-from nasbench_robust.table.files import Reader
+from nasbench_robust.table import Reader
 
 CPU = torch.device("cpu")
 CELL = Cell.from_index(9930)

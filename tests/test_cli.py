@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.cli import main
-from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
+from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
-from nasbench_robust.releases.loading import locate
-from nasbench_robust.table.files import write_table
+from nasbench_robust.releases import locate
+from nasbench_robust.table import write_table
 
 PROGRAM = [sys.executable, "-m", "nasbench_robust.cli"]
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"  # 9930

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nasbench_robust import cli
-from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE
+from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES
 from nasbench_robust.releases.loading import fetch
 
@@ -122,9 +122,9 @@ def test_first_screen_of_the_readme_has_what_it_must() -> None:
 
 
 def test_columns_of_the_schema_page_are_those_of_the_tables() -> None:
-    from nasbench_robust.runs.run import release_info
+    from nasbench_robust.runs import release_info
     from nasbench_robust.settings import settings_for
-    from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, cells_table, runs_schema
+    from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, cells_table, runs_schema
 
     page = (ROOT / "docs" / "schema.md").read_text()
     info = release_info(settings_for("digits"))

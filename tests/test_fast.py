@@ -16,18 +16,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks._fgsm import input_gradient
-from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
-from nasbench_robust.engines.torch.evaluation import evaluate
-from nasbench_robust.engines.torch.training import Trainer, train
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS
+from nasbench_robust.engines.torch import Trainer, evaluate, train
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
 from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
-from nasbench_robust.networks.copies import duplicate
+from nasbench_robust.networks import PATHS, Network, duplicate, make_path
 from nasbench_robust.networks.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.networks.fast.plan import make_plan
-from nasbench_robust.networks.network import Network
-from nasbench_robust.networks.paths import PATHS, make_path
-from nasbench_robust.runs.run import choose_engine, run_cell
+from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

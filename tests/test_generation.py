@@ -16,7 +16,7 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import (
     ConflictError,
     InvalidValueError,
@@ -26,21 +26,28 @@ from nasbench_robust.errors import (
     UnknownNameError,
 )
 from nasbench_robust.images import load_images
-from nasbench_robust.runs.collecting import TABLES, collect
-from nasbench_robust.runs.run import Run, release_info, run_cell, shard_name, write_run
-from nasbench_robust.runs.slurm import ArrayJob, array_jobs, render
-from nasbench_robust.runs.worklists import (
+from nasbench_robust.runs import (
+    ArrayJob,
+    Run,
     Unit,
+    array_jobs,
     claim,
+    collect,
     find_missing,
     is_claimed,
     make_tasks,
     parse_cells,
     read_task,
+    release_info,
+    render,
+    run_cell,
+    shard_name,
+    write_run,
     write_worklist,
 )
+from nasbench_robust.runs.collecting import TABLES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
-from nasbench_robust.table.files import Reader, write_table
+from nasbench_robust.table import Reader, write_table
 
 GENERATION = Path(__file__).parents[1] / "generation"
 QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=(metrics.fgsm(0.1),))

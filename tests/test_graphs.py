@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.torch.graphs import DeviceSGD, GraphedTrainer
-from nasbench_robust.engines.torch.training import Trainer
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import GraphedTrainer, Trainer
+from nasbench_robust.engines.torch.graphs import DeviceSGD
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import TensorImages
-from nasbench_robust.runs.run import choose_engine, run_cell
+from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 
 CELLS = [Cell.from_index(index) for index in (9930, 1462, 7602, 14)]

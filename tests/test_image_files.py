@@ -27,8 +27,7 @@ from PIL import Image
 
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
-from nasbench_robust.images import Split, TensorImages, load_images
-from nasbench_robust.images.files import IMAGES_VARIABLE
+from nasbench_robust.images import IMAGES_VARIABLE, Split, TensorImages, load_images
 
 
 def assert_holds(images: TensorImages, splits: tuple[Split, Split]) -> None:

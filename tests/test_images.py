@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from pictures import KINDS, TEST, made_up, write
 from sklearn.datasets import load_digits
 
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
-from nasbench_robust.engines.torch.training import Trainer
+from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.images import Split, load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
-from nasbench_robust.runs.run import run_cell
+from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

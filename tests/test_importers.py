@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from nasbench_robust import cells
 from nasbench_robust.errors import MissingDataError, MissingResultError, NasbenchRobustError, SourceFormatError
-from nasbench_robust.releases.importers import IMPORTERS, import_page_file, import_seed_file, import_standard_file
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.validation import validate
+from nasbench_robust.releases import IMPORTERS
+from nasbench_robust.releases.importers import import_page_file, import_seed_file, import_standard_file
+from nasbench_robust.table import Benchmark, validate
 
 DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "ImageNet16-120"}
 METRICS = {

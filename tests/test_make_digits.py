@@ -16,15 +16,13 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics, native
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import ConflictError
-from nasbench_robust.files.manifests import MANIFEST, mismatch
+from nasbench_robust.files import MANIFEST, mismatch
 from nasbench_robust.images import load_arrays
-from nasbench_robust.runs.assembling import assemble
-from nasbench_robust.runs.collecting import collect
-from nasbench_robust.runs.run import release_info, run_cell, write_run
+from nasbench_robust.runs import assemble, collect, release_info, run_cell, write_run
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.table.files import read_table, write_table
+from nasbench_robust.table import read_table, write_table
 
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="this installation has no native engine")
 

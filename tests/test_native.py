@@ -28,12 +28,13 @@ from native_twins import (
 )
 
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import EDGES, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork
-from nasbench_robust.networks.network import Network
+from nasbench_robust.networks import Network
 from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine

@@ -13,12 +13,12 @@ from native_twins import DIGITS, SplitMix, needs_engine, pgd_from, random_batch,
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import apgd, apgd_ce, apgd_t, autoattack, fab_t, fgsm
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork
-from nasbench_robust.networks.network import Network
+from nasbench_robust.networks import Network
 from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine

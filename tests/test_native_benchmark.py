@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from nasbench_robust import native
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.metrics import pgd
 from nasbench_robust.native.library import peak
 from nasbench_robust.skeletons import Skeleton

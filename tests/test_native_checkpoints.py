@@ -16,18 +16,17 @@ import pytest
 from native_twins import DIGITS, needs_engine
 
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines import Draws
 from nasbench_robust.engines.checkpoints import load_archive, save_archive
-from nasbench_robust.engines.draws import Draws
-from nasbench_robust.engines.native import evaluation
+from nasbench_robust.engines.native import NativeWork, evaluation
 from nasbench_robust.engines.native import work as native_work
-from nasbench_robust.engines.native.work import NativeWork
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric
-from nasbench_robust.native.network import NativeNetwork
-from nasbench_robust.runs.run import Run, run_cell
-from nasbench_robust.table.files import Reader
+from nasbench_robust.native import NativeNetwork
+from nasbench_robust.runs import Run, run_cell
+from nasbench_robust.table import Reader
 
 pytestmark = needs_engine
 

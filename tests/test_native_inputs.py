@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from native_twins import SKELETONS, needs_engine, random_batch, twins
 
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.native import NativeNetwork
 from nasbench_robust.skeletons import Skeleton

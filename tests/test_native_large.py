@@ -26,10 +26,10 @@ from test_native import compare_eval, differentiate, gradients_of
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import autoattack
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.images import Images, Split, load_arrays
-from nasbench_robust.runs.run import choose_engine
+from nasbench_robust.runs import choose_engine
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
 

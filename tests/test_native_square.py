@@ -9,7 +9,7 @@ import pytest
 from native_twins import SplitMix, needs_engine, random_batch, twins
 
 from nasbench_robust.attacks._square import share_of_pixels
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.native import NativeNetwork
 from nasbench_robust.skeletons import Skeleton
 

@@ -18,18 +18,17 @@ from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torc
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines import Draws
 from nasbench_robust.engines.curves import STREAMS
-from nasbench_robust.engines.draws import Draws
-from nasbench_robust.engines.native import NativeTrainer, evaluate
-from nasbench_robust.engines.native.training import initial_weights, one_cycle
+from nasbench_robust.engines.native import NativeTrainer, evaluate, initial_weights
+from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, Split, load_arrays
 from nasbench_robust.metrics import Metric
-from nasbench_robust.networks.network import Network
-from nasbench_robust.runs.run import Run, part_name, release_info, run_cell, write_run
-from nasbench_robust.table.files import Reader
-from nasbench_robust.table.schema import runs_schema
+from nasbench_robust.networks import Network
+from nasbench_robust.runs import Run, part_name, release_info, run_cell, write_run
+from nasbench_robust.table import Reader, runs_schema
 
 pytestmark = needs_engine
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from nasbench_robust import cells
-from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidCellError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.nats import NATSAdapter
-from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table import Benchmark, DatasetInfo, NATSAdapter, ReleaseInfo, runs_table
 
 nats_bench = pytest.importorskip("nats_bench")
 from nats_bench.api_utils import ArchResults, ResultsCount

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.networks.copies import duplicate
-from nasbench_robust.networks.network import CellLayer, Network, network_for
+from nasbench_robust.networks import CellLayer, Network, duplicate, network_for
 from nasbench_robust.skeletons import Skeleton
 
 TINY = Skeleton(channels=2, cells_per_stage=1, classes=3, input_channels=1, image_size=8)

@@ -10,9 +10,10 @@ import torch
 from native_twins import ODD_CELLS, needs_engine, random_batch, relative_error, smooth_batch, twins
 from torch import nn
 
-from nasbench_robust.cells.cell import OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.networks.network import Network
+from nasbench_robust.networks import Network
 from nasbench_robust.ntk import jacobian, ntk
 from nasbench_robust.ntk.modes import BN_MODES
 from nasbench_robust.skeletons import Skeleton

@@ -21,10 +21,8 @@ from test_analysis import made_up
 
 from nasbench_robust import cells
 from nasbench_robust.metrics import Metric, pgd
-from nasbench_robust.scores.scoring import Scored
-from nasbench_robust.scores.settings import score_settings_for
-from nasbench_robust.scores.tables import SCORES_SCHEMA, read_scores, write_scores
-from nasbench_robust.table.files import Reader, write_table
+from nasbench_robust.scores import SCORES_SCHEMA, Scored, read_scores, score_settings_for, write_scores
+from nasbench_robust.table import Reader, write_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))
 import ntk_correlation

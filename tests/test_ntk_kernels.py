@@ -11,10 +11,10 @@ import torch
 from native_twins import needs_engine, random_batch, relative_error, twins
 
 from nasbench_robust.attacks import perturb
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError, UnknownNameError
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
-from nasbench_robust.networks.network import Network
+from nasbench_robust.networks import Network
 from nasbench_robust.ntk import Kernels, kernels, load_kernels, ntk, save_kernels
 from nasbench_robust.ntk._kernels import combined_directly
 from nasbench_robust.ntk.modes import BN_MODES, prepare

@@ -13,15 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.images import load_images
-from nasbench_robust.releases.loading import locate
-from nasbench_robust.scores.scoring import chosen_images, score_cell
-from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
-from nasbench_robust.scores.tables import read_scores
-from nasbench_robust.search.arnas_settings import arnas_settings_for
-from nasbench_robust.search.search_runs import record_name, run_search
-from nasbench_robust.search.search_settings import search_settings_for
+from nasbench_robust.releases import locate
+from nasbench_robust.scores import ScoreSettings, chosen_images, read_scores, score_cell, score_settings_for
+from nasbench_robust.search.arnas import arnas_settings_for
+from nasbench_robust.search.supernet import record_name, run_search, search_settings_for
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

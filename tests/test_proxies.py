@@ -10,9 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells.cell import EDGES, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES
 from nasbench_robust.errors import InvalidValueError, UncomputableScoreError, UnknownNameError
-from nasbench_robust.networks.network import Network
+from nasbench_robust.networks import Network
 from nasbench_robust.proxies import PROXIES, score, scores
 from nasbench_robust.proxies.consistency import Trace, consistency, perturbed_copy, trace
 from nasbench_robust.proxies.copies import positive_copy, training_copy

@@ -22,23 +22,24 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from nasbench_robust.cells.classes import representatives
-from nasbench_robust.cells.space import connected
+from nasbench_robust.cells import connected, representatives
 from nasbench_robust.cli import main
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, RefusedError, UploadError
-from nasbench_robust.files.cache import OFFLINE_VARIABLE
+from nasbench_robust.files import OFFLINE_VARIABLE
 from nasbench_robust.metrics import Metric, fgsm, pgd
-from nasbench_robust.releases.publishing import publish, upload
+from nasbench_robust.releases import publish, upload
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.files import Reader, read_table, write_table
-from nasbench_robust.table.schema import (
+from nasbench_robust.table import (
     CURVES_SCHEMA,
     OUTCOMES_SCHEMA,
+    Benchmark,
     DatasetInfo,
+    Reader,
     ReleaseInfo,
     cells_table,
+    read_table,
     runs_table,
+    write_table,
 )
 
 WAIT_SECONDS = 120

@@ -30,12 +30,11 @@ from nasbench_robust.errors import (
     SourceFormatError,
     UnknownNameError,
 )
-from nasbench_robust.files.cache import HOME_VARIABLE, OFFLINE_VARIABLE, home
+from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE, home
 from nasbench_robust.registry import RELEASES, Release
-from nasbench_robust.releases import importers
-from nasbench_robust.releases.loading import fetch, load
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.files import write_table
+from nasbench_robust.releases import importers, load
+from nasbench_robust.releases.loading import fetch
+from nasbench_robust.table import Benchmark, write_table
 
 QUESTION = (9930, "cifar10", "pgd_acc")
 FETCH = """

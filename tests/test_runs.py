@@ -13,15 +13,14 @@ import torch
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.torch.training import train
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import train
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.metrics import Metric
-from nasbench_robust.runs.run import Run, is_done, release_info, run_cell, write_run
+from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
-from nasbench_robust.table.files import read_table
-from nasbench_robust.table.schema import CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_schema
+from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, read_table, runs_schema
 
 QUICK = replace(
     settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]

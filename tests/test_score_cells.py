@@ -15,13 +15,11 @@ from types import ModuleType
 
 import pytest
 
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.runs.run import shard_name
-from nasbench_robust.runs.worklists import Unit, parse_cells, read_task, write_worklist
-from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
-from nasbench_robust.scores.tables import FOLDER, read_scores
+from nasbench_robust.cells import Cell
+from nasbench_robust.runs import Unit, parse_cells, read_task, shard_name, write_worklist
+from nasbench_robust.scores import FOLDER, ScoreSettings, read_scores, score_settings_for
 from nasbench_robust.settings import read_settings
-from nasbench_robust.table.files import Reader
+from nasbench_robust.table import Reader
 
 GENERATION = Path(__file__).parents[1] / "generation"
 QUICK = {

@@ -13,20 +13,20 @@ import pyarrow as pa
 import pytest
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
-from nasbench_robust.runs.run import shard_name
-from nasbench_robust.runs.worklists import Unit, find_missing
-from nasbench_robust.scores.scoring import Scored
-from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
-from nasbench_robust.scores.tables import (
+from nasbench_robust.runs import Unit, find_missing, shard_name
+from nasbench_robust.scores import (
     FOLDER,
     SCORES_SCHEMA,
+    Scored,
+    ScoreSettings,
     check_folder,
     collect_scores,
     read_scores,
+    score_settings_for,
     scored_units,
     write_scores,
 )
-from nasbench_robust.table.files import Reader, write_table
+from nasbench_robust.table import Reader, write_table
 
 SETTINGS = score_settings_for("digits")
 OTHER = replace(SETTINGS, images=64)

@@ -11,20 +11,19 @@ import pytest
 import torch
 from native_twins import needs_engine
 
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.torch.training import Trainer, make_generator
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import Trainer, make_generator
 from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
-from nasbench_robust.networks.network import Network
-from nasbench_robust.ntk import Kernels, kernels, ntk
+from nasbench_robust.networks import Network
+from nasbench_robust.ntk import Kernels, kernels, ntk, score_kernel
 from nasbench_robust.ntk._kernels import attacked
 from nasbench_robust.ntk.modes import prepare
-from nasbench_robust.ntk.predictors import score_kernel, weyl_bound
+from nasbench_robust.ntk.predictors import weyl_bound
 from nasbench_robust.ntk.regression import Split, held_out_accuracy
 from nasbench_robust.proxies import scores
-from nasbench_robust.scores.scoring import Scored, chosen_images, score_cell
-from nasbench_robust.scores.settings import ScoreSettings, score_settings_for
+from nasbench_robust.scores import Scored, ScoreSettings, chosen_images, score_cell, score_settings_for
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
 

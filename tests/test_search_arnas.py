@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import (
     InvalidCellError,
@@ -20,21 +20,10 @@ from nasbench_robust.errors import (
     SourceFormatError,
     UnknownNameError,
 )
-from nasbench_robust.networks.network import Network, StagedNetwork
-from nasbench_robust.networks.supernet import Subnetwork, Supernet
-from nasbench_robust.search.arnas_networks import ArnasNetwork, ArnasSupernet
-from nasbench_robust.search.arnas_space import (
-    ARNAS,
-    ARNAS_EDGES,
-    ARNAS_OPERATIONS,
-    NODES,
-    ROLES,
-    Genotype,
-    derive,
-    layers_of,
-    read_genotype,
-)
-from nasbench_robust.search.genotype_runs import StagedCells, parse_architecture
+from nasbench_robust.networks import Network, StagedNetwork, Subnetwork, Supernet
+from nasbench_robust.search.arnas import ARNAS, ArnasNetwork, ArnasSupernet, Genotype, parse_architecture, read_genotype
+from nasbench_robust.search.arnas.runs import StagedCells
+from nasbench_robust.search.arnas.space import ARNAS_EDGES, ARNAS_OPERATIONS, NODES, ROLES, derive, layers_of
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 

@@ -14,19 +14,22 @@ from torch import nn
 from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks.passes import margin
-from nasbench_robust.cells.cell import EDGES, OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_images
-from nasbench_robust.networks.network import Network, Normalisation
-from nasbench_robust.networks.supernet import Subnetwork, Supernet
-from nasbench_robust.search.boxes import Box, image_box, propagate
-from nasbench_robust.search.intervals import certified_margins, interval_bounds, log_radius
-from nasbench_robust.search.jacobians import (
+from nasbench_robust.networks import Network, Normalisation, Subnetwork, Supernet
+from nasbench_robust.search.bounds import (
+    certified_margins,
+    image_box,
+    interval_bounds,
     jacobian_norms,
     jacobian_robustness,
     linearised_radius,
+    log_radius,
     running_statistics,
 )
+from nasbench_robust.search.bounds.boxes import Box, propagate
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=4, cells_per_stage=1, classes=10, input_channels=1, image_size=8)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nasbench_robust import cells, load
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.search import (
     NSGA2,
@@ -24,8 +24,8 @@ from nasbench_robust.search import (
     repeat,
     run,
 )
-from nasbench_robust.search.predictor import path_encoding
-from nasbench_robust.search.reinforce import log_probability_gradient, softmax
+from nasbench_robust.search.tabular.predictor import path_encoding
+from nasbench_robust.search.tabular.reinforce import log_probability_gradient, softmax
 
 
 def seeded(number: int = 0) -> np.random.Generator:

@@ -13,16 +13,10 @@ import torch.nn.functional as F
 from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.networks.supernet import Supernet, supernet_for
-from nasbench_robust.search.models import Batch, Model, look_ahead, sample_operations
-from nasbench_robust.search.objectives import (
-    METHODS,
-    between,
-    find_method,
-    first_plus,
-    kl_divergence,
-    minimum_norm_direction,
-)
+from nasbench_robust.networks import Supernet, supernet_for
+from nasbench_robust.search.supernet import METHODS, find_method, first_plus
+from nasbench_robust.search.supernet.methods import between, kl_divergence, minimum_norm_direction
+from nasbench_robust.search.supernet.views import Batch, Model, look_ahead, sample_operations
 from nasbench_robust.skeletons import Skeleton
 
 TINY = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)

@@ -16,18 +16,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasbench_robust.cells.cell import OPERATIONS, Cell
+from nasbench_robust.cells import Cell
+from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Metric
-from nasbench_robust.networks.network import network_for
-from nasbench_robust.networks.supernet import Subnetwork, Supernet, supernet_for
-from nasbench_robust.search.arnas_space import derive, read_genotype
-from nasbench_robust.search.bilevel import BilevelSearch
-from nasbench_robust.search.one_shot import one_shot_accuracies
-from nasbench_robust.search.search_runs import read_search, run_search, write_search
-from nasbench_robust.search.search_settings import SearchSettings, search_settings_for
+from nasbench_robust.networks import Subnetwork, Supernet, network_for, supernet_for
+from nasbench_robust.search.arnas import read_genotype
+from nasbench_robust.search.arnas.space import derive
+from nasbench_robust.search.supernet import (
+    BilevelSearch,
+    SearchSettings,
+    one_shot_accuracies,
+    read_search,
+    run_search,
+    search_settings_for,
+    write_search,
+)
 from nasbench_robust.skeletons import Skeleton
 
 PROGRAM = Path(__file__).resolve().parents[1] / "generation" / "search_supernet.py"

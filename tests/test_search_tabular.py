@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nasbench_robust import cells, load
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import BudgetSpentError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.search import (
@@ -29,8 +29,7 @@ from nasbench_robust.search import (
     run,
 )
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table import Benchmark, DatasetInfo, ReleaseInfo, runs_table
 
 METHODS = (RandomSearch, LocalSearch, RegularisedEvolution, Reinforce, PredictorGuided, NSGA2)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.skeletons import Skeleton
 

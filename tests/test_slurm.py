@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, why_not
 
-from nasbench_robust.table.files import Reader
+from nasbench_robust.table import Reader
 
 GENERATION = Path(__file__).parents[1] / "generation"
 CELLS, COUNT = "0-20", 21

@@ -9,12 +9,10 @@ import time
 import numpy as np
 import pytest
 
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.cells.classes import representatives
-from nasbench_robust.cells.space import connected
+from nasbench_robust import statistics
+from nasbench_robust.cells import Cell, connected, representatives
 from nasbench_robust.errors import InvalidCellError, InvalidValueError
 from nasbench_robust.statistics import noise
-from nasbench_robust.statistics import ranks as statistics
 
 stats = pytest.importorskip("scipy.stats")
 REPRESENTATIVES = np.unique(representatives())
@@ -274,7 +272,7 @@ def test_reliability_is_never_negative_and_unknown_without_noise_or_spread():
 
 
 def test_twin_noise_finds_the_noise_that_was_put_in():
-    from nasbench_robust.cells.twins import families
+    from nasbench_robust.cells import families
 
     rng = np.random.default_rng(0)
     values = rng.normal(size=15625)[families()[REPRESENTATIVES]] + rng.normal(0, 0.1, size=len(REPRESENTATIVES))

@@ -22,21 +22,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.cells.cell import Cell
+from nasbench_robust.cells import Cell
 from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.metrics import Metric, fgsm, pgd
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.arrays import numpy_column
-from nasbench_robust.table.files import Reader, read_table, write_table
-from nasbench_robust.table.schema import (
+from nasbench_robust.table import (
     CURVES_SCHEMA,
     OUTCOMES_SCHEMA,
     DatasetInfo,
+    Reader,
     ReleaseInfo,
     cells_table,
+    numpy_column,
+    read_table,
     runs_schema,
     runs_table,
+    write_table,
 )
 
 INFO = ReleaseInfo(

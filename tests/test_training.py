@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nasbench_robust import metrics
-from nasbench_robust.cells.cell import Cell
-from nasbench_robust.engines.torch.evaluation import evaluate
-from nasbench_robust.engines.torch.training import STREAMS, TrainingDivergedError, make_generator, train
+from nasbench_robust.cells import Cell
+from nasbench_robust.engines.torch import evaluate, make_generator, train
+from nasbench_robust.engines.torch.training import STREAMS, TrainingDivergedError
 from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.settings import TrainingSettings, settings_for

@@ -8,10 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from nasbench_robust.cells.cell import EDGES, Cell
-from nasbench_robust.cells.classes import representatives
-from nasbench_robust.cells.space import opcodes
-from nasbench_robust.cells.twins import families
+from nasbench_robust.cells import Cell, families, opcodes, representatives
+from nasbench_robust.cells.cell import EDGES
 
 REPRESENTATIVES = np.unique(representatives())
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
@@ -108,7 +106,7 @@ def test_examples(one, other, twins):
 
 def test_networks_of_twins_with_the_same_weights_in_all_convolutions_agree():
     torch = pytest.importorskip("torch")
-    from nasbench_robust.networks.network import network_for
+    from nasbench_robust.networks import network_for
     from nasbench_robust.skeletons import Skeleton
 
     skeleton = Skeleton.for_dataset("digits", channels=4, cells_per_stage=1)

@@ -21,11 +21,18 @@ from nasbench_robust.errors import TableError
 from nasbench_robust.metrics import Attack, Metric, fgsm, pgd
 from nasbench_robust.releases.importers import import_standard_file
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table.arrays import mean_by_index
-from nasbench_robust.table.benchmark import Benchmark
-from nasbench_robust.table.files import Reader, read_table, write_table
-from nasbench_robust.table.schema import DatasetInfo, ReleaseInfo, runs_table
-from nasbench_robust.table.validation import Finding, validate
+from nasbench_robust.table import (
+    Benchmark,
+    DatasetInfo,
+    Finding,
+    Reader,
+    ReleaseInfo,
+    mean_by_index,
+    read_table,
+    runs_table,
+    validate,
+    write_table,
+)
 
 CELL = 1000  # a connected representative
 DISCONNECTED = 10

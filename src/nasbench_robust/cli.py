@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidValueError, NasbenchRobustError
-from .files.atomic import write_bytes
+from .files import write_bytes
 from .registry import BUNDLED
 from .version import __version__
 

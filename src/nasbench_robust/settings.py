@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
-from .files.atomic import json_hash
+from .files import json_hash
 from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files.atomic import write_bytes
+from ..files import write_bytes
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ Labels = npt.NDArray[np.int32] | Integers
 
 
 class NativeNetwork:
-    """The skeleton around a cell, as `nasbench_robust.networks.network.Network`, in the C++ engine.
+    """The skeleton around a cell, as `nasbench_robust.networks.Network`, in the C++ engine.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import numpy as np
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingDataError, MissingPackageError, TableError
-from ..files.atomic import json_hash, write_with
+from ..files import json_hash, write_with
 from ._kernels import Kernels
 
 _MATRICES = tuple(entry.name for entry in fields(Kernels) if entry.name != "beta")

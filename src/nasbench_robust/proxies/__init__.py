@@ -5,7 +5,6 @@ images as they are and on adversarial images that the caller made: the function 
 `networks`, with the weights that it was initialised with, and is left exactly as it was.
 """
 
-from .catalogue import PROXIES, Proxy
-from .scoring import Score, score, scores
+from .._door import door
 
-__all__ = ["PROXIES", "Proxy", "Score", "score", "scores"]
+__getattr__, __dir__, __all__ = door(__name__, __file__)

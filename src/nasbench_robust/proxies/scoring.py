@@ -156,7 +156,7 @@ def _proxy(name: object) -> Proxy:
 
 def _check_batch(network: object, images: object, labels: object, generator: object) -> None:
     if not isinstance(network, Network):
-        raise InvalidValueError("network", network, "a nasbench_robust.networks.network.Network")
+        raise InvalidValueError("network", network, "a nasbench_robust.networks.Network")
     if not isinstance(generator, torch.Generator):
         raise InvalidValueError("generator", generator, "a torch.Generator", "torch.Generator().manual_seed(seed)")
     skeleton = network.skeleton

@@ -22,7 +22,7 @@ import pyarrow as pa
 from .. import cells
 from ..datasets import DATASETS
 from ..errors import MissingDataError, SourceFormatError
-from ..files.atomic import sha256
+from ..files import sha256
 from ..metrics import Attack, Metric, fgsm, pgd
 from ..skeletons import Skeleton
 from ..table import GRID_TOLERANCE, DatasetInfo, ReleaseInfo, runs_table

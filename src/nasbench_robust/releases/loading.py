@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadError, InvalidValueError, MissingDataError, TableError, UnknownNameError
-from ..files.atomic import sha256, write_bytes
-from ..files.cache import download, home
+from ..files import download, home, sha256, write_bytes
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:

@@ -14,9 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
-from ..files import hub
-from ..files.atomic import write_bytes
-from ..files.manifests import MANIFEST, manifest_text
+from ..files import MANIFEST, hub, manifest_text, write_bytes
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,

@@ -1,4 +1,4 @@
-"""."""
+"""Making a table: a run and its files, work lists and claims, collection, Slurm."""
 
 from .._door import door
 

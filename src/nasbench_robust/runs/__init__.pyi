@@ -1,9 +1,12 @@
 from .assembling import assemble as assemble
 from .collecting import KEY as KEY
+from .collecting import Collected as Collected
 from .collecting import collect as collect
 from .collecting import quarantine as quarantine
 from .run import ENGINES as ENGINES
 from .run import OfDataset as OfDataset
+from .run import Run as Run
+from .run import Work as Work
 from .run import choose_engine as choose_engine
 from .run import is_done as is_done
 from .run import part_name as part_name

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..errors import ConflictError
-from ..files.atomic import write_bytes
-from ..files.manifests import MANIFEST, manifest_text
+from ..files import MANIFEST, manifest_text, write_bytes
 from ..table import ReleaseInfo, read_table, runs_table, write_table
 from .worklists import Unit
 
@@ -31,7 +30,7 @@ def assemble(
     Parameters
     ----------
     folders : sequence of path
-        Folders of tables with one seed a row, as `nasbench_robust.runs.collecting.collect` writes them. A run in several of
+        Folders of tables with one seed a row, as `nasbench_robust.runs.collect` writes them. A run in several of
         them, made with other settings of the evaluation perhaps, is taken from the first; what the others measured too
         must be the same.
     info : ReleaseInfo

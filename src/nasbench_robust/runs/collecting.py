@@ -59,7 +59,7 @@ def collect(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
     Parameters
     ----------
     folders : sequence of path
-        Folders that `nasbench_robust.runs.run.write_run` wrote to; several if several clusters worked on one table.
+        Folders that `nasbench_robust.runs.write_run` wrote to; several if several clusters worked on one table.
     out : path
         Folder of the release; its tables are replaced, each in one step, once everything has been read and checked.
 

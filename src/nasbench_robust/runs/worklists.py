@@ -21,7 +21,7 @@ from pathlib import Path
 from .. import cells
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingDataError, TableError
-from ..files.atomic import write_bytes
+from ..files import write_bytes
 from .run import OfDataset, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25

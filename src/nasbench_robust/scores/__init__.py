@@ -1,4 +1,4 @@
-"""."""
+"""All training-free scores of a cell: what decides them, how they are made, the tables that hold them."""
 
 from .._door import door
 

@@ -1,9 +1,15 @@
+from .scoring import Scored as Scored
 from .scoring import chosen_images as chosen_images
 from .scoring import score_cell as score_cell
+from .settings import ScoreSettings as ScoreSettings
+from .settings import attack_name as attack_name
 from .settings import score_settings_for as score_settings_for
 from .tables import FOLDER as FOLDER
+from .tables import SCORES_SCHEMA as SCORES_SCHEMA
+from .tables import CollectedScores as CollectedScores
 from .tables import check_folder as check_folder
 from .tables import collect_scores as collect_scores
 from .tables import read_scores as read_scores
 from .tables import scored_units as scored_units
+from .tables import settings_of as settings_of
 from .tables import write_scores as write_scores

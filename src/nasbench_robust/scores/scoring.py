@@ -17,10 +17,11 @@ from ..errors import InvalidValueError
 from ..images import TensorImages, to_unit
 from ..metrics import Attack
 from ..networks import Network, network_for
-from ..ntk._kernels import Kernels, attacked, kernels
-from ..ntk.gram import choose_engine, ntk
+from ..ntk import SCORES, Kernels, kernels, ntk, score_kernel
+from ..ntk._kernels import attacked
+from ..ntk.gram import choose_engine
 from ..ntk.modes import prepare
-from ..ntk.predictors import SCORES, score_kernel, weyl_bound
+from ..ntk.predictors import weyl_bound
 from ..ntk.regression import HeldOut, Split, held_out_accuracy
 from ..ntk.values import Value
 from ..proxies import scores

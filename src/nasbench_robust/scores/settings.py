@@ -9,7 +9,7 @@ from typing import Any
 
 from ..datasets import canonical_name, dataset
 from ..errors import InvalidValueError, UnknownNameError
-from ..files.atomic import json_hash
+from ..files import json_hash
 from ..metrics import Attack, Metric, fgsm, pgd
 from ..ntk.gram import PRECISIONS
 from ..ntk.modes import BN_MODES

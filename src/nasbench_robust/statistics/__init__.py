@@ -1,4 +1,4 @@
-"""."""
+"""Comparing columns of a table: rank correlations with intervals, and how much of a column is noise."""
 
 from .._door import door
 

@@ -18,7 +18,7 @@ from .. import cells
 from ..arrays import Floats, Integers
 from ..cells import families
 from ..errors import InvalidCellError, InvalidValueError
-from .ranks import checked_columns, spearman
+from .rankings import checked_columns, spearman
 
 
 @dataclass(frozen=True)

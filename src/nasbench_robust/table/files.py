@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MissingDataError, TableError
-from ..files.atomic import write_with
+from ..files import write_with
 from .schema import METADATA_KEY, ReleaseInfo
 
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level

@@ -14,7 +14,7 @@ from ...cells import Cell
 from ...errors import InvalidValueError, RunInterruptedError
 from ...images import ArrayImages
 from ...metrics import PARTS, Metric
-from ...native.library import build_name
+from ...native import build_name
 from ...runs import part_name
 from ...settings import TrainingSettings
 from .. import provenance
@@ -31,7 +31,7 @@ GENEROUS = 300.0
 
 
 class NativeWork:
-    """The trainer and what was measured so far; see `nasbench_robust.runs.run.Work`."""
+    """The trainer and what was measured so far; see `nasbench_robust.runs.Work`."""
 
     def __init__(
         self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int, path: Path | None

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..cells import Cell
-from ..errors import InvalidValueError
-from ..statistics import checked_generator
+from ...cells import Cell
+from ...errors import InvalidValueError
+from ...statistics import checked_generator
 
 
 class RandomSearch:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Booleans, Floats, Integers
-from ..errors import InvalidValueError
+from ...arrays import Booleans, Floats, Integers
+from ...errors import InvalidValueError
 
 MOST_OBJECTIVES = 4  # slicing takes up to n**(d - 2) n log n steps for n points
 

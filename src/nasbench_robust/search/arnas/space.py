@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats
-from ..errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
+from ...arrays import Floats
+from ...errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 
 ARNAS_OPERATIONS = (
     "max_pool_3x3",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats, Integers
-from ..errors import InvalidValueError, UnknownNameError
+from ...arrays import Floats, Integers
+from ...errors import InvalidValueError, UnknownNameError
 from .pareto import non_dominated, running_hypervolume
 from .problems import TableProblem
 

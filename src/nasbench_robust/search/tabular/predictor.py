@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import cells
-from ..arrays import Booleans, Floats, Integers
-from ..cells import EDGES, OPERATIONS, Cell, opcodes
-from ..errors import InvalidValueError
-from ..statistics import checked_generator
+from ... import cells
+from ...arrays import Booleans, Floats, Integers
+from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...errors import InvalidValueError
+from ...statistics import checked_generator
 from .evolution import checked_count
 
 _ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..attacks import pgd
-from ..engines.torch import make_generator
-from ..errors import TrainingDivergedError
-from ..images import TensorImages, random_crop, random_flip, to_unit
-from .models import Batch, Model, look_ahead, sample_operations
-from .objectives import Method, find_method
-from .search_settings import SearchSettings
+from ...attacks import pgd
+from ...engines.torch import make_generator
+from ...errors import TrainingDivergedError
+from ...images import TensorImages, random_crop, random_flip, to_unit
+from .methods import Method, find_method
+from .settings import SearchSettings
 from .spaces import make_supernet
+from .views import Batch, Model, look_ahead, sample_operations
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..datasets import canonical_name
-from ..errors import InvalidValueError, UnknownNameError
-from ..files.atomic import json_hash
-from ..metrics import Attack, pgd
-from ..settings import build
-from ..skeletons import Skeleton
+from ...datasets import canonical_name
+from ...errors import InvalidValueError, UnknownNameError
+from ...files import json_hash
+from ...metrics import Attack, pgd
+from ...settings import build
+from ...skeletons import Skeleton
 
 _INTEGERS = {"epochs": 1, "batch_size": 2, "crop_padding": 0, "order": 1, "one_shot_cells": 0}  # and the least
 SPACES = ("cell", "two-cells", "arnas")
@@ -30,9 +30,9 @@ class SearchSettings:
     skeleton : Skeleton
         The network around the searched cell.
     space : str
-        What is searched: ``"cell"``, ``"two-cells"`` or ``"arnas"``; see `nasbench_robust.search.spaces`.
+        What is searched: ``"cell"``, ``"two-cells"`` or ``"arnas"``; see `nasbench_robust.search.supernet.spaces`.
     method : str
-        One of `nasbench_robust.search.objectives.METHODS`.
+        One of `nasbench_robust.search.supernet.METHODS`.
     strength : float
         Weight of the method's second term: lambda of RNAS, gamma of DSRNA, the factor on ARNAS's adversarial loss.
     order : int
@@ -136,7 +136,7 @@ def search_settings_for(name: str, method: str = "darts", space: str = "cell", *
     UnknownNameError, InvalidValueError
         If a name is not known, a value is out of range, or the method cannot be had in this order.
     """
-    from .objectives import find_method  # needs torch
+    from .methods import find_method  # needs torch
 
     found = find_method(method)
     facts: dict[str, Any] = {"dataset": name, "method": method, "strength": found.strength, "order": found.order}

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..datasets import canonical_name, dataset
-from ..errors import InvalidValueError
-from ..metrics import Attack, autoattack, fgsm, pgd
-from ..settings import AdversarialSettings, settings_for
-from .arnas_space import LEAST_LAYERS
+from ...datasets import canonical_name, dataset
+from ...errors import InvalidValueError
+from ...metrics import Attack, autoattack, fgsm, pgd
+from ...settings import AdversarialSettings, settings_for
+from .space import LEAST_LAYERS
 
 EPS = 8 / 255
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..attacks import ranked_targets
-from ..errors import InvalidValueError
+from ...attacks import ranked_targets
+from ...errors import InvalidValueError
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import cells
-from ..cells import Cell
-from ..errors import BudgetSpentError, InvalidValueError
-from ..statistics import checked_generator
+from ... import cells
+from ...cells import Cell
+from ...errors import BudgetSpentError, InvalidValueError
+from ...statistics import checked_generator
 from .problems import Budget, TableProblem
 from .trajectories import Repeats, Trajectory
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..datasets import dataset
-from ..networks import draw_parameters, relu_conv_bn
-from .arnas_space import ARNAS_EDGES, ARNAS_OPERATIONS, NODES, ROLES, Genotype, Layer, derive, layers_of
+from ...datasets import dataset
+from ...networks import draw_parameters, relu_conv_bn
+from .space import ARNAS_EDGES, ARNAS_OPERATIONS, NODES, ROLES, Genotype, Layer, derive, layers_of
 
 STEM_FACTOR = 3
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from ..datasets import dataset
-from ..networks import Supernet, supernet_for
-from .arnas_networks import ArnasSupernet
-from .search_settings import SearchSettings
+from ...datasets import dataset
+from ...networks import Supernet, supernet_for
+from ..arnas import ArnasSupernet
+from .settings import SearchSettings
 
 
 def make_supernet(settings: SearchSettings, generator: torch.Generator) -> Supernet | ArnasSupernet:

@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from ..cells import Cell
-from ..engines import load_checkpoint, provenance, save_checkpoint
-from ..engines.torch import make_generator
-from ..errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
-from ..files.atomic import write_bytes
-from ..images import TensorImages
-from ..metrics import Metric
-from ..runs import parse_cells
+from ...cells import Cell
+from ...engines import load_checkpoint, provenance, save_checkpoint
+from ...engines.torch import make_generator
+from ...errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
+from ...files import write_bytes
+from ...images import TensorImages
+from ...metrics import Metric
+from ...runs import parse_cells
 from .bilevel import BilevelSearch, SearchEpoch
 from .one_shot import one_shot_accuracies
-from .search_settings import SearchSettings
+from .settings import SearchSettings
 from .spaces import describe_found
 
 ONE_SHOT_IMAGES = 1000

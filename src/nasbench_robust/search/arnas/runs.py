@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
-from ..cells import Cell
-from ..datasets import dataset
-from ..engines import Epoch, provenance
-from ..engines.torch import NetworkTrainer, TorchWork, make_generator
-from ..errors import InvalidValueError, TrainingDivergedError
-from ..files.atomic import json_hash, write_bytes
-from ..images import TensorImages
-from ..networks import StagedNetwork
-from ..settings import AdversarialSettings, TrainingSettings, settings_for
-from .arnas_networks import ArnasNetwork
-from .arnas_settings import ArnasSettings, arnas_settings_for
-from .arnas_space import ARNAS, Genotype, read_genotype
+from ...cells import Cell
+from ...datasets import dataset
+from ...engines import Epoch, provenance
+from ...engines.torch import NetworkTrainer, TorchWork, make_generator
+from ...errors import InvalidValueError, TrainingDivergedError
+from ...files import json_hash, write_bytes
+from ...images import TensorImages
+from ...networks import StagedNetwork
+from ...settings import AdversarialSettings, TrainingSettings, settings_for
+from .networks import ArnasNetwork
+from .settings import ArnasSettings, arnas_settings_for
+from .space import ARNAS, Genotype, read_genotype
 
 
 @dataclass(frozen=True)

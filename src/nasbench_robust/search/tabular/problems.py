@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import cells
-from ..arrays import Floats
-from ..cells import Cell
-from ..errors import InvalidValueError, MissingResultError
-from ..metrics import UNATTACKED, Metric, parse_long_name
-from ..table import Benchmark, mean_by_index
+from ... import cells
+from ...arrays import Floats
+from ...cells import Cell
+from ...errors import InvalidValueError, MissingResultError
+from ...metrics import UNATTACKED, Metric, parse_long_name
+from ...table import Benchmark, mean_by_index
 from .pareto import running_hypervolume
 
 RANDOM = "random"

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..errors import InvalidValueError, UnknownNameError
-from .intervals import log_radius
-from .jacobians import jacobian_robustness, running_statistics
-from .models import Batch, Model
-from .search_settings import SPACES
+from ...errors import InvalidValueError, UnknownNameError
+from ..bounds import jacobian_robustness, log_radius, running_statistics
+from .settings import SPACES
+from .views import Batch, Model
 
 DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
 

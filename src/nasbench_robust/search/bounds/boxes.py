@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..cells import EDGES
-from ..errors import InvalidValueError
-from ..networks import CellLayer, Normalisation, ResidualBlock, Zero
+from ...cells import EDGES
+from ...errors import InvalidValueError
+from ...networks import CellLayer, Normalisation, ResidualBlock, Zero
 
 
 class Box(NamedTuple):

@@ -18,8 +18,8 @@ from functools import singledispatch
 import torch
 from torch import nn
 
-from ..errors import InvalidValueError
-from ..networks import NONE, MixedCell, Network, Subnetwork, Supernet
+from ...errors import InvalidValueError
+from ...networks import NONE, MixedCell, Network, Subnetwork, Supernet
 from .boxes import Box, image_box, in_turn, propagate, through_cell
 
 ROUNDING = 1e-6  # by how much straight-through weights of operations may be below zero

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats, Integers
-from ..cells import EDGES, OPERATIONS, Cell, opcodes
-from ..errors import InvalidValueError
-from ..statistics import checked_generator
+from ...arrays import Floats, Integers
+from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...errors import InvalidValueError
+from ...statistics import checked_generator
 from .evolution import checked_count
 from .pareto import crowding_distance, non_dominated_ranks
 

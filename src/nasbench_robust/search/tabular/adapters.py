@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import EDGES, OPERATIONS, Cell
+from ...cells import EDGES, OPERATIONS, Cell
 from .problems import Budget, TableProblem
 from .simulation import Simulator
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from ..cells import Cell
-from ..engines.torch import evaluate
-from ..images import to_unit
-from ..metrics import Metric
-from ..networks import Subnetwork, Supernet
+from ...cells import Cell
+from ...engines.torch import evaluate
+from ...images import to_unit
+from ...metrics import Metric
+from ...networks import Subnetwork, Supernet
 
 BATCH = 256  # images of a forward pass that collects statistics
 

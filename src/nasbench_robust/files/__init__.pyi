@@ -1,0 +1,13 @@
+from . import hub as hub
+from .atomic import json_hash as json_hash
+from .atomic import sha256 as sha256
+from .atomic import write_bytes as write_bytes
+from .atomic import write_with as write_with
+from .cache import HOME_VARIABLE as HOME_VARIABLE
+from .cache import OFFLINE_VARIABLE as OFFLINE_VARIABLE
+from .cache import download as download
+from .cache import home as home
+from .cache import is_offline as is_offline
+from .manifests import MANIFEST as MANIFEST
+from .manifests import manifest_text as manifest_text
+from .manifests import mismatch as mismatch

@@ -1,0 +1,12 @@
+from .networks import ArnasNetwork as ArnasNetwork
+from .networks import ArnasSupernet as ArnasSupernet
+from .runs import default_settings as default_settings
+from .runs import parse_architecture as parse_architecture
+from .runs import run_architecture as run_architecture
+from .runs import run_name as run_name
+from .runs import write_result as write_result
+from .settings import ArnasSettings as ArnasSettings
+from .settings import arnas_settings_for as arnas_settings_for
+from .space import ARNAS as ARNAS
+from .space import Genotype as Genotype
+from .space import read_genotype as read_genotype
