@@ -8,6 +8,8 @@ Importing this package imports nothing but the standard library: names are resol
 """
 
 from ._door import door
+from ._moved import install
 from .version import __version__ as __version__
 
+install()
 __getattr__, __dir__, __all__ = door(__name__, __file__)

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+# The extra that installs an optional package, by the name under which it is imported.
+EXTRAS = {"torch": "train", "sklearn": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis"}
+
 
 def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package; the last one without its modules.
@@ -20,36 +23,56 @@ def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], li
     ----------
     package, file : str
         ``__name__`` and ``__file__`` of its ``__init__``, beside which the stub lies.
+
+    Raises
+    ------
+    MissingPackageError
+        By ``__getattr__``, where a name needs an optional package that is not installed.
     """
     homes = _homes(file)
 
     def __getattr__(name: str) -> Any:  # noqa: N807 (PEP 562)
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = homes[name]
-        value = import_module(f"{package}.{home or name}")
-        if home:
-            value = getattr(value, name)
+        module, attribute = homes[name]
+        value: Any = _import(module, package)
+        if attribute:
+            value = getattr(value, attribute)
         setattr(sys.modules[package], name, value)
         return value
 
     names = sorted(homes)
-    return __getattr__, lambda: names, [name for name in names if homes[name]]
+    return __getattr__, lambda: names, [name for name in names if homes[name][1]]
 
 
-def _homes(file: str) -> dict[str, str]:
-    """Return the module of every name that the stub lists; "" for a name that is a module itself."""
+def _homes(file: str) -> dict[str, tuple[str, str]]:
+    """Return by name its module, relative to the package, and what it is called there; "" for a module itself."""
     with open(f"{file}i", encoding="utf-8") as stub:
-        tree = ast.parse(stub.read())
+        lines = [node for node in ast.parse(stub.read()).body if isinstance(node, ast.ImportFrom)]
     return {
-        alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.name: (f"{'.' * node.level}{node.module or alias.name}", alias.name if node.module else "")
+        for node in lines
+        for alias in node.names
     }
 
 
+def _import(module: str, package: str) -> Any:
+    """Import a module; where it needs an optional package, say which extra installs it."""
+    try:
+        return import_module(module, package)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        from .errors import MissingPackageError
+
+        raise MissingPackageError(missing, EXTRAS[missing]) from None
+
+
 def resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:
-    """Return what ``"module:name"`` names; a callable is returned as it is."""
+    """Return what ``"module:name"`` names, the module relative to this package; a callable is returned as it is."""
     if not isinstance(target, str):
         return target
     module, _, name = target.partition(":")
-    value: Callable[..., Any] = getattr(import_module(module), name)
+    value: Callable[..., Any] = getattr(_import(f".{module}", __package__), name)
     return value

@@ -68,7 +68,7 @@ class Dataset:
         Files that hold it, in the order in which they are looked for.
     load : str or callable, optional
         What returns the `nasbench_robust.images.Images` of a data set that is not read from such files, or
-        ``"module:function"``.
+        ``"room.file:function"``.
     protocol : mapping
         What the benchmark trains it with, where that is not the published protocol on CIFAR-10: fields of
         `nasbench_robust.settings.TrainingSettings`, ``channels`` and ``cells_per_stage`` of its skeleton.
@@ -209,7 +209,7 @@ DIGITS = Dataset(
     std=(0.3754,),
     eps=0.1,
     validation_images=256,
-    load="nasbench_robust.images.loading:digits",
+    load="images.loading:digits",
     protocol={
         "channels": 4,
         "cells_per_stage": 1,

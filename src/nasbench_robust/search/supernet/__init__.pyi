@@ -1,3 +1,5 @@
+from ...networks import Supernet as Supernet
+from ...networks import supernet_for as supernet_for
 from .bilevel import BilevelSearch as BilevelSearch
 from .bilevel import SearchEpoch as SearchEpoch
 from .methods import METHODS as METHODS
