@@ -7,7 +7,7 @@ import numpy as np
 from nasbench_robust.cells import Cell, operation_counts, representatives
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.images import TensorImages
-from nasbench_robust.operations import OperationCounter
+from nasbench_robust.networks import OperationCounter
 from nasbench_robust.search.supernet import BilevelSearch, SearchSettings
 from nasbench_robust.settings import settings_for
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from nasbench_robust.attacks._fgsm import input_gradient
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.engines.torch import Trainer, evaluate, train
-from nasbench_robust.errors import InvalidValueError, RunInterruptedError, UnknownNameError
+from nasbench_robust.errors import UnknownNameError
 from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import PATHS, Network, duplicate, make_path
@@ -350,20 +349,3 @@ def test_program_takes_the_fast_path_where_the_native_engine_is_not_meant() -> N
     assert choose_engine("auto", settings_for("cifar10"), threads=2) == "torch-fast"
     assert choose_engine("auto", settings_for("digits"), "cuda") == "torch-fast"
     assert choose_engine("torch", settings_for("cifar10")) == "torch"
-
-
-@pytest.mark.parametrize("engine", ["torch-fast", "torch-fast-bf16"])
-def test_interrupted_run_goes_on_by_its_own_path_alone(engine: str, few: TensorImages, tmp_path: Path) -> None:
-    def steps(number: int) -> Callable[[], bool]:
-        asked = iter(range(number))
-        return lambda: next(asked) == number - 1
-
-    path = tmp_path / "run.pt"
-    whole = run_cell(CELL, QUICK, few, seed=1, engine=engine)
-    with pytest.raises(RunInterruptedError):
-        run_cell(CELL, QUICK, few, seed=1, engine=engine, checkpoint=path, should_stop=steps(3))
-    with pytest.raises(InvalidValueError, match=f"1, 'torch'], not of .*, 1, '{engine}']"):
-        run_cell(CELL, QUICK, few, seed=1, engine="torch", checkpoint=path)
-    resumed = run_cell(CELL, QUICK, few, seed=1, engine=engine, checkpoint=path)
-    assert resumed.curve == whole.curve
-    assert all(np.array_equal(resumed.outcomes[metric], whole.outcomes[metric]) for metric in whole.outcomes)

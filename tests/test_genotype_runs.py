@@ -18,7 +18,7 @@ import torch
 from conftest import StopAt
 
 from nasbench_robust import metrics
-from nasbench_robust.engines.torch import TorchWork
+from nasbench_robust.engines import Running, engine_named
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import Split, TensorImages, load_images
 from nasbench_robust.search.arnas import (
@@ -105,14 +105,14 @@ def test_interrupted_run_gives_the_same_result(kind: str, few: TensorImages, tmp
 
 
 def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: TensorImages, tmp_path: Path) -> None:
-    work = TorchWork(make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
-    rng = np.random.default_rng(0)
-    work.outcomes = {metric: rng.random(60) < 0.5 for metric in QUICK.metrics[:3]}
+    work = Running(engine_named("torch"), make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
     with pytest.raises(RunInterruptedError):
-        work.measure(lambda: True)  # the fourth
-    again = TorchWork(make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
-    assert list(again.outcomes) == list(QUICK.metrics[:4])
+        work.measure(StopAt(4))
+    again = Running(engine_named("torch"), make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
+    assert list(again.outcomes) == list(QUICK.metrics[:3])
     assert all(np.array_equal(again.outcomes[metric], outcome) for metric, outcome in work.outcomes.items())
+    again.measure(lambda: False)
+    assert list(again.outcomes) == list(QUICK.metrics)
 
 
 def test_settings_of_the_other_kind_are_refused(few: TensorImages) -> None:

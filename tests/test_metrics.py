@@ -17,16 +17,15 @@ from nasbench_robust.datasets import DATASETS, canonical_name, dataset
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.metrics import (
     ATTACKS,
-    METRIC_NAMES,
     Attack,
     Metric,
     autoattack,
     checked_eps,
     fgsm,
     format_eps,
-    metric_from_dict,
+    metric_names,
     parse_eps,
-    parse_name,
+    parse_long_name,
     pgd,
     same_eps,
 )
@@ -162,16 +161,16 @@ def test_budgets_are_the_same_up_to_a_typed_decimal(one, other, same):
 # ---------------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("name", METRIC_NAMES)
+@pytest.mark.parametrize("name", metric_names())
 def test_every_metric_name_is_its_own_short_name(name):
-    assert parse_name(name) == (name, None)
+    assert parse_long_name(name) == (name, None, "Linf")
 
 
 @given(eps=BUDGETS, name=st.sampled_from(sorted(ATTACKS)))
 def test_long_names_are_read_back(eps, name):
     metric = Metric.of(Attack(name, eps))
-    short, read = parse_name(metric.long_name)
-    assert short == metric.name == f"{name}_acc"
+    short, read, norm = parse_long_name(metric.long_name)
+    assert (short, norm) == (metric.name, "Linf")
     assert math.isclose(read, eps, rel_tol=1e-9)
 
 
@@ -194,30 +193,30 @@ def test_long_names_are_read_back(eps, name):
 )
 def test_near_misses_suggest_the_name_that_was_meant(name, suggestion):
     with pytest.raises(UnknownNameError, match=f"did you mean '{suggestion}'") as caught:
-        parse_name(name)
+        parse_long_name(name)
     assert caught.value.suggestion == suggestion
-    assert caught.value.choices == METRIC_NAMES
+    assert caught.value.choices == metric_names()
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"pgd_acc", ["pgd_acc"], float("nan")])
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(UnknownNameError, match="unknown metric"):
-        parse_name(name)
+        parse_long_name(name)
 
 
 @pytest.mark.parametrize("name", ["pgd_acc@", "pgd_acc@eight", "pgd_acc@8", "pgd_acc@3/255@8/255"])
 def test_a_name_with_a_wrong_budget_blames_the_budget(name):
     with pytest.raises(InvalidValueError, match=r"^eps is"):
-        parse_name(name)
+        parse_long_name(name)
 
 
-@given(st.text() | st.sampled_from(METRIC_NAMES).flatmap(lambda name: st.text().map(lambda tail: name + tail)))
+@given(st.text() | st.sampled_from(metric_names()).flatmap(lambda name: st.text().map(lambda tail: name + tail)))
 def test_any_text_is_a_name_or_refused(text):
     try:
-        short, eps = parse_name(text)
+        short, eps, _ = parse_long_name(text)
     except (UnknownNameError, InvalidValueError):
         return
-    assert short in METRIC_NAMES
+    assert short in metric_names()
     assert eps is None or 0 < eps <= 1
 
 
@@ -341,7 +340,7 @@ def test_an_unknown_metric_or_split_suggests_a_known_one():
 
 @pytest.mark.parametrize("metric", [Metric("clean_acc", split="validation"), *settings_for("digits").metrics])
 def test_a_metric_survives_json(metric):
-    assert metric_from_dict(json.loads(json.dumps(dataclasses.asdict(metric)))) == metric
+    assert Metric.from_dict(json.loads(json.dumps(dataclasses.asdict(metric)))) == metric
 
 
 # ---------------------------------------------------------------------- settings and their hash

@@ -19,8 +19,7 @@ from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torc
 import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
-from nasbench_robust.engines import Draws
-from nasbench_robust.engines.curves import STREAMS
+from nasbench_robust.engines import STREAMS, Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate, initial_weights
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError

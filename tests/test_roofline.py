@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from nasbench_robust import native
-from nasbench_robust.operations import OperationCounter
+from nasbench_robust.networks import OperationCounter
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

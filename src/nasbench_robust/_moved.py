@@ -30,7 +30,7 @@ MOVED = {
 class MovedModules(MetaPathFinder, Loader):
     """Finds a module under the name that it had."""
 
-    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_others: object) -> ModuleSpec | None:
         """Return a spec for a name in `MOVED`, None for any other one."""
         package, _, name = fullname.partition(".")
         return ModuleSpec(fullname, self) if package == PACKAGE and name in MOVED else None

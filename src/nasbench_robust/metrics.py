@@ -9,20 +9,66 @@ are L-infinity radii; another norm is marked: ``pgd_acc@L2:0.5``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from .errors import InvalidValueError, UnknownNameError
 
-ATTACKS = {
-    "fgsm": "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)",
-    "pgd": "projected gradient descent (Madry et al., ICLR 2018), last iterate",
-    "autoattack": "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
-    "apgd_ce": "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
-    "apgd_t": "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
-    "fab_t": "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)",
-    "square": "Square attack (Andriushchenko et al., ECCV 2020)",
+
+@dataclass(frozen=True)
+class AttackKind:
+    """One kind of attack.
+
+    Attributes
+    ----------
+    description : str
+        What it does, with its source.
+    functions : mapping of str to str or callable
+        By norm, what makes adversarial images, a `nasbench_robust.attacks.AttackFunction`, or ``"room.file:function"``.
+    strength : int or None
+        Of two attacks with one budget, the one of larger strength leaves at most as many images correct; None for one
+        that is not ordered.
+    pools : bool
+        Whether it wants all images at once and makes its batches itself.
+    """
+
+    description: str
+    functions: Mapping[str, str | Callable[..., Any]]
+    strength: int | None = None
+    pools: bool = False
+
+
+ATTACKS: dict[str, AttackKind] = {
+    "fgsm": AttackKind(
+        "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)", {"Linf": "attacks._fgsm:fgsm"}, 1
+    ),
+    "pgd": AttackKind(
+        "projected gradient descent (Madry et al., ICLR 2018), last iterate",
+        {"Linf": "attacks._pgd:pgd", "L2": "attacks._pgd:pgd"},
+        2,
+    ),
+    "autoattack": AttackKind(
+        "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
+        {"Linf": "attacks._autoattack:adversarial_images"},
+        3,
+        pools=True,
+    ),
+    "apgd_ce": AttackKind(
+        "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)", {"Linf": "attacks.apgd:apgd_ce"}, 2, pools=True
+    ),
+    "apgd_t": AttackKind(
+        "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
+        {"Linf": "attacks.apgd:apgd_t"},
+        pools=True,
+    ),
+    "fab_t": AttackKind(
+        "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)", {"Linf": "attacks.fab:fab_t"}, pools=True
+    ),
+    "square": AttackKind(
+        "Square attack (Andriushchenko et al., ECCV 2020)", {"Linf": "attacks._square:square"}, pools=True
+    ),
 }
 NORMS = ("Linf", "L2")
 PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")  # of AutoAttack, in order
@@ -30,7 +76,6 @@ UNATTACKED = {
     "clean_acc": "images as they are",
     "corruption_acc": "mean over common corruptions (Hendrycks and Dietterich, ICLR 2019)",
 }
-METRIC_NAMES = (*UNATTACKED, *(f"{name}_acc" for name in ATTACKS))
 SPLITS = ("test", "validation")
 
 # Names in circulation that mean something else than they say, or nothing here: used to suggest, never accepted.
@@ -49,6 +94,11 @@ _FOREIGN_NAMES = {
     "val_fgsm_8_acc": "fgsm_acc@8/255",
     "val_pgd_8_acc": "pgd_acc@8/255",
 }
+
+
+def metric_names() -> tuple[str, ...]:
+    """Return the short names of all metrics."""
+    return (*UNATTACKED, *(f"{name}_acc" for name in ATTACKS))
 
 
 @dataclass(frozen=True)
@@ -101,32 +151,40 @@ class Attack:
                 raise InvalidValueError("step_size", self.step_size, "a number or None")
             object.__setattr__(self, "step_size", float(self.step_size))
 
+    @classmethod
+    def fgsm(cls, eps: float) -> Attack:
+        """Return FGSM of radius `eps`: one step of full length, no random start."""
+        eps = checked_eps(eps)
+        return cls("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
 
-def fgsm(eps: float) -> Attack:
-    """Return FGSM of radius `eps`: one step of full length, no random start."""
-    eps = checked_eps(eps)
-    return Attack("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
+    @classmethod
+    def pgd(cls, eps: float, *, steps: int = 20, step_size: float | None = None, norm: str = "Linf") -> Attack:
+        """Return PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
+        eps = checked_eps(eps, norm)
+        if type(steps) is not int or steps < 1:
+            raise InvalidValueError("steps", steps, "a positive integer")
+        length = 2.5 * eps / steps if step_size is None else step_size
+        return cls("pgd", eps, norm, steps=steps, step_size=length, random_start=True, restarts=1)
+
+    @classmethod
+    def autoattack(cls, eps: float, *, steps: int = 100) -> Attack:
+        """Return AutoAttack standard, L-infinity: the authors' 100 steps, or the 10 of the published table."""
+        return cls("autoattack", eps, steps=steps, restarts=1, queries=5000)
+
+    @property
+    def schedule(self) -> tuple[int, float]:
+        """How many gradient steps FGSM or PGD takes, and their length: one full step is FGSM."""
+        return (1, self.eps) if self.name == "fgsm" else (self.steps or 0, self.step_size or 0.0)
+
+    @property
+    def label(self) -> str:
+        """Name and budget, ``pgd@8/255`` or ``pgd@L2:0.5``, as in the long names of metrics."""
+        mark = "" if self.norm == "Linf" else f"{self.norm}:"
+        return f"{self.name}@{mark}{format_eps(self.eps)}"
 
 
-def pgd(eps: float, *, steps: int = 20, step_size: float | None = None, norm: str = "Linf") -> Attack:
-    """Return PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
-    eps = checked_eps(eps, norm)
-    if type(steps) is not int or steps < 1:
-        raise InvalidValueError("steps", steps, "a positive integer")
-    return Attack(
-        "pgd",
-        eps,
-        norm,
-        steps=steps,
-        step_size=2.5 * eps / steps if step_size is None else step_size,
-        random_start=True,
-        restarts=1,
-    )
-
-
-def autoattack(eps: float, *, steps: int = 100) -> Attack:
-    """Return AutoAttack standard, L-infinity: the authors' 100 steps, or the 10 of the published table."""
-    return Attack("autoattack", eps, steps=steps, restarts=1, queries=5000)
+# The makers under the names that they had first.
+fgsm, pgd, autoattack = Attack.fgsm, Attack.pgd, Attack.autoattack
 
 
 @dataclass(frozen=True)
@@ -136,7 +194,7 @@ class Metric:
     Attributes
     ----------
     name : str
-        Short name, one of `METRIC_NAMES`.
+        Short name, one of `metric_names`.
     attack : Attack or None
         The attack; None for accuracies without one.
     split : str
@@ -148,9 +206,9 @@ class Metric:
     split: str = "test"
 
     def __post_init__(self) -> None:
-        if self.name not in METRIC_NAMES:
+        if self.name not in metric_names():
             suggestion = _FOREIGN_NAMES.get(self.name) if isinstance(self.name, str) else None
-            raise UnknownNameError("metric", self.name, METRIC_NAMES, suggestion)
+            raise UnknownNameError("metric", self.name, metric_names(), suggestion)
         expected = None if self.name in UNATTACKED else self.name.removesuffix("_acc")
         given = self.attack.name if isinstance(self.attack, Attack) else self.attack
         if given != expected or not isinstance(self.attack, Attack | None):
@@ -162,6 +220,12 @@ class Metric:
     def of(cls, attack: Attack, split: str = "test") -> Metric:
         """Return the accuracy under `attack`."""
         return cls(f"{attack.name}_acc", attack, split)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Metric:
+        """Rebuild a metric from what `dataclasses.asdict` gave."""
+        attack = stored.get("attack")
+        return cls(stored["name"], Attack(**attack) if attack else None, stored["split"])
 
     @property
     def eps(self) -> float | None:
@@ -178,8 +242,7 @@ class Metric:
         """Name with its budget, for example ``pgd_acc@8/255`` or ``pgd_acc@L2:0.5``."""
         if self.attack is None:
             return self.name
-        mark = "" if self.norm == "Linf" else f"{self.norm}:"
-        return f"{self.name}@{mark}{format_eps(self.attack.eps)}"
+        return self.attack.label.replace("@", "_acc@", 1)
 
     @property
     def column(self) -> str:
@@ -194,7 +257,7 @@ class Metric:
     @property
     def description(self) -> str:
         """What the images were subjected to."""
-        return UNATTACKED.get(self.name) or ATTACKS[self.name.removesuffix("_acc")]
+        return UNATTACKED.get(self.name) or ATTACKS[self.name.removesuffix("_acc")].description
 
 
 def checked_eps(eps: object, norm: str = "Linf") -> float:
@@ -251,30 +314,12 @@ def parse_long_name(name: object) -> tuple[str, float | None, str]:
     UnknownNameError
         If no metric has that name; the nearest is suggested.
     """
-    if isinstance(name, str) and "@L2:" in name:
-        short, _, eps = name.partition("@L2:")
-        if short in METRIC_NAMES and short not in UNATTACKED:
-            return short, parse_eps(eps, "L2"), "L2"
-    return (*parse_name(name), "Linf")
-
-
-def parse_name(name: object) -> tuple[str, float | None]:
-    """Split the name of an L-infinity metric: ``"pgd_acc@3/255"`` gives ``("pgd_acc", 3/255)``.
-
-    Raises
-    ------
-    UnknownNameError
-        If no metric has that name; the nearest is suggested.
-    """
     if isinstance(name, str):
-        short, at, eps = name.partition("@")
-        if short in METRIC_NAMES and not (at and short in UNATTACKED):
-            return short, parse_eps(eps) if at else None
+        short, at, budget = name.partition("@")
+        norm, colon, eps = budget.partition(":")
+        if not colon or norm != "L2":  # L-infinity is not marked
+            norm, eps = "Linf", budget
+        if short in metric_names() and not (at and short in UNATTACKED):
+            return short, parse_eps(eps, norm) if at else None, norm
     suggestion = _FOREIGN_NAMES.get(name.lower()) if isinstance(name, str) else None
-    raise UnknownNameError("metric", name, METRIC_NAMES, suggestion)
-
-
-def metric_from_dict(facts: dict[str, Any]) -> Metric:
-    """Rebuild a metric from `dataclasses.asdict`."""
-    attack = facts.get("attack")
-    return Metric(facts["name"], Attack(**attack) if attack else None, facts["split"])
+    raise UnknownNameError("metric", name, metric_names(), suggestion)

@@ -1,8 +1,8 @@
-"""Adversarial attacks, one file each; their settings are `nasbench_robust.metrics.Attack`.
+"""Adversarial attacks, one file each; their settings are `nasbench_robust.metrics.Attack`, whose table lists them.
 
-An attack takes a network that maps images in [0, 1] to logits, images, labels, its settings and, where it draws, a
-generator. It leaves the network's mode alone: put it into eval mode before. The parts of AutoAttack and AutoAttack
-itself take all images at once and a batch size; see `passes`.
+All have one signature, `AttackFunction`: a network that maps images in [0, 1] to logits, images, labels, settings, a
+generator for what they draw, and a batch size. An attack leaves the network's mode alone: put it into eval mode before.
+The parts of AutoAttack and AutoAttack itself want all images at once and make their batches themselves; see `passes`.
 """
 
 from .._door import door

@@ -5,8 +5,8 @@ from ._pgd import pgd as pgd
 from ._square import square as square
 from .apgd import apgd_ce as apgd_ce
 from .apgd import apgd_t as apgd_t
-from .dispatch import RUNNABLE as RUNNABLE
+from .dispatch import AttackFunction as AttackFunction
+from .dispatch import attack_function as attack_function
 from .dispatch import perturb as perturb
-from .dispatch import takes_all_images as takes_all_images
 from .fab import fab_t as fab_t
 from .passes import ranked_targets as ranked_targets

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..metrics import PARTS
-from ._square import square
-from .apgd import apgd_ce, apgd_t
-from .fab import fab_t
+from .dispatch import perturb
 from .passes import logits_of
 
 if TYPE_CHECKING:
@@ -111,12 +109,20 @@ def run_part(
     labels: torch.Tensor,
     attack: Attack,
     generator: torch.Generator,
-    *,
     batch_size: int = 1000,
 ) -> torch.Tensor:
     """Return adversarial images by one of `PARTS`, with the settings of `attack` whatever its name."""
-    attack = replace(attack, name=part)
-    if part == "fab_t":
-        return fab_t(network, images, labels, attack, batch_size=batch_size)
-    run = {"apgd_ce": apgd_ce, "apgd_t": apgd_t, "square": square}[part]
-    return run(network, images, labels, attack, generator, batch_size=batch_size)
+    return perturb(network, images, labels, replace(attack, name=part), generator, batch_size=batch_size)
+
+
+def adversarial_images(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attack: Attack,
+    generator: torch.Generator,
+    batch_size: int = 1000,
+) -> torch.Tensor:
+    """Return what `autoattack` leaves of the images; parameters are the same."""
+    result = autoattack(network, images, labels, attack, generator, batch_size=batch_size)
+    return images if result.adversarial is None else result.adversarial

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from ..metrics import Attack
 
 
-def fgsm(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attack: Attack) -> torch.Tensor:
+def fgsm(
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attack: Attack,
+    generator: torch.Generator | None = None,  # noqa: ARG001 (nothing is drawn)
+    batch_size: int = 0,  # noqa: ARG001 (all at once)
+) -> torch.Tensor:
     """Step by eps along the sign of the gradient of the cross entropy, and stay in [0, 1].
 
     Parameters
@@ -23,6 +30,8 @@ def fgsm(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, a
     labels : Tensor of int64, shape (n,)
     attack : Attack
         Its `eps` is used.
+    generator, batch_size
+        Not used: nothing is drawn, and all images pass through the network together.
 
     Returns
     -------

@@ -32,8 +32,8 @@ def square(
     labels: torch.Tensor,
     attack: Attack,
     generator: torch.Generator,
-    *,
     batch_size: int = 1000,
+    *,
     skip: bool = True,
 ) -> torch.Tensor:
     """Lower the margin by random search over squares.

@@ -32,7 +32,6 @@ def apgd_ce(
     labels: torch.Tensor,
     attack: Attack,
     generator: torch.Generator,
-    *,
     batch_size: int = 1000,
 ) -> torch.Tensor:
     """Maximise the cross entropy with Auto-PGD.
@@ -71,7 +70,6 @@ def apgd_t(
     labels: torch.Tensor,
     attack: Attack,
     generator: torch.Generator,
-    *,
     batch_size: int = 1000,
 ) -> torch.Tensor:
     """Maximise the targeted difference-of-logits ratio with Auto-PGD, for the 9 most likely wrong classes in turn.

@@ -1,26 +1,38 @@
-"""One call for all attacks: the settings say which."""
+"""One call and one signature for all attacks: the settings say which, the table in `metrics` where it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
+from .._door import resolve
 from ..errors import UnknownNameError
-from ..metrics import PARTS
-from ._autoattack import autoattack, run_part
-from ._fgsm import fgsm
-from ._pgd import pgd
+from ..metrics import ATTACKS
 
 if TYPE_CHECKING:
     import torch
 
     from ..metrics import Attack
 
-RUNNABLE = ("fgsm Linf", "pgd Linf", "pgd L2", "autoattack Linf", *(f"{part} Linf" for part in PARTS))
+# Takes a network, images, labels, the attack's settings, a generator and a batch size; returns adversarial images.
+AttackFunction: TypeAlias = Callable[
+    ["torch.nn.Module", "torch.Tensor", "torch.Tensor", "Attack", "torch.Generator", int], "torch.Tensor"
+]
 
 
-def takes_all_images(attack: Attack) -> bool:
-    """Return whether the attack wants all images at once and makes its batches itself."""
-    return attack.name == "autoattack" or attack.name in PARTS
+def attack_function(attack: Attack) -> AttackFunction:
+    """Return what makes the adversarial images of an attack.
+
+    Raises
+    ------
+    UnknownNameError
+        If the attack cannot be run here, or not in its norm.
+    """
+    function = ATTACKS[attack.name].functions.get(attack.norm)
+    if function is None:
+        runnable = [f"{name} {norm}" for name, kind in ATTACKS.items() for norm in kind.functions]
+        raise UnknownNameError("attack that can be run", f"{attack.name} {attack.norm}", runnable)
+    return resolve(function)
 
 
 def perturb(
@@ -41,14 +53,4 @@ def perturb(
     UnknownNameError
         If the attack cannot be run here, or not in its norm.
     """
-    name = f"{attack.name} {attack.norm}"
-    if name not in RUNNABLE:
-        raise UnknownNameError("attack that can be run", name, RUNNABLE)
-    if attack.name == "fgsm":
-        return fgsm(network, images, labels, attack)
-    if attack.name == "pgd":
-        return pgd(network, images, labels, attack, generator)
-    if attack.name == "autoattack":
-        result = autoattack(network, images, labels, attack, generator, batch_size=batch_size)
-        return images if result.adversarial is None else result.adversarial
-    return run_part(attack.name, network, images, labels, attack, generator, batch_size=batch_size)
+    return attack_function(attack)(network, images, labels, attack, generator, batch_size)

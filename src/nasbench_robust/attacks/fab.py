@@ -29,8 +29,9 @@ def fab_t(
     images: torch.Tensor,
     labels: torch.Tensor,
     attack: Attack,
-    *,
+    generator: torch.Generator | None = None,  # noqa: ARG001 (nothing is drawn)
     batch_size: int = 1000,
+    *,
     minimal: bool = False,
 ) -> torch.Tensor:
     """Look for a misclassified point within eps by FAB, towards the 9 most likely wrong classes in turn.
@@ -44,6 +45,8 @@ def fab_t(
     labels : Tensor of int64, shape (n,)
     attack : Attack
         Its `eps` and `steps` (100 if None) are used; a restart would repeat the same, since nothing is drawn.
+    generator
+        Not used.
     batch_size : int
         Images that pass through the network at a time.
     minimal : bool

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What draws are for: streams of one seed must not overlap, and a change of one must not move the others.
-STREAMS = ("weights", "training", "curve", "evaluation", "scores", "search")
-
 
 @dataclass(frozen=True)
 class Epoch:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Integers, Singles
-from .curves import STREAMS
+
+# What draws are for: streams of one seed must not overlap, and a change of one must not move the others.
+STREAMS = ("weights", "training", "curve", "evaluation", "scores", "search")
 
 
 class Draws:

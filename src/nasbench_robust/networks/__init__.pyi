@@ -1,4 +1,5 @@
 from .copies import duplicate as duplicate
+from .counting import OperationCounter as OperationCounter
 from .network import CellLayer as CellLayer
 from .network import Network as Network
 from .network import Normalisation as Normalisation

@@ -201,7 +201,7 @@ def attacked(
     if attack.random_start:
         assert generator is not None
         noise = torch.empty(images.shape).uniform_(-attack.eps, attack.eps, generator=generator).numpy()
-    steps, size = (1, attack.eps) if attack.name == "fgsm" else (attack.steps or 0, attack.step_size or 0.0)
+    steps, size = attack.schedule
     found = native_twin(network).pgd(images.numpy(), labels.numpy(), noise, eps=attack.eps, step_size=size, steps=steps)
     return torch.from_numpy(found)
 

@@ -21,19 +21,15 @@ import pyarrow as pa
 from ..arrays import Booleans
 from ..cells import Cell
 from ..datasets import dataset
-from ..engines import Epoch, provenance
-from ..errors import InvalidValueError, MissingDataError, TrainingDivergedError, UnknownNameError
+from ..engines import Epoch, Running, choose_engine, engine_named, provenance
+from ..errors import InvalidValueError, TrainingDivergedError
+from ..images import Images
 from ..metrics import Metric
 from ..settings import TrainingSettings
 from ..table import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, Reader, ReleaseInfo, runs_table, write_table
 
 log = logging.getLogger(__name__)
 
-GRAPHED = ("torch-fast-graph", "torch-fast-bf16-graph")
-ENGINES = ("auto", "native", "torch", "torch-fast", "torch-fast-bf16", *GRAPHED)
-# Pixels along a side of the images that "auto" gives to the native engine: up to there it was compared with torch, and
-# is faster on one core. It uses one; beyond the second size, torch may make more of several.
-NATIVE_SIZE, NATIVE_SIZE_OF_THREADS = 32, 8
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
   author = {{The nasbench-robust developers}}
@@ -67,14 +63,6 @@ class Run:
         return "failure" in self.row
 
 
-def part_name(metric: Metric, part: str) -> str:
-    """Return what the outcomes after a part of an AutoAttack are called, ``autoattack_acc@8/255>apgd_t``.
-
-    They are the images that withstood this part and those before it, which is not what the part alone would leave.
-    """
-    return f"{metric.column}>{part}"
-
-
 def release_info(settings: TrainingSettings) -> ReleaseInfo:
     """Return the description of a table of runs with these settings."""
     facts = dataset(settings.dataset)
@@ -92,86 +80,10 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
     )
 
 
-class Work(Protocol):
-    """A run under way in one of the engines: `work.TorchWork` or `native.work.NativeWork`.
-
-    Attributes
-    ----------
-    curve, outcomes, parts
-        As in `Run`, as far as it went.
-    train_seconds, eval_seconds : float
-        Time spent, also before an interruption.
-    test_images : int
-        Size of the test split.
-    """
-
-    outcomes: dict[Metric, Booleans]
-    parts: dict[str, Booleans]
-    eval_seconds: float
-    test_images: int
-
-    @property
-    def curve(self) -> list[Epoch]:
-        """The curve so far."""
-
-    @property
-    def train_seconds(self) -> float:
-        """Time spent in training."""
-
-    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
-        """Train for all epochs that are left."""
-
-    def measure(self, should_stop: Callable[[], bool]) -> None:
-        """Measure what is left."""
-
-    def provenance(self) -> dict[str, Any]:
-        """Return the columns of the runs table that say where and with what the run is made."""
-
-
-def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", threads: int = 1) -> str:
-    """Return the engine for a run: one of `ENGINES` but ``"auto"``.
-
-    Parameters
-    ----------
-    name : str
-        One of `ENGINES`. ``"auto"`` is native on a CPU where the package was built with it, for images of up to 32x32,
-        or 8x8 where torch could use several threads; else torch-fast, which gives what torch gives up to rounding.
-    settings : TrainingSettings
-        How cells are to be trained.
-    device : str
-        Where.
-    threads : int
-        How many torch could use. The native engine uses one.
-
-    Raises
-    ------
-    UnknownNameError, InvalidValueError, MissingDataError
-        If there is no engine of that name, or the native one cannot do this or is not there.
-    """
-    from ..engines.native import runs_attack
-    from ..native import is_available
-
-    if name not in ENGINES:
-        raise UnknownNameError("engine", name, ENGINES)
-    attacks = (settings.attack, *settings.evaluation)
-    foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
-    if name == "auto":
-        small = settings.skeleton.image_size <= (NATIVE_SIZE if threads == 1 else NATIVE_SIZE_OF_THREADS)
-        return "native" if small and device == "cpu" and not foreign and is_available() else "torch-fast"
-    if name == "native" and (foreign or device != "cpu"):
-        raise InvalidValueError("engine", name, f"torch for {', '.join(foreign) or device}", "torch")
-    if name in GRAPHED and not device.startswith("cuda"):
-        raise InvalidValueError("engine", name, f"torch-fast for {device}", "torch-fast")
-    if name == "native" and not is_available():
-        remedy = "install a C++ compiler and nasbench-robust again, or use torch"
-        raise MissingDataError("this installation has no native engine", remedy)
-    return name
-
-
 def run_cell(
     cell: Cell,
     settings: TrainingSettings,
-    images: Any,
+    images: Images[Any],
     seed: int,
     *,
     engine: str = "torch",
@@ -192,25 +104,22 @@ def run_cell(
         What to train.
     settings : TrainingSettings
         How.
-    images : Images or ArrayImages
-        Of the settings' data set: tensors on the device that is to be used for torch, arrays for the native engine.
+    images : Images
+        Of the settings' data set; tensors on a device are trained on there, arrays on the CPU.
     seed : int
         Decides all draws; an engine repeats itself, but two engines draw differently.
     engine : str
-        ``"torch"``, any network anywhere; ``"torch-fast"`` and ``"torch-fast-bf16"``, the same by the paths ``"fast"``
-        and ``"fast-bf16"`` of `paths`; ``"torch-fast-graph"`` and ``"torch-fast-bf16-graph"``, these as one CUDA graph
-        a step, see `graphs`; or ``"native"``, small ones on a CPU and many times faster.
+        One of `engines.ENGINES`, or ``"auto"``, see `engines.choose_engine`.
     progress : callable, optional
         Called with every `Epoch` as it ends.
     checkpoint : path, optional
-        Where the state is kept; a run that has a state there goes on from it. That of the other engine is set
-        aside.
+        Where the state is kept; a run that has a state there goes on from it.
     every : int
-        Epochs between two checkpoints; after training there is one for every metric. The native engine leaves out
-        those of less than half a minute's work.
+        Epochs between two checkpoints; those of less than half a minute's work are left out, and within long epochs
+        and metrics there are more.
     should_stop : callable, optional
-        Asked after every step and every metric, by the native engine also in the middle of a metric; when it says yes,
-        the state is kept and the run is interrupted.
+        Asked after every step, every metric, and by engines that measure in parts after each of these; when it says
+        yes, the state is kept and the run is interrupted.
 
     Raises
     ------
@@ -225,56 +134,36 @@ def run_cell(
     representative = Cell.from_index(cell.representative)
     if representative != cell:
         log.info("cell %d is the same graph as cell %d, which is trained", cell.index, representative.index)
-    work = _begin(engine, representative, settings, images, seed, checkpoint)
+    device = getattr(images.test.pixels, "device", None)  # arrays have none
+    made_by = engine_named(choose_engine(engine, settings, str(device or "cpu")))
+    trainer = made_by.trainer(representative, settings, made_by.load(images, str(device or "cpu")), seed)
+    label, key = f"cell {representative.index}, seed {seed}", [settings.hash, representative.index, seed]
+    running = Running(made_by, trainer, label, key, None if checkpoint is None else Path(checkpoint))
     try:
-        work.train(progress, every, should_stop)
+        running.train(progress, every, should_stop)
     except TrainingDivergedError as error:
-        return Run({**_row(work, representative, settings, seed), "failure": str(error)}, [], {})
-    work.measure(should_stop)
-    return Run(_row(work, representative, settings, seed), work.curve, work.outcomes, work.parts)
+        return Run({**_row(running, representative, settings, seed), "failure": str(error)}, [], {})
+    running.measure(should_stop)
+    return Run(_row(running, representative, settings, seed), trainer.curve, running.outcomes, running.parts)
 
 
-def _begin(
-    engine: str,
-    cell: Cell,
-    settings: TrainingSettings,
-    images: Any,
-    seed: int,
-    checkpoint: str | os.PathLike[str] | None,
-) -> Work:
-    if engine not in ENGINES[1:]:
-        raise UnknownNameError("engine of a run", engine, ENGINES[1:])
-    path = None if checkpoint is None else Path(checkpoint)
-    device = "cpu" if engine == "native" else images.train.pixels.device.type
-    if choose_engine(engine, settings, device) == "native":
-        from ..engines.native import NativeWork
-
-        return NativeWork(cell, settings, images, seed, path)
-    from ..engines.torch import PATHS, GraphedTrainer, TorchWork, Trainer
-
-    label, key = f"cell {cell.index}, seed {seed}", [settings.hash, cell.index, seed, engine]
-    make_trainer = GraphedTrainer if engine in GRAPHED else Trainer
-    trainer = make_trainer(cell, settings, images, seed, path=PATHS[engine])
-    return TorchWork(trainer, label, key, path, engine)
-
-
-def _row(work: Work, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+def _row(running: Running, cell: Cell, settings: TrainingSettings, seed: int) -> dict[str, Any]:
     """Return the row of the runs table."""
     row = {
         "dataset": settings.dataset,
         "index": cell.index,
         "seed": seed,
         "seeds": 1,
-        "test_images": work.test_images,
+        "test_images": running.test_images,
         "settings": settings.hash,
-        "train_seconds": work.train_seconds,
-        **work.provenance(),
+        "train_seconds": running.trainer.seconds,
+        **running.provenance(),
         "revision": provenance.revision(),
         "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
     }
-    if work.outcomes:
-        row["eval_seconds"] = work.eval_seconds
-    for metric, outcome in work.outcomes.items():
+    if running.outcomes:
+        row["eval_seconds"] = running.eval_seconds
+    for metric, outcome in running.outcomes.items():
         row[metric.count_column] = int(outcome.sum())
         row[metric.column] = int(outcome.sum()) / len(outcome)
     return row

@@ -2,7 +2,6 @@ from .scoring import Scored as Scored
 from .scoring import chosen_images as chosen_images
 from .scoring import score_cell as score_cell
 from .settings import ScoreSettings as ScoreSettings
-from .settings import attack_name as attack_name
 from .settings import score_settings_for as score_settings_for
 from .tables import FOLDER as FOLDER
 from .tables import SCORES_SCHEMA as SCORES_SCHEMA

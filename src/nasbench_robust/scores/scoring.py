@@ -25,7 +25,7 @@ from ..ntk.predictors import weyl_bound
 from ..ntk.regression import HeldOut, Split, held_out_accuracy
 from ..ntk.values import Value
 from ..proxies import scores
-from .settings import ScoreSettings, attack_name
+from .settings import ScoreSettings
 
 SYMMETRIC = ("clean", "robust", "robust_twice", "combined", "combined_robust")
 
@@ -168,7 +168,7 @@ class _Found:
             generator=make_generator(self._seed, "scores", self._images.device),
         )
         return [
-            Scored(None, attack_name(s.attacks[-1]), row.name, row.value, row.failure, row.seconds + attacking)
+            Scored(None, s.attacks[-1].label, row.name, row.value, row.failure, row.seconds + attacking)
             if row.images == "adversarial"
             else Scored(None, None, row.name, row.value, row.failure, row.seconds)
             for row in rows
@@ -217,4 +217,4 @@ class _Found:
 
 
 def _scored(kernel: str, attack: Attack | None, name: str, value: Value, seconds: float) -> Scored:
-    return Scored(kernel, None if attack is None else attack_name(attack), name, value.value, value.failure, seconds)
+    return Scored(kernel, None if attack is None else attack.label, name, value.value, value.failure, seconds)

@@ -10,7 +10,7 @@ from typing import Any
 from ..datasets import canonical_name, dataset
 from ..errors import InvalidValueError, UnknownNameError
 from ..files import json_hash
-from ..metrics import Attack, Metric, fgsm, pgd
+from ..metrics import Attack, fgsm, pgd
 from ..ntk.gram import PRECISIONS
 from ..ntk.modes import BN_MODES
 from ..ntk.values import checked_real
@@ -99,7 +99,7 @@ class ScoreSettings:
         for attack in self.attacks:
             if not isinstance(attack, Attack) or not _serves(attack):
                 raise InvalidValueError("attacks", attack, "FGSM in L-infinity, or PGD with steps and step_size")
-        for name, entries in (("proxies", self.proxies), ("attacks", tuple(map(attack_name, self.attacks)))):
+        for name, entries in (("proxies", self.proxies), ("attacks", tuple(attack.label for attack in self.attacks))):
             if len(set(entries)) < len(entries):  # two scores of one name could not be told apart
                 raise InvalidValueError(name, entries, "each name once")
 
@@ -158,8 +158,3 @@ def _serves(attack: Attack) -> bool:
 
 def _training_pgd(eps: float) -> Attack:
     return pgd(eps, steps=7, step_size=eps / 4)
-
-
-def attack_name(attack: Attack) -> str:
-    """Return ``pgd@8/255``, as in the long names of metrics."""
-    return Metric.of(attack).long_name.replace("_acc", "")

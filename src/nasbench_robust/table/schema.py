@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from .. import cells
 from ..errors import InvalidValueError
-from ..metrics import Metric, checked_eps, metric_from_dict
+from ..metrics import Metric, checked_eps
 from ..skeletons import Skeleton
 
 FORMAT = 1
@@ -93,7 +93,7 @@ class ReleaseInfo:
             name: DatasetInfo(info["images"], info["eps"], Skeleton(**info["skeleton"]))
             for name, info in facts["datasets"].items()
         }
-        facts["metrics"] = tuple(metric_from_dict(metric) for metric in facts["metrics"])
+        facts["metrics"] = tuple(Metric.from_dict(metric) for metric in facts["metrics"])
         return cls(**facts)
 
 

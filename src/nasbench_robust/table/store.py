@@ -17,7 +17,7 @@ from ..arrays import Floats, Integers
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
-from ..metrics import METRIC_NAMES, SPLITS, UNATTACKED, Metric, checked_eps, format_eps, parse_long_name, same_eps
+from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metric_names, parse_long_name, same_eps
 from .arrays import mean_by_index, numpy_column
 from .files import Reader
 from .schema import ReleaseInfo
@@ -74,7 +74,7 @@ class Store:
             raise InvalidValueError("dataset", None, f"one of {', '.join(self.info.datasets)}")
         if isinstance(dataset, str) and dataset in self.info.datasets:
             return dataset
-        if isinstance(dataset, str) and dataset.partition("@")[0] in METRIC_NAMES:
+        if isinstance(dataset, str) and dataset.partition("@")[0] in metric_names():
             raise InvalidValueError(
                 "dataset", dataset, f"one of {', '.join(self.info.datasets)}", f"metric={dataset!r}"
             )

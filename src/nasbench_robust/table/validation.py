@@ -12,7 +12,7 @@ import pyarrow as pa
 from .. import cells
 from ..arrays import Booleans, Floats, Integers
 from ..errors import NasbenchRobustError
-from ..metrics import Metric, same_eps
+from ..metrics import ATTACKS, Metric, same_eps
 from .arrays import mean_by_index, numpy_column
 from .files import Reader
 from .schema import ReleaseInfo, runs_schema
@@ -270,7 +270,8 @@ def _check_grid(rows: _Rows) -> Iterator[Finding]:
 
 def _ordered_pairs(metrics: tuple[Metric, ...]) -> Iterator[tuple[Metric, Metric]]:
     """Yield pairs whose first accuracy must be at least the second's."""
-    strength = {"clean_acc": 0, "fgsm_acc": 1, "pgd_acc": 2, "apgd_ce_acc": 2, "autoattack_acc": 3}
+    strength = {"clean_acc": 0}
+    strength |= {f"{name}_acc": kind.strength for name, kind in ATTACKS.items() if kind.strength is not None}
     for one in metrics:
         for other in metrics:
             if one.split != other.split or one.name not in strength or other.name not in strength:

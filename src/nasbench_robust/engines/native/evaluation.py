@@ -86,7 +86,7 @@ def measure(
 def _attacked(network: NativeNetwork, images: Singles, labels: Integers, attack: Attack, draws: Draws) -> Singles:
     """Return what FGSM or PGD makes of images."""
     noise = draws.uniform(-attack.eps, attack.eps, images.shape) if attack.random_start else None
-    step_size, steps = (attack.eps, 1) if attack.name == "fgsm" else (attack.step_size or 0.0, attack.steps or 0)
+    steps, step_size = attack.schedule
     return network.pgd(images, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
 
 

@@ -109,9 +109,8 @@ class NativeTrainer:
         attack = self.settings.attack
         step = len(self.curve) * self._steps_per_epoch + self._done // self.settings.batch_size
         self.network.fold()
-        adversarial = self.network.pgd(
-            images, labels, noise, eps=attack.eps, step_size=attack.step_size or 0.0, steps=attack.steps or 0
-        )
+        steps, step_size = attack.schedule
+        adversarial = self.network.pgd(images, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
         loss, correct = self.network.differentiate(adversarial, labels)
         self.network.update(self._rates[step], self._momenta[step], self.settings.weight_decay)
         self._loss += loss * len(labels)

@@ -7,9 +7,10 @@ from functools import partial
 
 import torch
 
-from ...attacks import autoattack, perturb, takes_all_images
+from ...attacks import autoattack, perturb
+from ...errors import UnknownNameError
 from ...images import to_unit
-from ...metrics import Metric
+from ...metrics import ATTACKS, Metric
 
 
 def evaluate(
@@ -66,6 +67,8 @@ def _is_correct(
     on_part: Callable[[Metric, str, torch.Tensor], None] | None,
 ) -> torch.Tensor:
     attack = metric.attack
+    if attack is None and metric.name != "clean_acc":
+        raise UnknownNameError("metric that can be measured", metric.name, ("clean_acc", "accuracies under an attack"))
     if attack is not None and attack.name == "autoattack" and attack.norm == "Linf":
         report = None if on_part is None else partial(on_part, metric)
         return autoattack(
@@ -78,7 +81,7 @@ def _is_correct(
             keep_images=False,
             on_part=report,
         ).robust
-    if attack is not None and takes_all_images(attack):
+    if attack is not None and ATTACKS[attack.name].pools:
         images = perturb(network, to_unit(images), labels, attack, generator, batch_size=batch_size)
         attack = None
     correct = []

@@ -18,7 +18,8 @@ from ...images import TensorImages, random_crop, random_flip, to_unit
 from ...metrics import Metric
 from ...networks import Network, make_path, network_for
 from ...settings import AdversarialSettings, TrainingSettings
-from ..curves import STREAMS, Epoch
+from ..curves import Epoch
+from ..draws import STREAMS
 from .evaluation import evaluate
 
 
@@ -26,6 +27,15 @@ def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -
     """Return the generator of a seed for one purpose, one of `STREAMS`."""
     state = np.random.SeedSequence([seed, STREAMS.index(stream)]).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) >> 1)
+
+
+def as_tensors(state: Any, device: torch.device) -> Any:
+    """Return a state that was read from a checkpoint with its arrays as tensors on a device."""
+    if isinstance(state, np.ndarray):
+        return torch.from_numpy(state).to(device)
+    if isinstance(state, dict):
+        return {key: as_tensors(value, device) for key, value in state.items()}
+    return [as_tensors(value, device) for value in state] if isinstance(state, list) else state
 
 
 class NetworkTrainer:
@@ -193,7 +203,8 @@ class NetworkTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state_dict` left it."""
+        """Take up a run where `state_dict` left it; arrays may stand where tensors were."""
+        state = as_tensors(state, self._draws.device)
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])

@@ -18,8 +18,8 @@ import torch
 
 from ...cells import Cell
 from ...datasets import dataset
-from ...engines import Epoch, provenance
-from ...engines.torch import NetworkTrainer, TorchWork, make_generator
+from ...engines import Epoch, Running, engine_named, provenance
+from ...engines.torch import NetworkTrainer, make_generator
 from ...errors import InvalidValueError, TrainingDivergedError
 from ...files import json_hash, write_bytes
 from ...images import TensorImages
@@ -160,7 +160,7 @@ def run_architecture(
     """
     trainer = make_trainer(architecture, settings, images, seed)
     name = run_name(architecture, settings, seed)
-    work = TorchWork(trainer, name, [name], None if checkpoint is None else Path(checkpoint))
+    running = Running(engine_named("torch"), trainer, name, [name], None if checkpoint is None else Path(checkpoint))
     found: dict[str, Any] = {
         "architecture": architecture.to_dict(),
         "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
@@ -169,17 +169,17 @@ def run_architecture(
         "settings_hash": settings.hash,
     }
     try:
-        work.train(progress, every, should_stop)
-        work.measure(should_stop)
-        found |= {"curve": [asdict(epoch) for epoch in work.curve], "accuracies": _accuracies(work)}
+        running.train(progress, every, should_stop)
+        running.measure(should_stop)
+        found |= {"curve": [asdict(epoch) for epoch in trainer.curve], "accuracies": _accuracies(running)}
     except TrainingDivergedError as error:
         found["failure"] = str(error)
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    seconds = {"train_seconds": work.train_seconds, "eval_seconds": work.eval_seconds}
-    return {**found, **seconds, **work.provenance(), "revision": provenance.revision(), "date": date}
+    seconds = {"train_seconds": trainer.seconds, "eval_seconds": running.eval_seconds}
+    return {**found, **seconds, **running.provenance(), "revision": provenance.revision(), "date": date}
 
 
-def _accuracies(work: TorchWork) -> list[dict[str, Any]]:
+def _accuracies(running: Running) -> list[dict[str, Any]]:
     return [
         {
             "metric": metric.column,
@@ -188,7 +188,7 @@ def _accuracies(work: TorchWork) -> list[dict[str, Any]]:
             "correct": int(outcome.sum()),
             "images": len(outcome),
         }
-        for metric, outcome in work.outcomes.items()
+        for metric, outcome in running.outcomes.items()
     ]
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ...attacks import pgd
-from ...engines.torch import make_generator
+from ...engines.torch import as_tensors, make_generator
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
 from .methods import Method, find_method
@@ -243,7 +243,8 @@ class BilevelSearch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a search where `state_dict` left it."""
+        """Take up a search where `state_dict` left it; arrays may stand where tensors were."""
+        state = as_tensors(state, self._draws.device)
         self.supernet.load_state_dict(state["supernet"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...cells import Cell
-from ...engines import load_checkpoint, provenance, save_checkpoint
+from ...engines import load_state, provenance, save_state
 from ...engines.torch import make_generator
 from ...errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ...files import write_bytes
@@ -76,7 +76,7 @@ def run_search(
     search = BilevelSearch(settings, images, seed)
     path = None if checkpoint is None else Path(checkpoint)
     key = [settings.hash, seed]
-    state = None if path is None else load_checkpoint(path, images.train.pixels.device)
+    state = None if path is None else load_state(path)
     if state is not None:
         if state.get("key") != key:
             raise InvalidValueError("checkpoint", str(path), f"a state of the search {key}")
@@ -84,7 +84,7 @@ def run_search(
 
     def keep() -> None:
         if path is not None:
-            save_checkpoint({"key": key, "search": search.state_dict()}, path)
+            save_state({"key": key, "search": search.state_dict()}, path)
 
     failure = None
     try:

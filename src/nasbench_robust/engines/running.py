@@ -1,0 +1,148 @@
+"""A run under way, in any engine: its trainer, what was measured so far, and the checkpoint of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Booleans
+from ..errors import InvalidValueError, RunInterruptedError
+from ..metrics import PARTS, Metric
+from .checkpoints import load_state, save_state
+from .curves import Epoch
+from .engine import Engine, Trainer
+
+# Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.
+SPARING = 30.0
+# Seconds: more work than this is kept in the middle of an epoch too, which takes half an hour for a large cell.
+GENEROUS = 300.0
+
+
+class Running:
+    """A run under way: the trainer, what was measured so far, and the checkpoint of both.
+
+    Parameters
+    ----------
+    engine : Engine
+        Measures what the trainer trains.
+    trainer : Trainer
+        At its beginning.
+    label : str
+        What the run is called where it is stopped.
+    key : list
+        What tells the run from others, beside its engine, of plain values; a checkpoint with another key is refused.
+    path : path or None
+        The checkpoint, if there is to be one; a state that is there is taken up.
+
+    Attributes
+    ----------
+    outcomes : dict of Metric to ndarray of bool
+        Which images of the metric's split were classified correctly.
+    parts : dict of str to ndarray of bool
+        Which of them were so after each part of an AutoAttack, by the names of `part_name`.
+    eval_seconds : float
+        Time spent in measuring, also before an interruption.
+    """
+
+    def __init__(self, engine: Engine, trainer: Trainer, label: str, key: list[Any], path: Path | None) -> None:
+        self.trainer = trainer
+        self.outcomes: dict[Metric, Booleans] = {}
+        self.parts: dict[str, Booleans] = {}
+        self.eval_seconds = 0.0
+        self._engine, self._label, self._key, self._path = engine, label, [engine.name, *key], path
+        self._ended: list[Booleans] = []  # survivors by part of the metrics that are done, in the settings' order
+        self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
+        state = None if path is None else load_state(path)
+        if state is not None:
+            self._resume(state)
+        self._kept = time.monotonic()
+
+    @property
+    def test_images(self) -> int:
+        """Size of the test split."""
+        return len(self.trainer.images.test)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        if state.get("key") != self._key:
+            expected = f"a state of the run {self._key}, not of {state.get('key')}"
+            raise InvalidValueError("checkpoint", str(self._path), expected)
+        self.trainer.load_state_dict(state["training"])
+        self.eval_seconds = state["eval_seconds"]
+        for metric, survivors in zip(self.trainer.settings.metrics, state["ended"], strict=False):
+            self._end_metric(metric, survivors)
+        if state["measured"].size:
+            self._measured = [state["measured"]]
+
+    def _keep(self) -> None:
+        if self._path is None:
+            return
+        measured = np.concatenate(self._measured, axis=1) if self._measured else np.zeros((1, 0), bool)
+        state = {"key": self._key, "training": self.trainer.state_dict(), "ended": self._ended, "measured": measured}
+        save_state({**state, "eval_seconds": self.eval_seconds}, self._path)
+        self._kept = time.monotonic()
+
+    def _keep_after(self, seconds: float) -> None:
+        if time.monotonic() - self._kept >= seconds:
+            self._keep()
+
+    def _stop_if(self, should_stop: Callable[[], bool]) -> None:
+        if should_stop():
+            self._keep()
+            raise RunInterruptedError(f"{self._label}: stopped on request")
+
+    def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
+        """Take all steps that are left."""
+        while not self.trainer.finished:
+            epoch = self.trainer.step()
+            if epoch is not None:
+                if progress is not None:
+                    progress(epoch)
+                if epoch.epoch % every == 0 or self.trainer.finished:
+                    self._keep_after(SPARING)
+            self._keep_after(GENEROUS)
+            self._stop_if(should_stop)
+
+    def measure(self, should_stop: Callable[[], bool]) -> None:
+        """Measure what is left; every metric has draws of its own, so that an interruption changes nothing."""
+        for metric in self.trainer.settings.metrics:
+            if metric in self.outcomes:
+                continue
+            self._measure_rest(metric, should_stop)
+            self._end_metric(metric, np.concatenate(self._measured, axis=1))
+
+    def _measure_rest(self, metric: Metric, should_stop: Callable[[], bool]) -> None:
+        """Measure the images of a metric's split that are left."""
+        done = sum(part.shape[1] for part in self._measured)
+        if done == len(self.trainer.images.held_out(metric.split)):
+            return
+        start = time.perf_counter()
+        for correct in self._engine.measure(self.trainer, metric, done):
+            self._measured.append(correct)
+            self.eval_seconds += time.perf_counter() - start
+            self._keep_after(SPARING)
+            self._stop_if(should_stop)
+            start = time.perf_counter()
+
+    def _end_metric(self, metric: Metric, survivors: Booleans) -> None:
+        """Take the survivors after each part of a metric, one row for those that have no parts."""
+        self._ended.append(survivors)
+        self.outcomes[metric] = survivors[-1]
+        if len(survivors) > 1:
+            self.parts |= {part_name(metric, part): row for part, row in zip(PARTS, survivors, strict=True)}
+        self._measured = []
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the columns of the runs table that say where and with what the run is made."""
+        return {"engine": self._engine.name, **self._engine.provenance(self.trainer)}
+
+
+def part_name(metric: Metric, part: str) -> str:
+    """Return what the outcomes after a part of an AutoAttack are called, ``autoattack_acc@8/255>apgd_t``.
+
+    They are the images that withstood this part and those before it, which is not what the part alone would leave.
+    """
+    return f"{metric.column}>{part}"

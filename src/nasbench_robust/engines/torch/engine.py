@@ -1,0 +1,87 @@
+"""torch as an engine: any network, on a CPU or a GPU, by one of the paths through it. Imported without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...arrays import Booleans
+from ...cells import Cell
+from ...images import Images, TensorImages
+from ...metrics import Metric
+from ...settings import TrainingSettings
+from .. import provenance
+from ..engine import Trainer as AnyTrainer
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..catalogue import EngineRow
+    from .training import Trainer
+
+
+class TorchEngine:
+    """`nasbench_robust.engines.engine.Engine` in torch.
+
+    Parameters
+    ----------
+    row : EngineRow
+        Says by which path, and whether a step is one graph.
+    """
+
+    def __init__(self, row: EngineRow) -> None:
+        self.name: str = row.name
+        self._row = row
+
+    def refuses(self, settings: TrainingSettings, device: str) -> str | None:
+        """Return what could do this in its place, or None."""
+        return f"torch-fast for {device}" if self._row.graph and not device.startswith("cuda") else None
+
+    def affinity(self, settings: TrainingSettings, device: str, threads: int) -> int:
+        """Return 1 for the fast path in float32, which is exact and works everywhere, else 0."""
+        return int(self._row.path == "fast" and not self._row.graph)
+
+    def load(self, images: Images[Any], device: str) -> TensorImages:
+        """Return the images as tensors on the device."""
+        return images.to(device)
+
+    def trainer(self, cell: Cell, settings: TrainingSettings, images: Images[Any], seed: int) -> Trainer:
+        """Return the training of a cell at its beginning."""
+        from . import GraphedTrainer, Trainer
+
+        make = GraphedTrainer if self._row.graph else Trainer
+        return make(cell, settings, images, seed, path=self._row.path)
+
+    def measure(self, trainer: AnyTrainer, metric: Metric, done: int) -> Iterator[Booleans]:
+        """Measure all images of the split at once."""
+        from . import NetworkTrainer, evaluate, make_generator
+
+        assert isinstance(trainer, NetworkTrainer)
+        images, labels = trainer.images.held_out(metric.split)
+        parts: list[torch.Tensor] = []
+        found = evaluate(
+            trainer.measured(),
+            images,
+            labels,
+            [metric],
+            make_generator(trainer.seed, "evaluation", images.device),
+            batch_size=trainer.settings.evaluation_batch,
+            on_part=lambda _metric, _part, survivors: parts.append(survivors),
+        )
+        yield np.stack([survivors.cpu().numpy() for survivors in parts or [found[metric]]])
+
+    def provenance(self, trainer: AnyTrainer) -> dict[str, Any]:
+        """Return where and with what the run is made."""
+        import torch
+
+        device = trainer.images.test.pixels.device
+        on_gpu = device.type == "cuda"
+        return {
+            "peak_memory_mib": (
+                torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
+            ),
+            "device": torch.cuda.get_device_name(device) if on_gpu else provenance.processor(),
+            "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
+        }
