@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nasbench_robust.attacks import pgd
 from nasbench_robust.cells import Cell
@@ -36,6 +37,12 @@ ODD_CELLS = {
     "alias of an alias": ["skip_connect", "none", "skip_connect", "nor_conv_3x3", "none", "skip_connect"],
     "three skips of one node": ["skip_connect", "skip_connect", "none", "skip_connect", "skip_connect", "skip_connect"],
     "one node read by all kinds": ["skip_connect", "nor_conv_1x1", "none", "nor_conv_3x3", "avg_pool_3x3", "none"],
+}
+
+LARGE_CELLS = {
+    "heavy": Cell(["nor_conv_3x3"] * 6),
+    "medium": Cell.from_index(9930),
+    "light": Cell(["avg_pool_3x3", "skip_connect", "nor_conv_1x1", "skip_connect", "none", "avg_pool_3x3"]),
 }
 
 # Widths and sizes that fill, and that do not fill, the groups and tiles of the convolutions.
@@ -183,3 +190,31 @@ class SplitMix:
     def units(self, count: int) -> np.ndarray:
         """Return floats in [0, 1)."""
         return np.array([self[number] >> 40 for number in range(count)]) / 2**24
+
+
+def compare_eval(network: Network, native: NativeNetwork, images: np.ndarray) -> tuple[float, float]:
+    """Return the errors of logits and input gradients."""
+    slopes = np.random.default_rng(1).normal(size=(len(images), native.skeleton.classes)).astype(np.float32)
+    logits, gradient = native.logits_and_gradient(images, slopes)
+    pixels = torch.from_numpy(images).double().requires_grad_()
+    expected = network.eval()(pixels)
+    (expected_gradient,) = torch.autograd.grad((expected * torch.from_numpy(slopes)).sum(), pixels)
+    assert np.array_equal(logits, native.logits(images))
+    return (
+        relative_error(logits, expected.detach().numpy()),
+        relative_error(gradient, expected_gradient.numpy()),
+    )
+
+
+def differentiate(network: Network, images: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+    """Do what `NativeNetwork.differentiate` does, in torch."""
+    network.zero_grad()
+    pixels = torch.from_numpy(images).to(network.classifier.weight.dtype)
+    logits = network.train()(pixels)
+    loss = F.cross_entropy(logits, torch.from_numpy(labels))
+    loss.backward()
+    return loss.item(), int((logits.detach().numpy().argmax(axis=1) == labels).sum())
+
+
+def gradients_of(network: Network) -> np.ndarray:
+    return flat(parameter.grad for parameter in network.parameters())

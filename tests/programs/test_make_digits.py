@@ -26,7 +26,7 @@ from nasbench_robust.table import read_table, write_table
 
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="this installation has no native engine")
 
-PROGRAM = Path(__file__).parents[1] / "generation" / "make_digits.py"
+PROGRAM = Path(__file__).parents[2] / "generation" / "make_digits.py"
 SHORT = replace(settings_for("digits"), epochs=1, evaluation=(metrics.fgsm(0.1),))
 LONG = replace(SHORT, evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1)))
 INFO = replace(release_info(LONG), settings={each.hash: each.to_dict() for each in (SHORT, LONG)})

@@ -15,7 +15,7 @@ from native_twins import needs_engine
 
 from nasbench_robust.native import BUILDS, library
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 USABLE = [name for name in BUILDS if library._path(name) is not None and library._is_supported(name)]
 
 # What one build makes of a network after a short training, and what it makes of a given network.

@@ -49,7 +49,7 @@ from nasbench_robust.runs.collecting import TABLES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.table import Reader, write_table
 
-GENERATION = Path(__file__).parents[1] / "generation"
+GENERATION = Path(__file__).parents[2] / "generation"
 QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=(metrics.fgsm(0.1),))
 
 

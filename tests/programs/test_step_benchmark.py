@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torchattacks")
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from nasbench_robust import load
 
 pytest.importorskip("matplotlib")
-PROGRAM = Path(__file__).parents[1] / "analysis" / "robust_search.py"
+PROGRAM = Path(__file__).parents[2] / "analysis" / "robust_search.py"
 
 
 def execute(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,7 @@ QUICK = replace(
     settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]
 )
 CELL = Cell.from_index(9930)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "generation" / "train_cell.py"
 SETTINGS = ROOT / "examples" / "without-autoattack.json"
 TIMES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}

@@ -16,15 +16,15 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 stats = pytest.importorskip("scipy.stats")
 
+from made_up_tables import made_up
 from PIL import Image
-from test_analysis import made_up
 
 from nasbench_robust import cells
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.scores import SCORES_SCHEMA, Scored, read_scores, score_settings_for, write_scores
 from nasbench_robust.table import Reader, write_table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "analysis"))
 import ntk_correlation
 import ntk_figure
 import ntk_scores

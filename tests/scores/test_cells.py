@@ -21,7 +21,7 @@ from nasbench_robust.scores import FOLDER, ScoreSettings, read_scores, score_set
 from nasbench_robust.settings import read_settings
 from nasbench_robust.table import Reader
 
-GENERATION = Path(__file__).parents[1] / "generation"
+GENERATION = Path(__file__).parents[2] / "generation"
 QUICK = {
     "skeleton": {"channels": 2, "cells_per_stage": 1},
     "images": 16,

@@ -32,7 +32,7 @@ from nasbench_robust.search.arnas import (
 from nasbench_robust.search.arnas.runs import make_trainer
 from nasbench_robust.settings import read_settings, settings_for
 
-PROGRAM = Path(__file__).parents[1] / "generation" / "train_genotype.py"
+PROGRAM = Path(__file__).parents[2] / "generation" / "train_genotype.py"
 TWO_PGDS = (metrics.pgd(0.1, steps=2), metrics.pgd(0.1, steps=3))  # the same column, not the same metric
 QUICK = replace(
     arnas_settings_for("digits"),
@@ -180,8 +180,9 @@ def test_program_stops_on_request(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     checkpoint = tmp_path / "checkpoints" / f"{name}.ckpt"
     deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
+    while not (tmp_path / "claims").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60)[0] == f"{name}: stopped on request\n"
     assert process.returncode == 75

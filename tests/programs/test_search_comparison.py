@@ -14,7 +14,7 @@ from nasbench_robust import load
 from nasbench_robust.search import Budget, RandomSearch, TableProblem, repeat
 
 pytest.importorskip("matplotlib")
-PROGRAM = Path(__file__).parents[1] / "analysis" / "search_comparison.py"
+PROGRAM = Path(__file__).parents[2] / "analysis" / "search_comparison.py"
 REPEATS, QUERIES = 3, (10, 25)
 KEYS = ["table", "dataset", "selected by", "split", "method", "queries", "judged by"]
 

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 import torch
 from native_twins import (
+    LARGE_CELLS,
+    compare_eval,
+    differentiate,
     flat,
+    gradients_of,
     needs_engine,
     pgd_from,
     random_batch,
@@ -22,22 +26,15 @@ from native_twins import (
     torch_twin,
     twins,
 )
-from test_native import compare_eval, differentiate, gradients_of
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import autoattack
-from nasbench_robust.cells import Cell
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.images import Images, Split, load_arrays
 from nasbench_robust.runs import choose_engine
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
 
-CELLS = {
-    "heavy": Cell(["nor_conv_3x3"] * 6),
-    "medium": Cell.from_index(9930),
-    "light": Cell(["avg_pool_3x3", "skip_connect", "nor_conv_1x1", "skip_connect", "none", "avg_pool_3x3"]),
-}
 # With these shifts of batch normalisation every ReLU passes everything: no gradient jumps where rounding moves a value
 # across 0, and errors are those of sums alone.
 ABOVE_ZERO = 10.0
@@ -49,10 +46,10 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @needs_engine
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", LARGE_CELLS)
 def test_long_sums_are_as_exact_as_those_of_torch(name: str) -> None:
     """A batch of 256 images of 32x32 has 262,144 values per channel to sum, 16,384 of them in a lane."""
-    network, native = twins(CELLS[name], Skeleton(4, 1, 10, 3, 32))
+    network, native = twins(LARGE_CELLS[name], Skeleton(4, 1, 10, 3, 32))
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -71,10 +68,10 @@ def test_long_sums_are_as_exact_as_those_of_torch(name: str) -> None:
 
 
 @needs_engine
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", LARGE_CELLS)
 def test_passes_on_large_images_equal_those_of_torch(name: str) -> None:
     skeleton = Skeleton(16, 1, 10, 3, 32)
-    network, native = twins(CELLS[name], skeleton)
+    network, native = twins(LARGE_CELLS[name], skeleton)
     images, _ = smooth_batch(network, skeleton, 3, seed=0)
     logits, gradient = compare_eval(network, native, images)
     assert logits < 1e-5
@@ -84,8 +81,8 @@ def test_passes_on_large_images_equal_those_of_torch(name: str) -> None:
 STEPS = """
 import sys
 from pathlib import Path
-from native_twins import random_batch
-from test_native_large import CELLS, Skeleton, differentiate, twins
+from native_twins import LARGE_CELLS as LARGE_CELLS, compare_eval, differentiate, gradients_of, random_batch
+from native_twins import LARGE_CELLS, Skeleton, differentiate, twins
 
 def resident(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
@@ -97,7 +94,7 @@ def taken(step, batch):
     step(*batch)
     return resident("VmHWM") - before
 
-for cell in CELLS.values():
+for cell in LARGE_CELLS.values():
     for skeleton, count in ((Skeleton(2, 1, 10, 3, 32), 4), (Skeleton(16, 2, 10, 3, 32), 64)):
         network, native = twins(cell, skeleton)
         network.float()
@@ -113,7 +110,7 @@ def test_training_step_takes_less_memory_than_that_of_torch() -> None:
     def kibibytes(engine: str) -> np.ndarray:
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back to the system
         command = [sys.executable, "-c", STEPS, engine]
-        folder = Path(__file__).parent
+        folder = Path(__file__).parents[1]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
         return np.array(done.stdout.split(), int)
 
@@ -138,7 +135,7 @@ def trained() -> tuple[NativeTrainer, TrainingSettings]:
         Split(np.ascontiguousarray(pixels[:count].repeat(4, 2).repeat(4, 3).repeat(3, 1)), labels[:count])
         for (pixels, labels), count in ((digits.train, 1024), (digits.test, 96))
     )
-    trainer = NativeTrainer(CELLS["medium"], settings, Images("cifar10", train, test), seed=0)
+    trainer = NativeTrainer(LARGE_CELLS["medium"], settings, Images("cifar10", train, test), seed=0)
     while not trainer.finished:
         trainer.step()
     return trainer, settings

@@ -12,7 +12,7 @@ import pandas as pd
 from nasbench_robust.cells import Cell
 from nasbench_robust.search.supernet import read_search
 
-PROGRAM = Path(__file__).parents[1] / "analysis" / "arnas_two_cells.py"
+PROGRAM = Path(__file__).parents[2] / "analysis" / "arnas_two_cells.py"
 
 
 def execute(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

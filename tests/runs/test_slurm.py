@@ -19,7 +19,7 @@ from slurm_cluster import Cluster, why_not
 
 from nasbench_robust.table import Reader
 
-GENERATION = Path(__file__).parents[1] / "generation"
+GENERATION = Path(__file__).parents[2] / "generation"
 CELLS, COUNT = "0-20", 21
 CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision", "device", "versions"}
 SMALL = {

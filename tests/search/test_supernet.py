@@ -36,7 +36,7 @@ from nasbench_robust.search.supernet import (
 )
 from nasbench_robust.skeletons import Skeleton
 
-PROGRAM = Path(__file__).resolve().parents[1] / "generation" / "search_supernet.py"
+PROGRAM = Path(__file__).resolve().parents[2] / "generation" / "search_supernet.py"
 SMALL = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
 
 

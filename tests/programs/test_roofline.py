@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from nasbench_robust import native
 from nasbench_robust.networks import OperationCounter
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

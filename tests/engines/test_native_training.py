@@ -39,7 +39,7 @@ QUICK = replace(
     evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=3), replace(metrics.autoattack(0.1, steps=3), queries=50)),
 )
 CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
-GENERATION = Path(__file__).parents[1] / "generation"
+GENERATION = Path(__file__).parents[2] / "generation"
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_equal_seeds_give_equal_bits(few: ArrayImages) -> None:
 
 DIGEST = """
 import hashlib, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import test_native_training as tests
 arrays = tests.load_arrays("digits")
 network = tests.trained(tests.QUICK, arrays, 5).network
@@ -223,7 +223,7 @@ print(hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()
 def test_equal_seeds_give_equal_bits_in_another_process() -> None:
     network = trained(QUICK, load_arrays("digits"), 5).network
     here = hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()).hexdigest()
-    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", DIGEST, *map(str, Path(__file__).parents[:2])]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
 
 

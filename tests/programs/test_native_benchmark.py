@@ -26,7 +26,7 @@ stats = pytest.importorskip("scipy.stats")
 pytest.importorskip("matplotlib")
 if not native.is_available():
     pytest.skip("the package was installed without the native engine", allow_module_level=True)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

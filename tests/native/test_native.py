@@ -7,15 +7,17 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from native_twins import (
     AT_KINK,
     DIGITS,
     SKELETONS,
     cells_to_compare,
+    compare_eval,
     copy_flat,
     copy_to_torch,
+    differentiate,
     flat,
+    gradients_of,
     nearest_kink,
     needs_engine,
     pgd_from,
@@ -33,8 +35,6 @@ from nasbench_robust.cells.cell import EDGES
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.images import load_arrays
-from nasbench_robust.native import NativeNetwork
-from nasbench_robust.networks import Network
 from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine
@@ -47,34 +47,6 @@ ROUNDING, FACTOR = 1e-5, 30
 # The deviation of equal values is 0, and not quite 0 where their mean is a sum of hundreds of them in float32, which is
 # then divided by the square root of 1e-5. Torch sums in float64 here.
 EQUAL_VALUES = 5e-2
-
-
-def compare_eval(network: Network, native: NativeNetwork, images: np.ndarray) -> tuple[float, float]:
-    """Return the errors of logits and input gradients."""
-    slopes = np.random.default_rng(1).normal(size=(len(images), native.skeleton.classes)).astype(np.float32)
-    logits, gradient = native.logits_and_gradient(images, slopes)
-    pixels = torch.from_numpy(images).double().requires_grad_()
-    expected = network.eval()(pixels)
-    (expected_gradient,) = torch.autograd.grad((expected * torch.from_numpy(slopes)).sum(), pixels)
-    assert np.array_equal(logits, native.logits(images))
-    return (
-        relative_error(logits, expected.detach().numpy()),
-        relative_error(gradient, expected_gradient.numpy()),
-    )
-
-
-def differentiate(network: Network, images: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
-    """Do what `NativeNetwork.differentiate` does, in torch."""
-    network.zero_grad()
-    pixels = torch.from_numpy(images).to(network.classifier.weight.dtype)
-    logits = network.train()(pixels)
-    loss = F.cross_entropy(logits, torch.from_numpy(labels))
-    loss.backward()
-    return loss.item(), int((logits.detach().numpy().argmax(axis=1) == labels).sum())
-
-
-def gradients_of(network: Network) -> np.ndarray:
-    return flat(parameter.grad for parameter in network.parameters())
 
 
 def has_equal_values(cell: Cell) -> bool:
