@@ -25,7 +25,7 @@ from dataclasses import replace
 import numpy as np
 from native_twins import DIGITS, SKELETONS, random_batch, twins
 from nasbench_robust.cells import Cell
-from nasbench_robust.image_arrays import load_arrays
+from nasbench_robust.images import load_arrays
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.native import build_name
 

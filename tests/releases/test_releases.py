@@ -40,7 +40,7 @@ QUESTION = (9930, "cifar10", "pgd_acc")
 FETCH = """
 import sys
 from nasbench_robust.registry import Release
-from nasbench_robust.releases import fetch
+from nasbench_robust.releases.loading import fetch
 print(fetch(Release(*sys.argv[1:])))
 """
 WAIT_SECONDS = 60

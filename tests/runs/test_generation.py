@@ -113,7 +113,7 @@ def test_work_list_comes_back_task_by_task(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from nasbench_robust.worklists import claim
+from nasbench_robust.runs.worklists import claim
 with claim(sys.argv[1], "unit") as had:
     print(had, flush=True)
     sys.stdin.read()
@@ -377,7 +377,7 @@ import argparse, sys
 sys.path.insert(0, sys.argv[1])
 import run_local
 from nasbench_robust.settings import settings_for
-from nasbench_robust.worklists import Unit
+from nasbench_robust.runs.worklists import Unit
 args = argparse.Namespace(out=sys.argv[2], workers=2)
 sys.exit(run_local.make(args, settings_for("digits"), [Unit(0, 0)], "runs", lambda *_: ("sh", "-c", sys.argv[3])))
 """

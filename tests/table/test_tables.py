@@ -404,7 +404,7 @@ def test_writing_replaces_what_was_there_and_makes_the_folder(small_table, tmp_p
 DYING_WRITER = """
 import os, signal, sys
 import pyarrow.parquet as pq
-from nasbench_robust.parquet import read_table, write_table
+from nasbench_robust.table.files import read_table, write_table
 
 table = read_table(sys.argv[1])
 
@@ -454,7 +454,7 @@ def test_a_writer_that_is_killed_leaves_all_or_nothing_under_the_name(moment, sm
 
 TIRELESS_WRITER = """
 import sys
-from nasbench_robust.parquet import read_table, write_table
+from nasbench_robust.table.files import read_table, write_table
 
 tables = [read_table(path) for path in sys.argv[1:3]]
 print("ready", flush=True)
@@ -575,7 +575,7 @@ def test_a_file_cut_anywhere_is_refused(small_file, tmp_path):
 FLIPPER = """
 import os, sys
 from nasbench_robust.errors import TableError
-from nasbench_robust.parquet import Reader
+from nasbench_robust.table.files import Reader
 
 source, target = sys.argv[1:3]
 content = open(source, "rb").read()
