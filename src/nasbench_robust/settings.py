@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from .checks import Check, integer, kind, number
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 from .files import json_hash
@@ -15,22 +17,62 @@ from .metrics import Attack, Metric, autoattack, fgsm, pgd
 from .skeletons import Skeleton
 
 S = TypeVar("S", bound="Settings")
-A = TypeVar("A", bound="AdversarialSettings")
 
 
-class Settings(Protocol):
-    """Settings of training or of scores, which are stored as dictionaries."""
+class Settings:
+    """What decides a result, in one frozen object that is stored as a dictionary and named by its hash.
+
+    A base of frozen dataclasses. `CHECKS` has a check for every field that has a range.
+    """
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {}
+
+    def __post_init__(self) -> None:
+        for name, check in self.CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return them as nested dictionaries and lists of plain values."""
+        """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))  # type: ignore[call-overload]
+        return plain
 
     @classmethod
-    def from_dict(cls: type[S], facts: dict[str, Any]) -> S:
-        """Rebuild them."""
+    def from_dict(cls: type[S], stored: dict[str, Any]) -> S:
+        """Rebuild settings from what `to_dict` gave; entries that are missing have their defaults.
+
+        Raises
+        ------
+        UnknownNameError, InvalidValueError
+            If a name is not known or a value is out of range.
+        """
+        kinds = get_type_hints(cls)
+        values = {name: _rebuild(kinds.get(name), name, value) for name, value in dict(stored).items()}
+        settings: S = build(cls, "settings", values)
+        return settings
+
+    @property
+    def hash(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
+        return json_hash(self.to_dict())
+
+
+def _rebuild(kind: Any, name: str, value: Any) -> Any:
+    """Return a field as it was: a dataclass from a dictionary, a tuple from a list."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return value if isinstance(value, kind) else build(kind, name, value)
+    if get_origin(kind) is tuple and is_dataclass(get_args(kind)[0]):
+        if not isinstance(value, (list, tuple)):
+            raise InvalidValueError(name, value, f"a list of {get_args(kind)[0].__name__.lower()}s")
+        return tuple(_rebuild(get_args(kind)[0], name, entry) for entry in value)
+    return tuple(value) if get_origin(kind) is tuple and isinstance(value, list) else value
+
+
+def _dataset(_name: str, value: Any) -> str:
+    return canonical_name(value)
 
 
 @dataclass(frozen=True)
-class AdversarialSettings:
+class AdversarialSettings(Settings):
     """Adversarial training and evaluation of any network; the defaults are the published protocol on CIFAR-10.
 
     Source: Wu et al., "Robust NAS under adversarial training", ICLR 2024, section 3 and its code.
@@ -73,20 +115,17 @@ class AdversarialSettings:
         autoattack(8 / 255, steps=10),
     )
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "dataset", canonical_name(self.dataset))
-        for name, least in (("epochs", 1), ("batch_size", 2), ("crop_padding", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
-        for name in ("max_lr", "weight_decay"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise InvalidValueError(name, value, "a finite number of at least 0")
-            object.__setattr__(self, name, float(value))
-        for name, kind in (("attack", Attack), ("flip", bool), ("evaluation", tuple)):
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidValueError(name, getattr(self, name), f"a {kind.__name__}")
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        "dataset": _dataset,
+        "epochs": integer(1),
+        "batch_size": integer(2),
+        "crop_padding": integer(0),
+        "max_lr": number(),
+        "weight_decay": number(),
+        "attack": kind(Attack),
+        "flip": kind(bool),
+        "evaluation": kind(tuple),
+    }
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -108,34 +147,6 @@ class AdversarialSettings:
         """Images that pass through the network at a time when it is measured."""
         return 1000
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
-
-    @classmethod
-    def from_dict(cls: type[A], facts: dict[str, Any]) -> A:
-        """Rebuild settings from what `to_dict` gave.
-
-        Raises
-        ------
-        UnknownNameError, InvalidValueError
-            If a name is not known or a value is out of range.
-        """
-        facts = dict(facts)
-        for name, kind in (("skeleton", Skeleton), ("attack", Attack)):
-            if name in facts:
-                facts[name] = build(kind, name, facts[name])
-        if "evaluation" in facts:
-            facts["evaluation"] = attacks_from("evaluation", facts["evaluation"])
-        settings: A = build(cls, "settings", facts)
-        return settings
-
-    @property
-    def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        return json_hash(self.to_dict())
-
 
 @dataclass(frozen=True)
 class TrainingSettings(AdversarialSettings):
@@ -149,10 +160,7 @@ class TrainingSettings(AdversarialSettings):
 
     skeleton: Skeleton = field(default_factory=Skeleton)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.skeleton, Skeleton):
-            raise InvalidValueError("skeleton", self.skeleton, "a Skeleton")
+    CHECKS: ClassVar[Mapping[str, Check]] = {**AdversarialSettings.CHECKS, "skeleton": kind(Skeleton)}
 
 
 def settings_for(name: str) -> TrainingSettings:
@@ -183,13 +191,13 @@ def read_settings(path: str | os.PathLike[str], base: S) -> S:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
-    facts = base.to_dict()
+    stored = base.to_dict()
     for name, value in _parse(path, text).items():
-        if isinstance(value, dict) and isinstance(facts.get(name), dict):
-            facts[name].update(value)
+        if isinstance(value, dict) and isinstance(stored.get(name), dict):
+            stored[name].update(value)
         else:
-            facts[name] = value
-    return base.from_dict(facts)
+            stored[name] = value
+    return base.from_dict(stored)
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -210,22 +218,15 @@ def _toml() -> Any:
     return tomllib
 
 
-def attacks_from(name: str, facts: object) -> tuple[Attack, ...]:
-    """Make attacks of a list of dictionaries; `name` is what an error calls the list."""
-    if not isinstance(facts, (list, tuple)):
-        raise InvalidValueError(name, facts, "a list of attacks")
-    return tuple(build(Attack, name, attack) for attack in facts)
-
-
-def build(kind: type[Any], name: str, facts: object) -> Any:
+def build(kind: type[Any], name: str, values: object) -> Any:
     """Make a dataclass of a dictionary, with an error that names a key that it does not have."""
     known = [entry.name for entry in fields(kind)]
-    if not isinstance(facts, dict):
-        raise InvalidValueError(name, facts, f"a table with {', '.join(known)}")
-    for key in facts:
+    if not isinstance(values, dict):
+        raise InvalidValueError(name, values, f"a table with {', '.join(known)}")
+    for key in values:
         if key not in known:
             raise UnknownNameError(f"entry of {name}", key, known)
     try:
-        return kind(**facts)
+        return kind(**values)
     except TypeError as error:
-        raise InvalidValueError(name, facts, f"a complete table ({error})") from None
+        raise InvalidValueError(name, values, f"a complete table ({error})") from None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from ..datasets import canonical_name, dataset
 from ..errors import InvalidValueError, UnknownNameError
-from ..files import json_hash
 from ..metrics import Attack, fgsm, pgd
 from ..ntk.gram import PRECISIONS
 from ..ntk.modes import BN_MODES
 from ..ntk.values import checked_real
 from ..proxies import PROXIES
-from ..settings import attacks_from, build, settings_for
+from ..settings import Settings, settings_for
 from ..skeletons import Skeleton
 
 
 @dataclass(frozen=True)
-class ScoreSettings:
+class ScoreSettings(Settings):
     """Everything that decides the scores of a cell but its initial weights.
 
     Attributes
@@ -107,35 +104,6 @@ class ScoreSettings:
     def train_images(self) -> int:
         """How many of the images kernel regression trains on, the first ones."""
         return round(self.train_fraction * self.images)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries and lists of plain values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
-
-    @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> ScoreSettings:
-        """Rebuild settings from what `to_dict` gave; entries that are missing have their defaults.
-
-        Raises
-        ------
-        UnknownNameError, InvalidValueError
-            If a name is not known or a value is out of range.
-        """
-        facts = dict(facts)
-        if "skeleton" in facts:
-            facts["skeleton"] = build(Skeleton, "skeleton", facts["skeleton"])
-        if "attacks" in facts:
-            facts["attacks"] = attacks_from("attacks", facts["attacks"])
-        if isinstance(facts.get("proxies"), list):
-            facts["proxies"] = tuple(facts["proxies"])
-        settings: ScoreSettings = build(cls, "settings", facts)
-        return settings
-
-    @property
-    def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        return json_hash(self.to_dict())
 
 
 def score_settings_for(name: str) -> ScoreSettings:

@@ -7,9 +7,11 @@ evaluation. From the trainer of AdvRush (Mok et al., ICCV 2021), which that comm
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from ...checks import Check, integer, number
 from ...datasets import canonical_name, dataset
 from ...errors import InvalidValueError
 from ...metrics import Attack, autoattack, fgsm, pgd
@@ -17,6 +19,13 @@ from ...settings import AdversarialSettings, settings_for
 from .space import LEAST_LAYERS
 
 EPS = 8 / 255
+
+
+def _milestones(name: str, value: Any) -> tuple[int, ...]:
+    epochs: list[Any] = list(value) if isinstance(value, (list, tuple)) else [None]
+    if any(type(epoch) is not int or epoch < 1 for epoch in epochs) or epochs != sorted(set(epochs)):
+        raise InvalidValueError(name, value, "ascending epochs, positive integers")
+    return tuple(epochs)
 
 
 @dataclass(frozen=True)
@@ -56,28 +65,18 @@ class ArnasSettings(AdversarialSettings):
     gradient_clip: float = 5.0
     evaluation_batch: int = 100
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("channels", 1), ("layers", LEAST_LAYERS), ("evaluation_batch", 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
-        clip = self.gradient_clip
-        if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
-            raise InvalidValueError("gradient_clip", clip, "a finite number above 0")
-        object.__setattr__(self, "gradient_clip", float(clip))
-        object.__setattr__(self, "milestones", _checked_milestones(self.milestones))
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        **AdversarialSettings.CHECKS,
+        "channels": integer(1),
+        "layers": integer(LEAST_LAYERS),
+        "evaluation_batch": integer(1),
+        "gradient_clip": number(above=True),
+        "milestones": _milestones,
+    }
 
     def decay(self, epoch: int) -> float:
         """Return by what the learning rate of an epoch, counted from 0, is multiplied."""
         return 0.1 ** sum(epoch >= milestone for milestone in self.milestones)
-
-
-def _checked_milestones(given: object) -> tuple[int, ...]:
-    listed: list[Any] = list(given) if isinstance(given, (list, tuple)) else [None]
-    if any(type(epoch) is not int or epoch < 1 for epoch in listed) or listed != sorted(set(listed)):
-        raise InvalidValueError("milestones", given, "ascending epochs, positive integers")
-    return tuple(listed)
 
 
 def arnas_settings_for(name: str) -> ArnasSettings:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from ...checks import Check, integer, kind, number, one_of
 from ...datasets import canonical_name
-from ...errors import InvalidValueError, UnknownNameError
-from ...files import json_hash
 from ...metrics import Attack, pgd
-from ...settings import build
+from ...settings import Settings
 from ...skeletons import Skeleton
 
-_INTEGERS = {"epochs": 1, "batch_size": 2, "crop_padding": 0, "order": 1, "one_shot_cells": 0}  # and the least
 SPACES = ("cell", "two-cells", "arnas")
-_POSITIVE = ("max_lr", "alpha_lr", "clip")
-_NOT_NEGATIVE = ("min_lr", "momentum", "weight_decay", "alpha_weight_decay")
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class SearchSettings(Settings):
     """A differentiable search; the defaults are DARTS's protocol on CIFAR-10.
 
     Attributes
@@ -77,44 +73,21 @@ class SearchSettings:
     flip: bool = True
     one_shot_cells: int = 100
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "dataset", canonical_name(self.dataset))
-        if self.space not in SPACES:
-            raise UnknownNameError("search space", self.space, SPACES)
-        for name, least in _INTEGERS.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
-        for name in ("strength", "first_temperature", "last_temperature", *_POSITIVE, *_NOT_NEGATIVE):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise InvalidValueError(name, value, "a finite number of at least 0")
-            if value == 0 and (name in _POSITIVE or "temperature" in name):
-                raise InvalidValueError(name, value, "a number above 0")
-            object.__setattr__(self, name, float(value))
-        for name, kind in (("skeleton", Skeleton), ("attack", Attack), ("flip", bool), ("method", str)):
-            if not isinstance(getattr(self, name), kind):
-                raise InvalidValueError(name, getattr(self, name), f"a {kind.__name__}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as nested dictionaries of plain values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
-
-    @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> SearchSettings:
-        """Rebuild settings from what `to_dict` gave; errors name an unknown entry or a value out of range."""
-        facts = dict(facts)
-        for name, kind in (("skeleton", Skeleton), ("attack", Attack)):
-            if name in facts:
-                facts[name] = build(kind, name, facts[name])
-        settings: SearchSettings = build(cls, "search settings", facts)
-        return settings
-
-    @property
-    def hash(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the settings as sorted JSON."""
-        return json_hash(self.to_dict())
+    CHECKS: ClassVar[Mapping[str, Check]] = {
+        "dataset": lambda _, value: canonical_name(value),
+        "space": one_of("search space", SPACES),
+        "epochs": integer(1),
+        "batch_size": integer(2),
+        "crop_padding": integer(0),
+        "order": integer(1),
+        "one_shot_cells": integer(0),
+        **dict.fromkeys(("strength", "min_lr", "momentum", "weight_decay", "alpha_weight_decay"), number()),
+        **dict.fromkeys(("max_lr", "alpha_lr", "clip", "first_temperature", "last_temperature"), number(above=True)),
+        "skeleton": kind(Skeleton),
+        "attack": kind(Attack),
+        "flip": kind(bool),
+        "method": kind(str),
+    }
 
 
 def search_settings_for(name: str, method: str = "darts", space: str = "cell", **changes: Any) -> SearchSettings:
@@ -138,19 +111,19 @@ def search_settings_for(name: str, method: str = "darts", space: str = "cell", *
     """
     from .methods import find_method  # needs torch
 
-    found = find_method(method)
-    facts: dict[str, Any] = {"dataset": name, "method": method, "strength": found.strength, "order": found.order}
-    facts["space"] = space
+    default = find_method(method)
+    values: dict[str, Any] = {"dataset": name, "method": method, "space": space}
+    values |= {"strength": default.strength, "order": default.order}
     if canonical_name(name) == "digits":
-        facts |= {
+        values |= {
             "skeleton": Skeleton.for_dataset(name, channels=8, cells_per_stage=1 if space != "arnas" else 2),
             "attack": pgd(0.1, steps=7, step_size=0.1 / 4),
             **{"batch_size": 32, "alpha_lr": 7e-3, "crop_padding": 1, "flip": False},
         }
     elif space == "arnas":
-        facts |= {"skeleton": Skeleton.for_dataset(name, channels=24, cells_per_stage=2), "batch_size": 32}
+        values |= {"skeleton": Skeleton.for_dataset(name, channels=24, cells_per_stage=2), "batch_size": 32}
     else:
-        facts["skeleton"] = Skeleton.for_dataset(name)
-    settings = SearchSettings(**{**facts, **changes})
+        values["skeleton"] = Skeleton.for_dataset(name)
+    settings = SearchSettings(**{**values, **changes})
     find_method(settings.method, settings.order, settings.space)
     return settings

@@ -1,0 +1,57 @@
+"""Checks of values by their range: each is made once, and is asked with the name that an error is to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from .errors import InvalidValueError, UnknownNameError
+
+# Takes what a value is called and the value; returns the value as it is to be kept, or raises.
+Check: TypeAlias = Callable[[str, Any], Any]
+
+
+def integer(least: int) -> Check:
+    """Return the check of an integer of at least `least`; a boolean is none."""
+
+    def check(name: str, value: Any) -> int:
+        if type(value) is not int or value < least:
+            raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
+        return value
+
+    return check
+
+
+def number(least: float = 0.0, *, above: bool = False) -> Check:
+    """Return the check of a finite number of at least `least`, or above it; it is kept as a float."""
+
+    def check(name: str, value: Any) -> float:
+        is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_real or not math.isfinite(value) or value < least or (above and value == least):
+            raise InvalidValueError(name, value, f"a finite number {'above' if above else 'of at least'} {least:g}")
+        return float(value)
+
+    return check
+
+
+def kind(expected: type) -> Check:
+    """Return the check of an instance."""
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, expected):
+            raise InvalidValueError(name, value, f"a {expected.__name__}")
+        return value
+
+    return check
+
+
+def one_of(title: str, choices: Sequence[str]) -> Check:
+    """Return the check of a name among `choices`; `title` is what an error calls such names."""
+
+    def check(_name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise UnknownNameError(title, value, tuple(choices))
+        return value
+
+    return check
