@@ -19,9 +19,9 @@ from typing import Any
 
 import pandas as pd
 
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.files import write_bytes
-from nasbench_robust.programs import guarded
 from nasbench_robust.search.arnas import default_settings, parse_architecture, run_name
 from nasbench_robust.search.supernet import read_search, record_name, search_settings_for
 from nasbench_robust.settings import read_settings

@@ -25,12 +25,12 @@ import pandas as pd
 import nasbench_robust as nbr
 from nasbench_robust import native
 from nasbench_robust import statistics as st
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric, pgd
-from nasbench_robust.programs import guarded
 from nasbench_robust.settings import TrainingSettings, settings_for
 
 Floats = npt.NDArray[np.float64]

@@ -23,8 +23,8 @@ from digits_vs_published_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import statistics as st
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import MissingResultError
-from nasbench_robust.programs import guarded
 from nasbench_robust.releases import locate
 from nasbench_robust.statistics import noise
 from nasbench_robust.table import Reader, numpy_column

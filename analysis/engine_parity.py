@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pandas as pd
 from engine_parity_report import LEVEL, POWER, draw, print_conclusion
 
+from nasbench_robust.cli.command import guarded, positive
 from nasbench_robust.errors import MissingResultError, UnknownNameError
-from nasbench_robust.programs import guarded, positive
 from nasbench_robust.runs import ENGINES, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table import Reader

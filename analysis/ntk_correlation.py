@@ -22,7 +22,7 @@ from ntk_leaderboard import leaderboard, print_leaderboard
 from ntk_scores import Data, Target, read_data
 from ntk_statistics import Effort, compare
 
-from nasbench_robust.programs import guarded
+from nasbench_robust.cli.command import guarded
 
 PROGRAM = "ntk_correlation.py"
 

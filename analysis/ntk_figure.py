@@ -21,9 +21,9 @@ from ntk_figure_drawing import draw
 from ntk_scores import Data, Floats, Name, Target, read_data
 from ntk_statistics import correlate, failures_last, intervals
 
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import MissingResultError
 from nasbench_robust.metrics import parse_eps
-from nasbench_robust.programs import guarded
 from nasbench_robust.statistics import Interval
 
 PROGRAM = "ntk_figure.py"

@@ -29,10 +29,10 @@ import nasbench_robust as nbr
 from nasbench_robust import search
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.files import write_bytes
 from nasbench_robust.images import load_images
-from nasbench_robust.programs import guarded
 from nasbench_robust.search.supernet import SearchSettings, read_search, record_name, search_settings_for
 from nasbench_robust.settings import read_settings
 

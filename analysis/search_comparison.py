@@ -25,8 +25,8 @@ from search_comparison_report import draw, print_conclusion
 
 import nasbench_robust as nbr
 from nasbench_robust import search
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import InvalidValueError, MissingResultError
-from nasbench_robust.programs import guarded
 
 Floats = npt.NDArray[np.float64]
 METHODS = {

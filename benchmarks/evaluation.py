@@ -26,6 +26,7 @@ from training_step import spread
 from nasbench_robust import metrics, native
 from nasbench_robust.attacks import autoattack
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.datasets import dataset
 from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import measure
@@ -33,7 +34,6 @@ from nasbench_robust.engines.torch import evaluate, train
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.networks.fast import FoldedNetwork
-from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
 
 REFERENCE = "torchattacks"

@@ -18,8 +18,8 @@ from machine import add_table_arguments, dataset_name, publish
 from steps import REFERENCE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.engines import provenance
-from nasbench_robust.programs import positive
 
 STEPS = 2  # the second finds momentum and gradients in memory
 

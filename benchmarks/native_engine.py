@@ -26,6 +26,7 @@ from training_step import spread
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.datasets import dataset
 from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate
@@ -33,7 +34,6 @@ from nasbench_robust.engines.torch import evaluation, make_generator, train
 from nasbench_robust.images import ArrayImages, load_arrays, load_images
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import build_name
-from nasbench_robust.programs import positive
 from nasbench_robust.settings import TrainingSettings, settings_for
 
 SIDES = ("torchattacks", "our torch", "native")

@@ -26,9 +26,9 @@ from pixels import random_images
 from steps import NATIVE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.networks import PATHS, OperationCounter
-from nasbench_robust.programs import positive
 from nasbench_robust.settings import settings_for
 
 WARM_UP = 2

@@ -20,8 +20,8 @@ from machine import add_table_arguments, dataset_name, describe, parse_arguments
 from steps import GRAPHS, NATIVE, REFERENCE, make_step, sides_on
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.networks import PATHS
-from nasbench_robust.programs import positive
 
 WARM_UP = 5  # turns that are not measured; a graph is captured in the fourth
 

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import run_local
 from digits_sample import compare_sample
 
+from nasbench_robust.cli.command import guarded, positive, tell
+from nasbench_robust.cli.generation import train_command
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.programs import guarded
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
-from nasbench_robust.runs import Unit, assemble, collect, find_missing, parse_cells, release_info
+from nasbench_robust.runs import Unit, assemble, collect, find_missing, make_locally, parse_cells, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table import Reader, ReleaseInfo, read_table, validate
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", default="digits-table", help="folder of shards and of the table (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
     parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
     parser.add_argument(
@@ -60,7 +60,7 @@ def _check(args: argparse.Namespace) -> int:
         raise InvalidValueError("--sample-seed", args.sample_seed, "an integer of at least 0", "0")
     if not 0 < share <= 1 or not args.sample.endswith("%"):
         raise InvalidValueError("--sample", args.sample, "a share above 0% and up to 100%", "1%")
-    return compare_sample(share, max(1, args.workers), args.sample_seed)
+    return compare_sample(share, args.workers, args.sample_seed)
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -69,7 +69,10 @@ def _make(args: argparse.Namespace) -> int:
     units = [Unit(index, seed) for seed in args.seeds for index in parse_cells(args.cells)]
     resumed = _resumed(args.resume)
     there = {unit for folder in resumed for unit in _complete(folder, settings)}
-    code = run_local.make(args, settings, [unit for unit in units if unit not in there])
+    missing = [unit for unit in units if unit not in there]
+    code = make_locally(
+        args.out, settings, missing, args.workers, lambda worklist: train_command(args, worklist), say=tell
+    )
     made = find_missing(args.out, settings, units) != units
     if not made and there.isdisjoint(units):  # a table without a run is none
         return code

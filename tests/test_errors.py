@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasbench_robust import errors
+from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import (
     BudgetSpentError,
     DownloadError,
@@ -24,7 +25,6 @@ from nasbench_robust.errors import (
     nearest,
     shorten,
 )
-from nasbench_robust.programs import guarded
 
 # The error, its sentence, its attributes, its built-in base class.
 EXAMPLES = [

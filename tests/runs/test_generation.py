@@ -373,19 +373,18 @@ def test_local_run_makes_everything_once_and_goes_on(folder: Path, tmp_path: Pat
 
 
 MAKER = """
-import argparse, sys
-sys.path.insert(0, sys.argv[1])
-import run_local
+import sys
+from nasbench_robust.runs import Unit, make_locally
 from nasbench_robust.settings import settings_for
-from nasbench_robust.runs.worklists import Unit
-args = argparse.Namespace(out=sys.argv[2], workers=2)
-sys.exit(run_local.make(args, settings_for("digits"), [Unit(0, 0)], "runs", lambda *_: ("sh", "-c", sys.argv[3])))
+say = lambda line: print(line, file=sys.stderr)
+out, script = sys.argv[1:]
+sys.exit(make_locally(out, settings_for("digits"), [Unit(0, 0)], 2, lambda _: ("sh", "-c", script), say=say))
 """
 
 
 def make_by(script: str, out: Path) -> subprocess.Popen[str]:
     """Start a local run whose workers are a shell script."""
-    command = [sys.executable, "-c", MAKER, str(GENERATION), str(out), script]
+    command = [sys.executable, "-c", MAKER, str(out), script]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, start_new_session=True, **pipes)
 

@@ -88,7 +88,7 @@ def running_programs(out: Path) -> list[int]:
                 command = (entry / "cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            if any(part.endswith("train_cell.py") for part in command[:3]) and str(out) in command:
+            if "train" in command[:4] and str(out) in command:
                 found.append(int(entry.name))
     return found
 

@@ -12,3 +12,4 @@ from .loading import load_arrays as load_arrays
 from .loading import load_images as load_images
 from .tensors import random_crop as random_crop
 from .tensors import random_flip as random_flip
+from .tensors import use_threads as use_threads

@@ -36,3 +36,8 @@ def random_flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     """Mirror every image left to right with probability one half; one draw per image."""
     flipped = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
     return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many CPU threads; results depend on it."""
+    torch.set_num_threads(count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import ConflictError, MissingDataError, TableError
-from ..table import Reader, ReleaseInfo, cells_table, same_kind, write_table
+from ..table import KEY, Reader, ReleaseInfo, cells_table, quarantine, same_kind, write_table
 
 log = logging.getLogger(__name__)
 
 TABLES = ("runs", "curves", "outcomes")
-KEY = ("dataset", "index", "seed")
 # What may differ between two makings of the same run.
 _CIRCUMSTANCES = frozenset(
     {"train_seconds", "eval_seconds", "peak_memory_mib", "device", "versions", "revision", "date"}
@@ -163,16 +161,3 @@ def _read_shard(path: Path, run: pa.Table | None) -> pa.Table:
     if len(keys) > 1 or (run is not None and keys != _keys(run)):
         raise TableError(path, "holds rows of another run")
     return table
-
-
-def quarantine(folder: Path, tables: Sequence[str], name: str) -> list[Path]:
-    """Move the files called `name` to ``quarantine/``, where nothing looks for rows; return where they are then."""
-    moved = []
-    for table in tables:  # runs first: without that file the run is missing, wherever this is interrupted
-        path, aside = folder / table / name, folder / "quarantine" / table / name
-        if path.exists():
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, aside)
-            moved.append(aside)
-            log.warning("moved to %s", aside)
-    return moved

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,17 @@ from ..errors import InvalidValueError, TrainingDivergedError
 from ..images import Images
 from ..metrics import Metric
 from ..settings import TrainingSettings
-from ..table import CURVES_SCHEMA, OUTCOMES_SCHEMA, DatasetInfo, Reader, ReleaseInfo, runs_table, write_table
+from ..table import (
+    CURVES_SCHEMA,
+    OUTCOMES_SCHEMA,
+    DatasetInfo,
+    Reader,
+    ReleaseInfo,
+    runs_table,
+    shard_name,
+    write_table,
+)
+from .worklists import Unit
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +71,11 @@ class Run:
     def failed(self) -> bool:
         """Whether the run has no result."""
         return "failure" in self.row
+
+    @property
+    def accuracies(self) -> str:
+        """All accuracies in one line."""
+        return ", ".join(f"{metric.column} {self.row[metric.column]:.4f}" for metric in self.outcomes)
 
 
 def release_info(settings: TrainingSettings) -> ReleaseInfo:
@@ -169,34 +184,6 @@ def _row(running: Running, cell: Cell, settings: TrainingSettings, seed: int) ->
     return row
 
 
-def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:
-    """Return whether the folder holds the run already.
-
-    Raises
-    ------
-    InvalidValueError
-        If the folder holds runs with other settings: they do not belong into one table.
-    """
-    runs = Path(folder) / "runs"
-    mine = runs / shard_name(settings, cell.representative, seed)
-    some = mine if mine.exists() else _any_shard(runs)
-    if some is None:
-        return False
-    if Reader(some).info() != release_info(settings):
-        raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
-    return some == mine
-
-
-def _any_shard(runs: Path) -> Path | None:
-    """Return one shard of a folder that may hold many thousands: the first that the system lists."""
-    if not runs.is_dir():
-        return None
-    with os.scandir(runs) as entries:
-        names = (entry.name for entry in entries)
-        found = next((name for name in names if name.endswith(".parquet") and not name.startswith(".")), None)
-    return None if found is None else runs / found
-
-
 def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[str]) -> Path:
     """Write a run's shards, the row of the runs table last, and return its path.
 
@@ -222,22 +209,98 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     return folder / "runs" / shard
 
 
-class OfDataset(Protocol):
-    """Settings of training or of scores."""
+@dataclass(frozen=True)
+class CellJob:
+    """Runs of cells as a `nasbench_robust.runs.Job`; units are cells and seeds.
+
+    Attributes
+    ----------
+    settings : TrainingSettings
+    images : Images
+        As `run_cell` takes them.
+    engine : str
+    every : int
+        As for `run_cell`.
+    """
+
+    settings: TrainingSettings
+    images: Images[Any]
+    engine: str
+    every: int = 1
 
     @property
-    def dataset(self) -> str:
-        """Canonical name of the data set."""
+    def epochs(self) -> int:
+        """How many epochs a run has."""
+        return self.settings.epochs
+
+    def name(self, unit: Unit) -> str:
+        """Return the name of the run's shards."""
+        return shard_name(self.settings, Cell.from_index(unit.index).representative, unit.seed)
+
+    def label(self, unit: Unit) -> str:
+        """Return what a run is called where it is reported."""
+        return f"cell {unit.index}, seed {unit.seed}"
+
+    def is_done(self, folder: Path, unit: Unit) -> bool:
+        """Return whether the folder holds the run already; raise `InvalidValueError` if it has other settings."""
+        return holds_run(folder, self.settings, self.name(unit))
+
+    def run(
+        self, unit: Unit, checkpoint: Path, progress: Callable[[Any], None], should_stop: Callable[[], bool]
+    ) -> Run:
+        """Make a run."""
+        return run_cell(
+            Cell.from_index(unit.index),
+            self.settings,
+            self.images,
+            unit.seed,
+            engine=self.engine,
+            progress=progress,
+            checkpoint=checkpoint,
+            every=self.every,
+            should_stop=should_stop,
+        )
+
+    def write(self, unit: Unit, run: Run, folder: Path) -> Path:
+        """Write the run's shards."""
+        return write_run(run, self.settings, folder)
+
+    def summary(self, run: Run) -> str:
+        """Return what is reported of a run: its accuracies, or why it has none."""
+        return str(run.row.get("failure") or run.accuracies)
 
 
-def shard_name(settings: OfDataset, index: int, seed: int) -> str:
-    """Return the name of the file that a cell and seed have in each of the folders of a table."""
-    return shard_file(settings.dataset, index, seed)
+def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Cell, seed: int) -> bool:
+    """Return whether the folder holds the run already.
+
+    Raises
+    ------
+    InvalidValueError
+        If the folder holds runs with other settings: they do not belong into one table.
+    """
+    return holds_run(folder, settings, shard_name(settings, cell.representative, seed))
 
 
-def shard_file(dataset: str, index: int, seed: int) -> str:
-    """Return `shard_name`, given the name of the data set."""
-    return f"{dataset}-{index:05d}-{seed}.parquet"
+def holds_run(folder: str | os.PathLike[str], settings: TrainingSettings, shard: str) -> bool:
+    """Return `is_done`, given the name of the run's shards."""
+    runs = Path(folder) / "runs"
+    mine = runs / shard
+    some = mine if mine.exists() else _any_shard(runs)
+    if some is None:
+        return False
+    if Reader(some).info() != release_info(settings):
+        raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
+    return some == mine
+
+
+def _any_shard(runs: Path) -> Path | None:
+    """Return one shard of a folder that may hold many thousands: the first that the system lists."""
+    if not runs.is_dir():
+        return None
+    with os.scandir(runs) as entries:
+        names = (entry.name for entry in entries)
+        first = next((name for name in names if name.endswith(".parquet") and not name.startswith(".")), None)
+    return None if first is None else runs / first
 
 
 def _pack(outcome: Booleans) -> bytes:

@@ -22,7 +22,7 @@ from .. import cells
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingDataError, TableError
 from ..files import write_bytes
-from .run import OfDataset, shard_name
+from ..table import OfDataset, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
 

@@ -1,3 +1,4 @@
+from .jobs import ScoreJob as ScoreJob
 from .scoring import Scored as Scored
 from .scoring import chosen_images as chosen_images
 from .scoring import score_cell as score_cell

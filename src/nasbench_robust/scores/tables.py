@@ -22,8 +22,7 @@ import pyarrow as pa
 
 from ..engines import provenance
 from ..errors import InvalidValueError, MissingDataError, TableError
-from ..runs import KEY, quarantine, shard_file, shard_name
-from ..table import Reader, write_table
+from ..table import KEY, Reader, quarantine, shard_file, shard_name, write_table
 
 if TYPE_CHECKING:
     from .scoring import Scored

@@ -15,6 +15,11 @@ from .schema import ReleaseInfo as ReleaseInfo
 from .schema import cells_table as cells_table
 from .schema import runs_schema as runs_schema
 from .schema import runs_table as runs_table
+from .shards import KEY as KEY
+from .shards import OfDataset as OfDataset
+from .shards import quarantine as quarantine
+from .shards import shard_file as shard_file
+from .shards import shard_name as shard_name
 from .validation import GRID_TOLERANCE as GRID_TOLERANCE
 from .validation import Finding as Finding
 from .validation import validate as validate

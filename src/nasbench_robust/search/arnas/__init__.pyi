@@ -1,5 +1,6 @@
 from .networks import ArnasNetwork as ArnasNetwork
 from .networks import ArnasSupernet as ArnasSupernet
+from .runs import GenotypeJob as GenotypeJob
 from .runs import default_settings as default_settings
 from .runs import parse_architecture as parse_architecture
 from .runs import run_architecture as run_architecture

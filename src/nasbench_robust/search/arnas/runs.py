@@ -195,3 +195,61 @@ def _accuracies(running: Running) -> list[dict[str, Any]]:
 def write_result(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a result as JSON; the file appears whole or not at all."""
     write_bytes((json.dumps(result, indent=1, allow_nan=False) + "\n").encode(), Path(path))
+
+
+@dataclass(frozen=True)
+class GenotypeJob:
+    """Runs of architectures as a `nasbench_robust.runs.Job`; units are pairs of an architecture and a seed.
+
+    Attributes
+    ----------
+    settings : dict of Architecture to AdversarialSettings
+        How each of them is trained.
+    images : Images
+        On the device that is to be used.
+    """
+
+    settings: dict[Architecture, AdversarialSettings]
+    images: TensorImages
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of a run."""
+        return max(settings.epochs for settings in self.settings.values())
+
+    def name(self, unit: tuple[Architecture, int]) -> str:
+        """Return the name of the run's file, without its ending."""
+        return run_name(unit[0], self.settings[unit[0]], unit[1])
+
+    def label(self, unit: tuple[Architecture, int]) -> str:
+        """Return what a run is called where it is reported."""
+        return self.name(unit)
+
+    def is_done(self, folder: Path, unit: tuple[Architecture, int]) -> bool:
+        """Return whether the folder holds the run already."""
+        return (folder / f"{self.name(unit)}.json").exists()
+
+    def run(
+        self,
+        unit: tuple[Architecture, int],
+        checkpoint: Path,
+        progress: Callable[[Epoch], None],
+        should_stop: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Make a run."""
+        architecture, seed = unit
+        options: dict[str, Any] = {"progress": progress, "checkpoint": checkpoint, "should_stop": should_stop}
+        return run_architecture(architecture, self.settings[architecture], self.images, seed, **options)
+
+    def write(self, unit: tuple[Architecture, int], result: dict[str, Any], folder: Path) -> Path:
+        """Write the result as JSON."""
+        path = folder / f"{self.name(unit)}.json"
+        write_result(result, path)
+        return path
+
+    def summary(self, result: dict[str, Any]) -> str:
+        """Return what is reported of a run: its size and accuracies, or why it has none."""
+        if "failure" in result:
+            return str(result["failure"])
+        measured = [f"{entry['metric']} {entry['correct'] / entry['images']:.4f}" for entry in result["accuracies"]]
+        return ", ".join([f"{result['parameters']} parameters", *measured])

@@ -8,6 +8,7 @@ from .methods import clean_and_perturbed as clean_and_perturbed
 from .methods import find_method as find_method
 from .methods import first_plus as first_plus
 from .one_shot import one_shot_accuracies as one_shot_accuracies
+from .runs import SearchJob as SearchJob
 from .runs import read_search as read_search
 from .runs import record_name as record_name
 from .runs import run_search as run_search

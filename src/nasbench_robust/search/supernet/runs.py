@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +177,51 @@ def read_search(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise SourceFormatError(path, "", f"not the record of a search: {error}") from None
     found: dict[str, Any] = record
     return found
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """Searches as a `nasbench_robust.runs.Job`; units are seeds.
+
+    Attributes
+    ----------
+    settings : SearchSettings
+    images : Images
+        On the device that is to be used.
+    """
+
+    settings: SearchSettings
+    images: TensorImages
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs a search has."""
+        return self.settings.epochs
+
+    def name(self, unit: int) -> str:
+        """Return the file name of the search's record."""
+        return record_name(self.settings, unit)
+
+    def label(self, unit: int) -> str:
+        """Return what a search is called where it is reported."""
+        return self.name(unit)
+
+    def is_done(self, folder: Path, unit: int) -> bool:
+        """Return whether the folder holds the search already."""
+        return (folder / self.name(unit)).exists()
+
+    def run(
+        self, unit: int, checkpoint: Path, progress: Callable[[SearchEpoch], None], should_stop: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """Make a search."""
+        options: dict[str, Any] = {"progress": progress, "checkpoint": checkpoint, "should_stop": should_stop}
+        return run_search(self.settings, self.images, unit, **options)
+
+    def write(self, unit: int, result: dict[str, Any], folder: Path) -> Path:
+        """Write the record as JSON."""
+        return write_search(result, folder)
+
+    def summary(self, result: dict[str, Any]) -> str:
+        """Return what is reported of a search: what it ended with, or why it did not."""
+        outcome = result["failure"] or f"found {result.get('argmax') or result.get('genotype')}"
+        return f"{outcome}, {result['seconds']:.0f} s"

@@ -1,0 +1,144 @@
+"""What a command is, how every command ends, and the arguments that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import NasbenchRobustError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the shell.
+
+    Attributes
+    ----------
+    name, text : str
+        What it is called, and in one line what it does.
+    add_arguments : callable
+        Adds its arguments to a parser.
+    run : callable
+        Does it and returns the exit code.
+    more : str
+        What its help says beside.
+    """
+
+    name: str
+    text: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    more: str = ""
+
+    @property
+    def description(self) -> str:
+        """What its help says first."""
+        return f"{self.text[0].upper()}{self.text[1:]}. {self.more}".strip()
+
+
+def program(command: Command, name: str) -> Callable[[Sequence[str] | None], int]:
+    """Return a command as a program of its own: what takes its arguments and returns the exit code."""
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        parser = argparse.ArgumentParser(prog=name, description=command.description)
+        command.add_arguments(parser)
+        args = parser.parse_args(arguments)
+        log_to_stderr(logging.INFO)
+        return guarded(name, lambda: command.run(args), getattr(args, "out", None) or "output")
+
+    return main
+
+
+def log_to_stderr(level: int) -> None:
+    """Print what the package logs from a level on, and the warnings of others, to standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("nasbench_robust").setLevel(level)
+
+
+def guarded(name: str, work: Callable[[], int], out: str = "output") -> int:
+    """Call `work` and return its exit code; an error becomes one sentence and code 2, Ctrl-C code 130.
+
+    `out` stands in the sentence where the system does not say which file it is about, as on a full disk.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except NasbenchRobustError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+    except BrokenPipeError:  # the reader of a pipe, head for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = error.filename2 or error.filename or out  # of a rename, the second is what the user named
+        print(f"{name}: {place}: {error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def tell(line: str) -> None:
+    """Print a line to standard error, beside the results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def positive(text: str) -> int:
+    """Read a count: the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a positive integer")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Read a seed: the type of an argument."""
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is no seed: expected an integer in 0..2147483647")
+    return int(text)
+
+
+def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> None:
+    """Add the arguments that say which images are used, where they are, and on what."""
+    parser.add_argument(
+        "--dataset",
+        default="digits",
+        help=f"images to {purpose}: digits (default), cifar10, cifar100, ImageNet16-120",
+    )
+    parser.add_argument(
+        "--data-root",
+        metavar="ROOT",
+        help="folder of the images, or hub:owner/name (default: the folder that NASBENCH_ROBUST_IMAGES names); "
+        "digits need none",
+    )
+    parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")
+
+
+@contextlib.contextmanager
+def epoch_bar(epochs: int, label: str) -> Iterator[Callable[[Any], None]]:
+    """Show on a terminal how far a unit of work is; what is yielded takes every epoch as it ends."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda _: None
+        return
+    with tqdm(total=epochs, desc=label, unit="epoch", disable=None) as bar:
+
+        def show(epoch: Any) -> None:
+            if hasattr(epoch, "pgd_acc"):
+                shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
+                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            bar.update(epoch.epoch - bar.n)
+
+        yield show

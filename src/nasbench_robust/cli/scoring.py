@@ -1,0 +1,128 @@
+"""The command that scores cells without training them: score."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidValueError
+from .command import Command, add_images, epoch_bar, positive, seed, tell
+from .generation import TASK_VARIABLE, read_line
+
+if TYPE_CHECKING:
+    from ..scores import ScoreSettings
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    add_images(parser, "look at")
+    parser.add_argument(
+        "--cells",
+        default="all",
+        help="'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234",
+    )
+    parser.add_argument(
+        "--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
+    )
+    parser.add_argument("--engine", default="auto", choices=("auto", "native", "torch"), help="of the kernels")
+    parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
+    parser.add_argument("--table", metavar="FILE", help="add the shards to this file; what it has is not made")
+    parser.add_argument("--write-worklist", metavar="FILE", help="only write what is missing, --per-task units a line")
+    parser.add_argument("--per-task", type=positive, default=20, metavar="N", help="(default: 20)")
+    parser.add_argument("--work", help="work list; --task says which line of it")
+    parser.add_argument("--task", default=os.environ.get(TASK_VARIABLE), type=int)
+
+
+def _score(args: argparse.Namespace) -> int:
+    # The matrices here are too small for several threads, whose waiting costs more than they save: one process a core.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is imported
+        os.environ.setdefault(variable, "1")
+    from ..runs import Unit, find_missing, make_locally, make_tasks, write_worklist
+    from ..scores import FOLDER, check_folder, collect_scores, scored_units
+
+    settings = _score_settings(args)
+    check_folder(args.out, settings)
+    if args.work:
+        return _score_line(args, settings)
+    there = scored_units(args.table, settings) if args.table else set()
+    wanted = [(index, number) for number in args.seeds for index in _cells(args.cells)]
+    units = [Unit(*key) for key in wanted if key not in there]
+    if there:
+        tell(f"{len(wanted) - len(units)} of {len(wanted)} are in {args.table}")
+    if args.write_worklist:
+        missing = find_missing(args.out, settings, units, FOLDER)
+        tasks = make_tasks(missing, args.per_task)
+        write_worklist(tasks, args.write_worklist)
+        print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
+        return 0
+    start = time.time()
+    command = _score_command(args)
+    code = make_locally(args.out, settings, units, args.workers, command, kind=FOLDER, say=tell)
+    if code or not args.table:
+        return code
+    report = collect_scores(args.out, args.table)
+    print(
+        f"{report.rows} rows, {len(report.quarantined)} damaged shards set aside -> {args.table}; "
+        f"{report.hours:.2f} core hours of scoring, this call took {(time.time() - start) / 3600:.2f} h"
+    )
+    return int(bool(report.quarantined))
+
+
+def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
+    """Score the units of one line of a work list."""
+    from ..images import load_images, use_threads
+    from ..runs import Signals, make
+    from ..scores import ScoreJob, chosen_images
+
+    signals, units = Signals(), read_line(args)
+    use_threads(1)
+    images, labels = chosen_images(settings, load_images(settings.dataset, args.device, args.data_root))
+    job = ScoreJob(settings, images, labels, args.engine)
+    return make(job, units, args.out, signals, say=lambda _: None, bar=epoch_bar, tell_there=False)
+
+
+def _cells(text: str) -> list[int]:
+    """Return the cells that a text names; ``every:4`` takes every fourth of all, a sample spread over their indices."""
+    from ..runs import parse_cells
+
+    if not text.startswith("every:"):
+        return parse_cells(text)
+    if not text[6:].isdecimal() or int(text[6:]) < 1:
+        raise InvalidValueError("--cells", text, "'every:' and a positive integer", "every:4")
+    return parse_cells("all")[:: int(text[6:])]
+
+
+def _score_settings(args: argparse.Namespace) -> ScoreSettings:
+    from ..scores import score_settings_for
+    from ..settings import read_settings
+
+    settings = score_settings_for(args.dataset)
+    return read_settings(args.settings, settings) if args.settings else settings
+
+
+def _score_command(args: argparse.Namespace) -> Any:
+    """Return, given a work list, the command that scores a line of it, but for the number of the line."""
+    options = ["--out", str(Path(args.out).resolve()), "--dataset", args.dataset]
+    options += ["--engine", args.engine, "--device", args.device]
+    if args.data_root:
+        options += ["--data-root", args.data_root]
+    if args.settings:
+        options += ["--settings", str(Path(args.settings).resolve())]
+    program = [sys.executable, "-m", "nasbench_robust", "score"]
+    return lambda worklist: [*program, "--work", str(worklist.resolve()), *options]
+
+
+SCORE = Command(
+    "score",
+    "score cells without training them: kernels, kernel regression, proxies",
+    _score_arguments,
+    _score,
+    "One shard per cell and initial seed; what is there is not made again, and several processes or machines may work "
+    "on one folder. --table FILE adds the shards to a file, whose cells are not made again either. In a Slurm array "
+    "write the work list with --write-worklist FILE, then run tasks with --work FILE.",
+)
+COMMANDS = (SCORE,)

@@ -1,0 +1,174 @@
+"""Commands that ask a table: query, info, best, export, validate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidValueError
+from ..registry import BUNDLED
+from .command import Command
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..table import Benchmark
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    text = "name of a release, path of a table, or hub:owner/name"
+    parser.add_argument("-r", "--release", default=BUNDLED, help=f"{text} (default: {BUNDLED})")
+
+
+def _add_metric(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", "--dataset", help="not needed where the release has one")
+    parser.add_argument(
+        "-m", "--metric", required=True, help="clean_acc, fgsm_acc, pgd_acc, autoattack_acc, pgd_acc@3/255"
+    )
+    parser.add_argument("--eps", help="budget of the attack, as 8/255 or 0.1; default: the data set's own")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _load(args: argparse.Namespace) -> Benchmark:
+    from ..releases import load
+
+    return load(args.release)
+
+
+def _query_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arch", help="index (0 to 15624) or NAS-Bench-201 string of the cell")
+    _add_release(parser)
+    _add_metric(parser)
+    parser.add_argument("--seed", type=int, help="one training run; default: the mean over all there are")
+    parser.add_argument("--split", default="test", help="test (default) or validation")
+    _add_json(parser)
+
+
+def _query(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    arch = int(args.arch) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", args.arch) else args.arch
+    result = _load(args).lookup(arch, args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
+    print(json.dumps(asdict(result)) if args.json else result.value)
+    return 0
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_release(parser)
+    _add_json(parser)
+
+
+def _info(args: argparse.Namespace) -> int:
+    bench = _load(args)
+    metrics = bench.metrics()
+    if args.json:
+        about = {"name": bench.name, "version": bench.version, "title": bench.info.title, "licence": bench.info.licence}
+        about |= {"source": bench.info.source, "citation": bench.cite()}
+        print(json.dumps({**about, "metrics": _records(metrics)}))
+        return 0
+    print(f"{bench.info.title}\nrelease {bench.name}, version {bench.version}, {bench.info.licence}")
+    print(f"source {bench.info.source}\n")
+    columns = ["dataset", "long_name", "split", "test_images", "steps", "seeds", "cells"]
+    table = metrics[columns].astype(object)
+    print(table.where(table.notna(), "-").rename(columns={"long_name": "metric"}).to_string(index=False))
+    print(f"\n{bench.cite()}")
+    return 0
+
+
+def _best_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_release(parser)
+    _add_metric(parser)
+    parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
+    _add_json(parser)
+
+
+def _best(args: argparse.Namespace) -> int:
+    frame = _load(args).best(args.dataset, args.metric, args.k, eps=args.eps)
+    if args.json:
+        print(json.dumps(_records(frame)))
+    else:
+        print(frame[["index", frame.columns[-1], "parameters", "arch"]].to_string(index=False))
+    return 0
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_release(parser)
+    parser.add_argument("-d", "--dataset", help="only this data set")
+    parser.add_argument("-m", "--metrics", help="only these metrics, separated by commas")
+    parser.add_argument("--cells", default="representatives", help="representatives (default), connected or all")
+    parser.add_argument(
+        "--format", choices=("csv", "parquet", "json"), help="default: by the ending of --out, else csv"
+    )
+    parser.add_argument("--out", help="file to write; default: standard output")
+
+
+def _export(args: argparse.Namespace) -> int:
+    metrics = args.metrics.split(",") if args.metrics else None
+    ending = Path(args.out or "").suffix.lstrip(".")
+    form = args.format or (ending if ending in ("csv", "parquet", "json") else "csv")
+    frame = _load(args).frame(args.dataset, metrics, args.cells)
+    if form == "parquet":
+        _export_parquet(frame, args.out)
+        return 0
+    text = frame.to_csv(index=False, lineterminator="\n") if form == "csv" else json.dumps(_records(frame)) + "\n"
+    if args.out is None:
+        sys.stdout.write(text)
+    else:
+        from ..files import write_bytes
+
+        write_bytes(text.encode(), Path(args.out))
+    return 0
+
+
+def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
+    import pyarrow as pa
+
+    from ..table import write_table
+
+    if out is None:
+        raise InvalidValueError("--out", None, "a file to write Parquet to")
+    write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON takes them, with every digit; None where there is no value."""
+    filled = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(filled.columns, row, strict=True)) for row in filled.itertuples(index=False)]
+
+
+def _validate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", help="a runs table, a folder, or the name of a release")
+    _add_json(parser)
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from ..releases import locate
+    from ..table import validate
+
+    findings = validate(locate(args.table))
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            print(finding)
+        errors = sum(finding.severity == "error" for finding in findings)
+        print(f"{errors} error(s), {len(findings) - errors} warning(s)")
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+COMMANDS = (
+    Command("query", "one accuracy, with its seeds and settings as --json", _query_arguments, _query),
+    Command("info", "what a release holds", _info_arguments, _info),
+    Command("best", "the best cells by one metric", _best_arguments, _best),
+    Command("export", "write a release as csv, parquet or json, one row per cell", _export_arguments, _export),
+    Command("validate", "look for errors in a table; exit code 1 if there are any", _validate_arguments, _validate),
+)
