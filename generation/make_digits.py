@@ -17,7 +17,7 @@ from pathlib import Path
 
 from digits_sample import compare_sample
 
-from nasbench_robust.cli.command import guarded, positive, tell
+from nasbench_robust.cli.command import add_cells, guarded, positive, tell
 from nasbench_robust.cli.generation import train_command
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.registry import BUNDLED
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", default="digits-table", help="folder of shards and of the table (default: %(default)s)"
     )
     parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
-    parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
+    add_cells(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
     parser.add_argument(
         "--resume",

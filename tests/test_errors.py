@@ -10,6 +10,7 @@ from nasbench_robust import errors
 from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import (
     BudgetSpentError,
+    ConflictError,
     DownloadError,
     InvalidCellError,
     InvalidValueError,
@@ -17,14 +18,19 @@ from nasbench_robust.errors import (
     MissingPackageError,
     MissingResultError,
     NasbenchRobustError,
+    RefusedError,
+    RunInterruptedError,
+    SlurmError,
     SourceFormatError,
     TableError,
+    TrainingDivergedError,
     UncomputableScoreError,
     UnknownNameError,
     UploadError,
     nearest,
     shorten,
 )
+from nasbench_robust.table import Finding
 
 # The error, its sentence, its attributes, its built-in base class.
 EXAMPLES = [
@@ -125,6 +131,21 @@ EXAMPLES = [
         {"package": "torch", "extra": "train"},
         ImportError,
     ),
+    (
+        ConflictError("a.parquet", "b.parquet", ("digits", 3, 0), ["clean_correct"]),
+        "different results for digits/3/0 in clean_correct: a.parquet and b.parquet; keep one of the two files",
+        {"first": "a.parquet", "second": "b.parquet", "key": ("digits", 3, 0), "columns": ("clean_correct",)},
+        ValueError,
+    ),
+    (
+        RefusedError("release", [Finding("grid", "error", "off its grid"), Finding("order", "warning", "odd")]),
+        "release: 1 error(s), not published; the first: error: grid: off its grid",
+        {"folder": "release"},
+        ValueError,
+    ),
+    (TrainingDivergedError(3), "the training loss is not finite in epoch 3", {"epoch": 3}, ArithmeticError),
+    (RunInterruptedError("cell 3: stopped on request"), "cell 3: stopped on request", {}, Exception),
+    (SlurmError("sbatch failed"), "sbatch failed", {}, Exception),
 ]
 
 
@@ -139,7 +160,8 @@ def test_an_error_has_a_sentence_attributes_and_a_built_in_base(error, sentence,
 
 
 def test_every_error_class_is_among_the_examples():
-    classes = {getattr(errors, name) for name in errors.__all__} - {NasbenchRobustError}
+    named = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    classes = set(named) - {NasbenchRobustError}
     assert classes == {type(example[0]) for example in EXAMPLES}
     assert all(issubclass(kind, NasbenchRobustError) for kind in classes)
 

@@ -23,7 +23,7 @@ from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import locate
 from nasbench_robust.table import write_table
 
-PROGRAM = [sys.executable, "-m", "nasbench_robust.cli"]
+PROGRAM = [sys.executable, "-m", "nasbench_robust"]
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"  # 9930
 METRICS = ["clean_acc", "fgsm_acc@3/255", "pgd_acc@3/255", "fgsm_acc@8/255", "pgd_acc@8/255", "autoattack_acc@8/255"]
 COMMANDS = ["query", "info", "best", "download", "import", "export", "validate", "publish"]

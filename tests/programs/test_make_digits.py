@@ -143,7 +143,7 @@ def test_what_it_makes_is_what_the_package_has(tmp_path):
 def test_where_no_run_is_there_yet_no_table_is_written(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
     program = importlib.import_module("make_digits")
-    monkeypatch.setattr(program.run_local, "make", lambda *arguments: 75)  # as if it were stopped at once
+    monkeypatch.setattr(program, "make_locally", lambda *_, **__: 75)  # as if it were stopped at once
     assert program.main(["--out", str(tmp_path), "--resume", "--cells", str(LIGHT), "--seeds", "99"]) == 75
     assert not (tmp_path / "table").exists()
 

@@ -17,7 +17,7 @@ import pytest
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.runs import Unit, parse_cells, read_task, shard_name, write_worklist
-from nasbench_robust.scores import FOLDER, ScoreSettings, read_scores, score_settings_for
+from nasbench_robust.scores import FOLDER, ScoreJob, ScoreSettings, read_scores, score_settings_for
 from nasbench_robust.settings import read_settings
 from nasbench_robust.table import Reader
 
@@ -158,15 +158,15 @@ def test_ctrl_c_stops_at_once_and_leaves_no_part(call: Call, quick: Path, undist
 
 
 def test_worker_that_is_asked_to_stop_finishes_its_cell(
-    program: ModuleType, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = program.write_scores
+    write = ScoreJob.write
 
     def write_and_ask(*arguments: object) -> Path:
         os.kill(os.getpid(), signal.SIGTERM)
         return write(*arguments)
 
-    monkeypatch.setattr(program, "write_scores", write_and_ask)
+    monkeypatch.setattr(ScoreJob, "write", write_and_ask)
     call("--out", tmp_path, "--cells", "0,2,3", "--write-worklist", tmp_path / "work")
     assert call("--out", tmp_path, "--work", tmp_path / "work", "--task", 0) == 75
     assert len(state(tmp_path)) == 1
@@ -229,9 +229,9 @@ def test_member_of_a_class_in_a_work_list_counts_for_its_class(call: Call, setti
 
 
 @pytest.mark.parametrize("step", [1, 100, 6466, 10_000])
-def test_every_nth_cell(program: ModuleType, step: int) -> None:
+def test_every_nth_cell(step: int) -> None:
     every = parse_cells("all")
-    assert program._cells(f"every:{step}") == [index for position, index in enumerate(every) if position % step == 0]
+    assert parse_cells(f"every:{step}") == [index for position, index in enumerate(every) if position % step == 0]
 
 
 # --- errors
@@ -240,8 +240,8 @@ def test_every_nth_cell(program: ModuleType, step: int) -> None:
 WRONG = [
     (["--cells", "1;2"], "cells is '1;2', expected 'all', or indices and ranges such as '0-99,1234'"),
     (["--cells", "20000"], "cell index"),
-    (["--cells", "every:0"], "--cells is 'every:0', expected 'every:' and a positive integer; did you mean every:4?"),
-    (["--cells", "every:two"], "--cells is 'every:two', expected 'every:' and a positive integer"),
+    (["--cells", "every:0"], "cells is 'every:0', expected 'every:' and a positive integer; did you mean every:4?"),
+    (["--cells", "every:two"], "cells is 'every:two', expected 'every:' and a positive integer"),
     (["--cells", "7-5"], "cells is '7-5', expected at least one cell"),
     (["--settings", "nothing.json"], "cannot read nothing.json (No such file or directory); check the path"),
     (["--dataset", "digit"], "unknown data set 'digit'; did you mean 'digits'? (known: "),

@@ -107,6 +107,12 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def add_cells(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names cells."""
+    text = "'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234"
+    parser.add_argument("--cells", default="all", help=text)
+
+
 def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> None:
     """Add the arguments that say which images are used, where they are, and on what."""
     parser.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValueError
-from .command import Command, add_images, epoch_bar, positive, say, seed, tell
+from .command import Command, add_cells, add_images, epoch_bar, positive, say, seed, tell
 
 if TYPE_CHECKING:
     from ..runs import Unit
@@ -99,7 +99,7 @@ def read_line(args: argparse.Namespace) -> list[Unit]:
 def _add_table(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which runs a table is to have, and where it is."""
     parser.add_argument("--out", required=True, help="folder of the shards")
-    parser.add_argument("--cells", default="all", help="'all' (default), or indices and ranges such as 0-99,1234")
+    add_cells(parser)
     parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
 
 
@@ -249,8 +249,8 @@ TRAIN = Command(
     _train_arguments,
     _train,
     "Rows go to shards under --out, one per cell and seed; a run that is there is not made again, and one that was "
-    "interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make it checkpoint and exit with code 75; on SIGUSR1, "
-    "sent by Slurm before the time limit, it asks to be queued again.",
+    "interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make it checkpoint and exit with code 75; on "
+    "SIGUSR1, sent by Slurm before the time limit, it asks to be queued again.",
 )
 RUN = Command(
     "run",

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError
-from .command import Command, add_images, epoch_bar, positive, seed, tell
+from .command import Command, add_cells, add_images, epoch_bar, positive, seed, tell
 from .generation import TASK_VARIABLE, read_line
 
 if TYPE_CHECKING:
@@ -20,11 +19,7 @@ if TYPE_CHECKING:
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder of the shards")
     add_images(parser, "look at")
-    parser.add_argument(
-        "--cells",
-        default="all",
-        help="'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234",
-    )
+    add_cells(parser)
     parser.add_argument(
         "--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
     )
@@ -41,7 +36,7 @@ def _score(args: argparse.Namespace) -> int:
     # The matrices here are too small for several threads, whose waiting costs more than they save: one process a core.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is imported
         os.environ.setdefault(variable, "1")
-    from ..runs import Unit, find_missing, make_locally, make_tasks, write_worklist
+    from ..runs import Unit, find_missing, make_locally, make_tasks, parse_cells, write_worklist
     from ..scores import FOLDER, check_folder, collect_scores, scored_units
 
     settings = _score_settings(args)
@@ -49,7 +44,7 @@ def _score(args: argparse.Namespace) -> int:
     if args.work:
         return _score_line(args, settings)
     there = scored_units(args.table, settings) if args.table else set()
-    wanted = [(index, number) for number in args.seeds for index in _cells(args.cells)]
+    wanted = [(index, number) for number in args.seeds for index in parse_cells(args.cells)]
     units = [Unit(*key) for key in wanted if key not in there]
     if there:
         tell(f"{len(wanted) - len(units)} of {len(wanted)} are in {args.table}")
@@ -83,17 +78,6 @@ def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
     images, labels = chosen_images(settings, load_images(settings.dataset, args.device, args.data_root))
     job = ScoreJob(settings, images, labels, args.engine)
     return make(job, units, args.out, signals, say=lambda _: None, bar=epoch_bar, tell_there=False)
-
-
-def _cells(text: str) -> list[int]:
-    """Return the cells that a text names; ``every:4`` takes every fourth of all, a sample spread over their indices."""
-    from ..runs import parse_cells
-
-    if not text.startswith("every:"):
-        return parse_cells(text)
-    if not text[6:].isdecimal() or int(text[6:]) < 1:
-        raise InvalidValueError("--cells", text, "'every:' and a positive integer", "every:4")
-    return parse_cells("all")[:: int(text[6:])]
 
 
 def _score_settings(args: argparse.Namespace) -> ScoreSettings:

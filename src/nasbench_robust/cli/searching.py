@@ -86,7 +86,7 @@ GENOTYPE = Command(
     _genotype,
     "--genotype takes arnas, the published genotype of ARNAS's own space; JSON files with such genotypes, trained by "
     "ARNAS's recipe; or cells of the benchmark's space, trained by its own protocol: 9930,1462 is cell 9930 in stages "
-    "1 and 2 and cell 1462 in stage 3, at widths C, 2C and 2C, and 9930 the same network of one cell. One JSON file per "
-    "run goes to --out.",
+    "1 and 2 and cell 1462 in stage 3, at widths C, 2C and 2C, and 9930 the same network of one cell. One JSON file "
+    "per run goes to --out.",
 )
 COMMANDS = (SEARCH, GENOTYPE)

@@ -41,10 +41,16 @@ def parse_cells(text: str) -> list[int]:
     Parameters
     ----------
     text : str
-        ``"all"``, or indices and ranges separated by commas, ``"0-99,1234"``. Cells of one class count once.
+        ``"all"``; ``"every:4"``, every fourth of all, a sample spread over their indices; or indices and ranges
+        separated by commas, ``"0-99,1234"``. Cells of one class count once.
     """
+    everything = sorted(set(cells.representatives().tolist()))
     if text.strip() == "all":
-        return sorted(set(cells.representatives().tolist()))
+        return everything
+    if text.startswith("every:"):
+        if not text[6:].isdecimal() or int(text[6:]) < 1:
+            raise InvalidValueError("cells", text, "'every:' and a positive integer", "every:4")
+        return everything[:: int(text[6:])]
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
