@@ -324,7 +324,7 @@ def run(hub: ThreadingHTTPServer, tmp_path: Path) -> Callable[..., subprocess.Co
     return run
 
 
-PUBLISH = ("-m", "nasbench_robust.cli", "publish")
+PUBLISH = ("-m", "nasbench_robust", "publish")
 VALUES = """
 import sys
 import nasbench_robust

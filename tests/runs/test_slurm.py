@@ -139,7 +139,8 @@ def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -
 
 def test_signal_of_the_site_is_enough(cluster: Cluster, settings: Path, undisturbed: dict, tmp_path: Path) -> None:
     (job,) = submit(cluster, tmp_path, settings, cells="3")
-    cluster.wait_for(lambda: any((tmp_path / "checkpoints").glob("*.ckpt")), 180)
+    cluster.wait_for(lambda: any((tmp_path / "claims").glob("*.lock")), 180)
+    time.sleep(1)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
     cluster.wait_until_done(300)
     log = next((tmp_path / "jobs").rglob(f"{job}_0.log")).read_text()

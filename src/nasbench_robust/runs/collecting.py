@@ -16,15 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import ConflictError, MissingDataError, TableError
-from ..table import KEY, Reader, ReleaseInfo, cells_table, quarantine, same_kind, write_table
+from ..table import KEY, RUN_COLUMNS, Reader, ReleaseInfo, cells_table, concatenate, quarantine, same_kind, write_table
 
 log = logging.getLogger(__name__)
 
 TABLES = ("runs", "curves", "outcomes")
-# What may differ between two makings of the same run.
-_CIRCUMSTANCES = frozenset(
-    {"train_seconds", "eval_seconds", "peak_memory_mib", "device", "versions", "revision", "date"}
-)
 Key = tuple[Any, ...]
 Kept = dict[Key, tuple[Path, pa.Table]]  # by run: a shard, and where it was found
 
@@ -96,7 +92,7 @@ def _write(merged: dict[str, pa.Table], info: ReleaseInfo, out: Path) -> None:
 
 def _merge(shards: Kept) -> pa.Table:
     """Return the shards of one table as one, sorted by run."""
-    return pa.concat_tables([shards[key][1] for key in sorted(shards)]).combine_chunks()
+    return concatenate([shards[key][1] for key in sorted(shards)])
 
 
 def _read_all(folders: Sequence[Path], report: Collected) -> dict[str, Kept]:
@@ -124,7 +120,7 @@ def _keep(kept: Kept, path: Path, table: pa.Table) -> bool:
     rows, others = table.to_pylist(), other.to_pylist()
     if len(rows) != len(others):
         raise ConflictError(first, path, key, ["number of rows"])
-    compared = [column for column in table.column_names if column not in _CIRCUMSTANCES]
+    compared = [name for name in table.column_names if name not in RUN_COLUMNS or not RUN_COLUMNS[name].circumstance]
     different = [name for name in compared if any(a[name] != b[name] for a, b in zip(rows, others, strict=True))]
     if different:
         raise ConflictError(first, path, key, sorted(different))

@@ -3,6 +3,7 @@ from .arrays import numpy_column as numpy_column
 from .benchmark import Benchmark as Benchmark
 from .benchmark import Result as Result
 from .files import Reader as Reader
+from .files import concatenate as concatenate
 from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
@@ -10,6 +11,8 @@ from .nats import NATSAdapter as NATSAdapter
 from .schema import CURVES_SCHEMA as CURVES_SCHEMA
 from .schema import FORMAT as FORMAT
 from .schema import OUTCOMES_SCHEMA as OUTCOMES_SCHEMA
+from .schema import RUN_COLUMNS as RUN_COLUMNS
+from .schema import Column as Column
 from .schema import DatasetInfo as DatasetInfo
 from .schema import ReleaseInfo as ReleaseInfo
 from .schema import cells_table as cells_table

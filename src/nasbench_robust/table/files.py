@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ..errors import MissingDataError, TableError
 from ..files import write_with
-from .schema import METADATA_KEY, ReleaseInfo
+from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 
@@ -121,17 +121,25 @@ class Reader:
         Row groups of other data sets are not read, going by the statistics in the footer.
         """
         for name in sorted({*(columns or ()), *(["dataset"] if dataset is not None else [])}):
-            if self._names.count(name) != 1:
+            if self._names.count(name) != 1 and not (name not in self._names and self._may_lack(name)):
                 problem = f"column {name!r} stands twice" if name in self._names else f"no column {name!r}"
                 raise TableError(self.paths[0] if self.paths else "table", problem)
+        lacking = [name for name in columns or () if name not in self._names]
         wanted = None if columns is None else list(dict.fromkeys([*columns, *(["dataset"] if dataset else [])]))
+        wanted = wanted and [name for name in wanted if name not in lacking]
         if self._file is not None:
             table = _read(self.paths[0], self._file, wanted, dataset)
         else:
             table = self._table if wanted is None else self._table.select(wanted)
         if dataset is not None:
             table = _rows_of(table, dataset)
+        for name in lacking:
+            table = table.append_column(RUN_COLUMNS[name].field, pa.nulls(table.num_rows, RUN_COLUMNS[name].type))
         return table if columns is None else table.select(list(columns))
+
+    def _may_lack(self, name: str) -> bool:
+        """Return whether the table may be without a column, which is null then."""
+        return METADATA_KEY in (self.schema.metadata or {}) and may_lack(name, self.info().format)
 
 
 def read_table(
@@ -164,17 +172,31 @@ def _shards(path: Path) -> list[Path]:
 
 
 def same_kind(schema: pa.Schema, other: pa.Schema) -> bool:
-    """Return whether two tables have the same columns and the same release description, its facts in whatever order."""
-    return bool(schema.equals(other) and _facts(schema) == _facts(other))
+    """Return whether two tables are of one kind: the same release, and the same columns.
+
+    Columns that came with a later format may be missing in one of them; facts of the release may be in any order.
+    """
+    if _release(schema) != _release(other):
+        return False
+    columns, others = (dict(zip(each.names, each.types, strict=True)) for each in (schema, other))
+    if any(not may_lack(name, 1) for name in columns.keys() ^ others.keys()):
+        return False
+    return all(columns[name] == others[name] for name in columns.keys() & others.keys())
 
 
-def _facts(schema: pa.Schema) -> Any:
-    """Return the release description in the metadata, or what stands in its place."""
+def _release(schema: pa.Schema) -> Any:
+    """Return the release description in the metadata but for its format, or what stands in its place."""
     text = (schema.metadata or {}).get(METADATA_KEY)
     try:
-        return None if text is None else json.loads(text)
+        described = None if text is None else json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return {**described, "format": None} if isinstance(described, dict) else described
+
+
+def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of one kind as one; where one lacks a column, its rows have no value there."""
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 
 def _concatenate(paths: Sequence[Path]) -> pa.Table:
@@ -185,7 +207,7 @@ def _concatenate(paths: Sequence[Path]) -> pa.Table:
             if parts and not same_kind(file.schema_arrow, parts[0].schema):
                 raise TableError(path, f"its columns or its release description differ from those of {paths[0]}")
             parts.append(_read(path, file, None, None))
-    return pa.concat_tables(parts).combine_chunks()
+    return concatenate(parts)
 
 
 @contextlib.contextmanager

@@ -67,6 +67,8 @@ class ReleaseInfo:
         The measured columns. A data set may lack some: its cells are null there.
     settings : dict of str to dict
         Training settings by the hash that rows refer to; empty where the source does not give them.
+    format : int
+        Which columns the table has; see `Column`.
     """
 
     name: str
@@ -78,52 +80,92 @@ class ReleaseInfo:
     datasets: dict[str, DatasetInfo]
     metrics: tuple[Metric, ...]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    format: int = field(default=FORMAT, compare=False)
 
     def to_json(self) -> str:
         """Return the description as JSON."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
+        return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ReleaseInfo:
         """Rebuild a description; raises `ValueError`, `KeyError` or `TypeError` where it is not one."""
-        facts = json.loads(text)
-        if facts.pop("format") != FORMAT:
+        stored = json.loads(text)
+        if stored["format"] not in range(1, FORMAT + 1):
             raise ValueError("a format that this version does not know; upgrade nasbench-robust")
-        facts["datasets"] = {
+        stored["datasets"] = {
             name: DatasetInfo(info["images"], info["eps"], Skeleton(**info["skeleton"]))
-            for name, info in facts["datasets"].items()
+            for name, info in stored["datasets"].items()
         }
-        facts["metrics"] = tuple(Metric.from_dict(metric) for metric in facts["metrics"])
-        return cls(**facts)
+        stored["metrics"] = tuple(Metric.from_dict(metric) for metric in stored["metrics"])
+        return cls(**stored)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the runs table, beside those of its metrics.
+
+    Attributes
+    ----------
+    name : str
+    type : pyarrow.DataType
+    required : bool
+        Whether every row has a value.
+    since : int
+        The format that has it first: a table of an older format without it is no error, and has no values there.
+    circumstance : bool
+        Whether it may differ between two makings of the same run.
+    """
+
+    name: str
+    type: pa.DataType
+    required: bool = False
+    since: int = 1
+    circumstance: bool = False
+
+    @property
+    def field(self) -> pa.Field:
+        """The column in an Arrow schema."""
+        return pa.field(self.name, self.type, nullable=not self.required)
+
+
+# In the order of the file; the columns of metrics stand behind those that are required.
+RUN_COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("release", pa.string(), required=True),
+        Column("dataset", pa.string(), required=True),
+        Column("index", pa.int32(), required=True),
+        Column("seed", pa.int32()),
+        Column("seeds", pa.int16(), required=True),
+        Column("test_images", pa.int32(), required=True),
+        Column("failure", pa.string()),
+        Column("settings", pa.string()),
+        Column("engine", pa.string()),
+        Column("train_seconds", pa.float64(), circumstance=True),
+        Column("eval_seconds", pa.float64(), circumstance=True),
+        Column("peak_memory_mib", pa.float64(), circumstance=True),
+        Column("device", pa.string(), circumstance=True),
+        Column("versions", pa.string(), circumstance=True),
+        Column("revision", pa.string(), circumstance=True),
+        Column("date", pa.timestamp("ms", tz="UTC"), circumstance=True),
+    )
+}
+_LAST_BEFORE_METRICS = "test_images"
 
 
 def runs_schema(info: ReleaseInfo) -> pa.Schema:
     """Return the schema of a release's runs: fixed columns, and two for every metric."""
+    fields = [column.field for column in RUN_COLUMNS.values()]
+    split = list(RUN_COLUMNS).index(_LAST_BEFORE_METRICS) + 1
     measured = [pa.field(metric.column, pa.float64()) for metric in info.metrics]
     counted = [pa.field(metric.count_column, pa.int32()) for metric in info.metrics]
-    return pa.schema(
-        [
-            pa.field("release", pa.string(), nullable=False),
-            pa.field("dataset", pa.string(), nullable=False),
-            pa.field("index", pa.int32(), nullable=False),
-            pa.field("seed", pa.int32()),
-            pa.field("seeds", pa.int16(), nullable=False),
-            pa.field("test_images", pa.int32(), nullable=False),
-            *measured,
-            *counted,
-            pa.field("failure", pa.string()),
-            pa.field("settings", pa.string()),
-            pa.field("engine", pa.string()),
-            pa.field("train_seconds", pa.float64()),
-            pa.field("eval_seconds", pa.float64()),
-            pa.field("peak_memory_mib", pa.float64()),
-            pa.field("device", pa.string()),
-            pa.field("versions", pa.string()),
-            pa.field("revision", pa.string()),
-            pa.field("date", pa.timestamp("ms", tz="UTC")),
-        ],
-        metadata={METADATA_KEY: info.to_json()},
-    )
+    fields = [*fields[:split], *measured, *counted, *fields[split:]]
+    return pa.schema(fields, metadata={METADATA_KEY: info.to_json()})
+
+
+def may_lack(name: str, format_: int) -> bool:
+    """Return whether a runs table of a format may be without a column."""
+    return name in RUN_COLUMNS and RUN_COLUMNS[name].since > format_
 
 
 CURVES_SCHEMA = pa.schema(
