@@ -1,13 +1,16 @@
 """The optional native engine; everything else about the package is in pyproject.toml.
 
-One library per instruction set, from the same sources: src/nasbench_robust/native/library.py chooses among them. Where
-there is no compiler, or it does not know a flag, that library is left out and the installation succeeds.
+One library per instruction set, from the same sources: nasbench_robust/native/library.py chooses among them. Where
+there is no compiler, or it does not know a flag, that library is left out and the installation succeeds; a wheel
+without any of them says so in its name.
 """
 
 import platform
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 FOLDER = Path("src/nasbench_robust/native")
 COMMON = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi"]
@@ -15,6 +18,31 @@ BUILDS = {"portable": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     BUILDS["avx2"] = ["-mavx2", "-mfma"]
     BUILDS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
+
+MISSING = """
+nasbench-robust is installed WITHOUT its native engine: no C++ compiler built it (see the lines above). Tables are
+queried all the same; cells are trained by torch, many times slower. Install a C++ compiler and run pip again.
+"""
+
+
+class BuildEngine(build_ext):
+    """Builds the engine, and says aloud where nothing of it was built."""
+
+    def run(self) -> None:
+        """Build the extensions."""
+        super().run()
+        if not any(Path(self.get_ext_fullpath(extension.name)).exists() for extension in self.extensions):
+            self.warn(MISSING)
+
+
+class NamedWheel(bdist_wheel):
+    """A wheel whose name says whether it holds the engine: without it, it serves every platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tags of Python, ABI and platform."""
+        has_engine = any(Path(self.bdist_dir).rglob("_engine_*"))
+        return super().get_tag() if has_engine else ("py3", "none", "any")
+
 
 setup(
     ext_modules=[
@@ -29,5 +57,6 @@ setup(
         )
         for name, flags in BUILDS.items()
     ],
+    cmdclass={"build_ext": BuildEngine, "bdist_wheel": NamedWheel},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

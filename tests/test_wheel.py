@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 
 import nasbench_robust
+from nasbench_robust._door import EXTRAS
+from nasbench_robust.native import is_available
 
 ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
 NOTHING = "http://127.0.0.1:9"  # nobody answers there
 
 
@@ -30,13 +33,13 @@ def bare_environment(folder: Path) -> dict[str, str]:
     return {**proxies, **compilers, **own, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
-def run(*command: object, folder: Path) -> str:
-    """Run a program in the bare environment and return what it prints."""
+def run(*command: object, folder: Path, warnings: bool = False) -> str:
+    """Run a program in the bare environment and return what it prints, on both streams if its warnings are wanted."""
     done = subprocess.run(
         [str(part) for part in command], cwd=folder, env=bare_environment(folder), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr if warnings else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,9 @@ def wheel(folder: Path) -> Path:
     for path in ROOT.iterdir():
         if path.is_file() and not path.name.startswith("."):
             shutil.copy(path, source)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source, folder=folder)
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source)
+    said = run(*build, folder=folder, warnings=True)
+    assert "installed WITHOUT its native engine" in said
     [wheel] = (folder / "dist").glob("*.whl")
     return wheel
 
@@ -117,3 +122,59 @@ def test_that_environment_has_no_torch(python: Path, folder: Path) -> None:
     names = ("torch", "sklearn", "nasbench_robust", "pyarrow")
     asked = f"import json, importlib.util as u; print(json.dumps([u.find_spec(n) is not None for n in {names}]))"
     assert json.loads(run(python, "-c", asked, folder=folder)) == [False, False, True, True]
+
+
+NEEDS_TORCH = (
+    "attacks.pgd",
+    "ntk.kernels",
+    "proxies.scores",
+    "networks.Network",
+    "engines.torch.train",
+    "images.random_crop",
+)
+
+
+@pytest.mark.parametrize("name", NEEDS_TORCH)
+def test_what_needs_torch_says_which_extra_has_it(name: str, python: Path, folder: Path) -> None:
+    room, _, attribute = name.rpartition(".")
+    for asked in (f"import nasbench_robust as nbr; nbr.{name}", f"from nasbench_robust.{room} import {attribute}"):
+        done = subprocess.run([python, "-c", asked], cwd=folder, capture_output=True, text=True)
+        said = "the package 'torch' is needed here and not installed; run: pip install 'nasbench-robust[train]'"
+        assert done.stderr.splitlines()[-1] == f"nasbench_robust.errors.MissingPackageError: {said}"
+
+
+def test_every_extra_that_a_message_names_exists(python: Path, folder: Path) -> None:
+    named = re.findall(r"MissingPackageError\(\s*[^,]+,\s*\"(\w+)\"", "".join(map(Path.read_text, SOURCES)))
+    [installed] = metadata.distributions(
+        name="nasbench-robust", path=[str(next((folder / "venv").rglob("site-packages")))]
+    )
+    assert {*named, *EXTRAS.values()} <= set(installed.metadata.get_all("Provides-Extra"))
+    assert named
+
+
+def test_the_name_of_the_wheel_says_that_it_has_no_engine(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+@pytest.mark.skipif(not is_available(), reason="there is no native engine, and no torch in that environment")
+def test_the_wheel_alone_makes_and_publishes_a_table(python: Path, folder: Path, tmp_path: Path) -> None:
+    [native] = (folder / "venv").rglob("nasbench_robust/native")
+    for engine in Path(nasbench_robust.native.__file__).parent.glob("_engine_*"):
+        shutil.copy(engine, native)  # as a wheel that was built with a compiler has it
+
+    def call(*arguments: object) -> str:
+        return run(python.with_name("nasbench-robust" + python.suffix), *arguments, folder=tmp_path)
+
+    said = call("train", "--index", 1234, "--dataset", "digits", "--out", "r")
+    assert said.startswith("cell 1234, seed 0: clean_acc 0.")
+    table = ("--out", "r", "--cells", "1234,5", "--seeds", 0)
+    call("run", *table, "--workers", 2)
+    assert "done      2\nmissing   0" in call("status", *table)
+    assert "#SBATCH --array=0-0\n" in call("submit", "--out", "r", "--cells", "7", "--seeds", 0, "--dry-run")
+    assert "2 runs, 0 repeated" in call("collect", "r", "--out", "release")
+    assert "0 error(s)" in call("validate", "release")
+    call("publish", "release", "--licence", "CC BY 4.0")
+    assert call("query", 1234, "-r", "release", "-m", "pgd_acc", "--seed", 0) == call(
+        "query", 1234, "-m", "pgd_acc", "--seed", 0
+    )  # the run of the package's table again
+    assert call("query", 5, "-r", "r", "-m", "clean_acc").startswith("0.")

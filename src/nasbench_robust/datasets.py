@@ -1,7 +1,8 @@
 """The image data sets, one row each: sizes, classes, normalisation, budget, files, protocol. No pixels, no torch.
 
 Sources: CIFAR-10/100 and ImageNet16-120 as in NAS-Bench-201 (Dong and Yang, ICLR 2020) and as used for NAS-RobBench-201
-(Wu et al., ICLR 2024); digits as shipped with scikit-learn (the test set of the UCI optical digits).
+(Wu et al., ICLR 2024); digits are the test set of the UCI optical recognition of handwritten digits data set (Alpaydin
+and Kaynak, 1998, CC BY 4.0), as scikit-learn ships it.
 """
 
 from __future__ import annotations

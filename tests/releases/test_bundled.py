@@ -118,7 +118,11 @@ def test_the_tables_are_those_of_the_format_and_small(digits):
 
 
 def test_the_files_are_those_of_the_manifest():
-    assert {path.name for path in FOLDER.iterdir()} == {MANIFEST, *(f"{name}.parquet" for name in TABLES)}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        MANIFEST,
+        "images.npz",
+        *(f"{name}.parquet" for name in TABLES),
+    }
     assert [mismatch(FOLDER / MANIFEST, FOLDER / f"{name}.parquet") for name in TABLES] == [None] * 3
 
 

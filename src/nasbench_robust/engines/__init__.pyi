@@ -1,5 +1,7 @@
+from . import native as native
 from . import provenance as provenance
 from . import running as running
+from . import torch as torch
 from .catalogue import AUTO as AUTO
 from .catalogue import ENGINES as ENGINES
 from .catalogue import EngineRow as EngineRow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from .._door import resolve
 from ..errors import InvalidValueError, MissingDataError, UnknownNameError
 from ..settings import TrainingSettings
 from .engine import Engine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,20 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     """
     if name == AUTO:
         able = [each for each in map(engine_named, ENGINES) if each.refuses(settings, device) is None]
-        return max(able, key=lambda each: each.affinity(settings, device, threads)).name
+        affinities = {each.name: each.affinity(settings, device, threads) for each in able}
+        best = max(affinities, key=affinities.__getitem__)
+        for absent in (name for name, affinity in affinities.items() if affinity < 0):
+            log.warning("%s; %s does the work instead, more slowly", _absence(absent), best)
+        return best
     chosen = engine_named(name)
     instead = chosen.refuses(settings, device)
     if instead is not None:
         raise InvalidValueError("engine", name, instead, instead.partition(" ")[0])
     if chosen.affinity(settings, device, threads) < 0:
-        remedy = "install a C++ compiler and nasbench-robust again, or use torch"
-        raise MissingDataError(f"this installation has no {name} engine", remedy)
+        raise MissingDataError(*_absence(name).split("; "))
     return name
+
+
+def _absence(name: str) -> str:
+    """Return what is said of an engine that is not in this installation, and what to do about it."""
+    return f"this installation has no {name} engine; install a C++ compiler and nasbench-robust again, or use torch"

@@ -1,4 +1,4 @@
-"""From the name of a data set to its images. Digits need scikit-learn, Parquet files need pillow."""
+"""From the name of a data set to its images. Digits are part of the package; Parquet files need pillow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from .._door import resolve
 from ..datasets import DIGITS, dataset
-from ..errors import MissingDataError, MissingPackageError
+from ..errors import MissingDataError
 from ..files import hub
 from .files import IMAGES_VARIABLE, expected_files, read_images
 from .images import ArrayImages, Images, Split, TensorImages, checked_device
 
 if TYPE_CHECKING:
     import torch
+
+_DIGITS = Path(__file__).parents[1] / "data" / "digits" / "images.npz"  # pixels 0..16, classes
 
 
 def load_images(
@@ -27,7 +29,7 @@ def load_images(
     Parameters
     ----------
     name : str
-        ``"digits"``: 1,797 grey images of 8x8 pixels from scikit-learn. One fixed permutation splits them into 1,024
+        ``"digits"``: 1,797 grey images of 8x8 pixels, part of the package. One fixed permutation splits them into 1,024
         for training, 256 for validation and 517 for testing. ``"cifar10"``, ``"cifar100"`` and ``"ImageNet16-120"``
         are read from files; they have no validation split.
     device : str or torch.device
@@ -53,7 +55,7 @@ def load_images(
     DownloadError
         If the hub does not deliver.
     MissingPackageError
-        If scikit-learn, pillow or huggingface_hub is needed and not installed.
+        If pillow or huggingface_hub is needed and not installed.
     """
     place = checked_device(device)  # before the reading, which takes longer
     return load_arrays(name, root).to(place)
@@ -82,15 +84,12 @@ def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
 
 
 def digits() -> ArrayImages:
-    """Return scikit-learn's digits in the benchmark's splits."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingPackageError("scikit-learn", "train") from None
-    pixels, labels = load_digits(return_X_y=True)
+    """Return the digits in the benchmark's splits."""
+    with np.load(_DIGITS) as stored:
+        pixels, labels = stored["pixels"], stored["labels"]
     # The legacy generator: its stream is frozen by numpy, so these splits are the same with every version.
     order = np.random.RandomState(0).permutation(len(labels))
-    images = (pixels[order] / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    images = (pixels[order] / 16).astype(np.float32)[:, None]
     classes = labels[order].astype(np.int64)
     cuts = np.cumsum([DIGITS.train_images, DIGITS.validation_images])
     train, validation, test = map(Split, np.split(images, cuts), np.split(classes, cuts))

@@ -1,3 +1,4 @@
+from . import fast as fast
 from .copies import duplicate as duplicate
 from .counting import OperationCounter as OperationCounter
 from .network import CellLayer as CellLayer

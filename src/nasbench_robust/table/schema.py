@@ -84,7 +84,7 @@ class ReleaseInfo:
 
     def to_json(self) -> str:
         """Return the description as JSON."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return json.dumps({"format": self.format, **asdict(self)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ReleaseInfo:
