@@ -8,10 +8,7 @@ each also derives from the built-in class that a caller would expect (`ValueErro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .table import Finding
+from typing import Any
 
 
 def nearest(given: object, choices: Iterable[str]) -> str | None:
@@ -297,7 +294,7 @@ class RefusedError(NasbenchRobustError, ValueError):
         What was found, errors and warnings.
     """
 
-    def __init__(self, folder: object, findings: Sequence[Finding]) -> None:
+    def __init__(self, folder: object, findings: Sequence[Any]) -> None:
         self.folder, self.findings = str(folder), tuple(findings)
         errors = [finding for finding in findings if finding.severity == "error"]
         super().__init__(f"{folder}: {len(errors)} error(s), not published; the first: {errors[0]}")

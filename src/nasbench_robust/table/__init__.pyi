@@ -1,13 +1,13 @@
 from .arrays import mean_by_index as mean_by_index
 from .arrays import numpy_column as numpy_column
 from .benchmark import Benchmark as Benchmark
-from .benchmark import Result as Result
 from .files import Reader as Reader
 from .files import concatenate as concatenate
 from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
 from .nats import NATSAdapter as NATSAdapter
+from .result import Result as Result
 from .schema import CURVES_SCHEMA as CURVES_SCHEMA
 from .schema import FORMAT as FORMAT
 from .schema import OUTCOMES_SCHEMA as OUTCOMES_SCHEMA

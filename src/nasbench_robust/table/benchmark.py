@@ -10,75 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import cells
-from ..arrays import Floats, Integers
+from ..arrays import Floats
 from ..cells import Cell
-from ..errors import InvalidValueError, MissingResultError, UnknownNameError
-from ..metrics import Attack, same_eps
-from .schema import DatasetInfo, ReleaseInfo
+from ..errors import InvalidValueError, MissingResultError
+from ..metrics import same_eps
+from .result import Result
+from .schema import ReleaseInfo
 from .store import Store
+from .views import cell_columns, indices_of, view_indices
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-CELL_VIEWS = ("representatives", "all", "connected")
-
-
-@dataclass(frozen=True)
-class Result:
-    """Everything known about one answer; see `Benchmark.lookup`.
-
-    Attributes
-    ----------
-    value : float
-        Accuracy in [0, 1]: the mean over seeds, or the value of the seed that was asked for.
-    std : float or None
-        Sample standard deviation (n - 1) over the seeds; None where fewer than two single-seed values are known.
-    n_seeds : int
-        Number of training runs behind `value`.
-    seeds : dict of int to float
-        Value by seed; empty where the source gives only a mean, or one run without its seed.
-    index : int
-        The cell that was asked for.
-    representative : int
-        The cell that was trained and answers.
-    connected : bool
-        Whether the cell's output depends on its input.
-    dataset, metric, split : str
-        Canonical data set, long metric name such as ``pgd_acc@8/255``, split of the images.
-    test_images : int
-        Images of that split.
-    correct : int or None
-        Correctly classified images, of ``test_images * n_seeds``; None where the source is rounded.
-    attack : Attack or None
-        Settings of the attack.
-    release, version, source : str
-        Where the number comes from.
-    """
-
-    value: float
-    std: float | None
-    n_seeds: int
-    seeds: dict[int, float]
-    index: int
-    representative: int
-    connected: bool
-    dataset: str
-    metric: str
-    split: str
-    test_images: int
-    correct: int | None
-    attack: Attack | None
-    release: str
-    version: str
-    source: str
 
 
 class Benchmark:
@@ -221,7 +170,7 @@ class Benchmark:
         """
         name, found, seed = self._store.resolve(dataset, metric, eps, seed, split)
         answers = self._store.array(name, found, seed)
-        indices = _indices(archs)
+        indices = indices_of(archs)
         values = answers[indices]
         missing = np.isnan(values)
         if missing.any():
@@ -274,7 +223,7 @@ class Benchmark:
         if isinstance(metrics, str):
             raise InvalidValueError("metrics", metrics, "a sequence of metric names", repr([metrics]))
         names = [self._store.dataset(dataset)] if dataset is not None else list(self.info.datasets)
-        indices = _view(cells)
+        indices = view_indices(cells)
         parts = []
         for name in names:
             chosen = (
@@ -282,7 +231,7 @@ class Benchmark:
                 if metrics is not None
                 else self._store.measured(name)
             )
-            part = _cell_columns(indices, self.info.datasets[name])
+            part = cell_columns(indices, self.info.datasets[name])
             part.insert(0, "dataset", name)
             for metric in chosen:
                 part[metric.column] = self._store.array(name, metric, None)[indices]
@@ -409,7 +358,7 @@ class Benchmark:
             labels = [f"{bench.name}@{bench.version}" for bench in (self, other)]
         if labels[0] == labels[1]:
             raise InvalidValueError("other", labels[1], "another release than this one")
-        indices = _view(cells)
+        indices = view_indices(cells)
         columns = {
             (label, name, metric.column): bench._store.array(name, metric, None)[indices]
             for label, bench in zip(labels, (self, other), strict=True)
@@ -419,8 +368,6 @@ class Benchmark:
         frame = pd.DataFrame(columns, index=pd.Index(indices, name="index"))
         frame.columns.names = ["release", "dataset", "metric"]
         return frame
-
-    # ------------------------------------------------------------------ about the release
 
     @property
     def name(self) -> str:
@@ -450,47 +397,3 @@ class Benchmark:
         with suppress(TypeError):  # an array of one eps, say, is a valid argument and no key
             self._answers[dataset, metric, eps, seed, split] = answers
         return answers
-
-
-def _indices(archs: Any) -> Integers:
-    """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one."""
-    if isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or getattr(archs, "ndim", 1) == 0:
-        raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
-    if isinstance(archs, np.ndarray) and archs.dtype.kind in "iu" and archs.ndim == 1:
-        outside = (archs < 0) | (archs >= cells.SIZE)
-        if outside.any():
-            Cell.from_index(archs[outside.argmax()])  # raises, naming the index
-        return archs.astype(np.int64)
-    archs = list(archs)
-    if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
-        return np.array(archs, dtype=np.int64)
-    try:  # strings, the common case by far
-        known = list(map(cells.index_of_string().__getitem__, archs))
-    except (KeyError, TypeError):
-        known = [Cell.of(arch).index for arch in archs]
-    return np.array(known, dtype=np.int64)
-
-
-def _view(view: str) -> Integers:
-    if view not in CELL_VIEWS:
-        raise UnknownNameError("view of the cells", view, CELL_VIEWS)
-    if view == "all":
-        return np.arange(cells.SIZE)
-    chosen = np.unique(cells.representatives()).astype(np.int64)
-    return chosen[cells.connected()[chosen]] if view == "connected" else chosen
-
-
-def _cell_columns(indices: Integers, facts: DatasetInfo) -> pd.DataFrame:
-    import pandas as pd
-
-    convolutions = cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]
-    return pd.DataFrame(
-        {
-            "index": indices,
-            "arch": [str(Cell.from_index(index)) for index in indices.tolist()],
-            "representative": cells.representatives()[indices].astype(np.int64),
-            "connected": cells.connected()[indices],
-            "parameters": facts.skeleton.parameters(*convolutions),
-            "flops": facts.skeleton.flops(*convolutions),
-        }
-    )

@@ -1,0 +1,57 @@
+"""One answer of a table, with everything known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..metrics import Attack
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything known about one answer; see `Benchmark.lookup`.
+
+    Attributes
+    ----------
+    value : float
+        Accuracy in [0, 1]: the mean over seeds, or the value of the seed that was asked for.
+    std : float or None
+        Sample standard deviation (n - 1) over the seeds; None where fewer than two single-seed values are known.
+    n_seeds : int
+        Number of training runs behind `value`.
+    seeds : dict of int to float
+        Value by seed; empty where the source gives only a mean, or one run without its seed.
+    index : int
+        The cell that was asked for.
+    representative : int
+        The cell that was trained and answers.
+    connected : bool
+        Whether the cell's output depends on its input.
+    dataset, metric, split : str
+        Canonical data set, long metric name such as ``pgd_acc@8/255``, split of the images.
+    test_images : int
+        Images of that split.
+    correct : int or None
+        Correctly classified images, of ``test_images * n_seeds``; None where the source is rounded.
+    attack : Attack or None
+        Settings of the attack.
+    release, version, source : str
+        Where the number comes from.
+    """
+
+    value: float
+    std: float | None
+    n_seeds: int
+    seeds: dict[int, float]
+    index: int
+    representative: int
+    connected: bool
+    dataset: str
+    metric: str
+    split: str
+    test_images: int
+    correct: int | None
+    attack: Attack | None
+    release: str
+    version: str
+    source: str
