@@ -57,7 +57,8 @@ def count(files: Iterable[tuple[str, str]]) -> Counter[str]:
 
 def git(*arguments: str) -> str:
     """Return what git prints."""
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def main() -> int:

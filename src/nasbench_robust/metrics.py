@@ -210,9 +210,9 @@ class Metric:
             suggestion = _FOREIGN_NAMES.get(self.name) if isinstance(self.name, str) else None
             raise UnknownNameError("metric", self.name, metric_names(), suggestion)
         expected = None if self.name in UNATTACKED else self.name.removesuffix("_acc")
-        given = self.attack.name if isinstance(self.attack, Attack) else self.attack
-        if given != expected or not isinstance(self.attack, Attack | None):
-            raise InvalidValueError(f"the attack of {self.name}", given, repr(expected))
+        named = self.attack.name if isinstance(self.attack, Attack) else self.attack
+        if named != expected or not isinstance(self.attack, Attack | None):
+            raise InvalidValueError(f"the attack of {self.name}", named, repr(expected))
         if self.split not in SPLITS:
             raise UnknownNameError("split", self.split, SPLITS)
 

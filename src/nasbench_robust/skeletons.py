@@ -56,8 +56,8 @@ class Skeleton:
     @classmethod
     def for_dataset(cls, name: str, *, channels: int = 16, cells_per_stage: int = 5) -> Skeleton:
         """Return the skeleton for the images and classes of the data set called `name`."""
-        facts = dataset(name)
-        return cls(channels, cells_per_stage, facts.classes, facts.input_channels, facts.image_size)
+        row = dataset(name)
+        return cls(channels, cells_per_stage, row.classes, row.input_channels, row.image_size)
 
     @property
     def widths(self) -> tuple[int, int, int]:

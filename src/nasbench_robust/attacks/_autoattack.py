@@ -90,12 +90,12 @@ def autoattack(
         left = alive.nonzero()[:, 0]
         alive = alive.clone()
         if len(left):
-            found = run_part(part, network, images[left], labels[left], attack, generator, batch_size=batch_size)
+            attacked = run_part(part, network, images[left], labels[left], attack, generator, batch_size=batch_size)
             # A part is not taken at its word: the network is asked again.
-            fooled = logits_of(network, found, batch_size).argmax(dim=1) != labels[left]
+            fooled = logits_of(network, attacked, batch_size).argmax(dim=1) != labels[left]
             alive[left[fooled]] = False
             if adversarial is not None:
-                adversarial[left[fooled]] = found[fooled]
+                adversarial[left[fooled]] = attacked[fooled]
         survivors[part] = alive
         if on_part is not None:
             on_part(part, alive)

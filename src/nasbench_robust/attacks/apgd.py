@@ -80,8 +80,8 @@ def apgd_t(
 
     def towards(rank: int) -> Attempt:
         def attempt(chosen: torch.Tensor, known: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            facts = known, targets[left, rank]
-            return _ascend(network, chosen, known, targeted_dlr, facts, attack, generator, batch_size)
+            aims = known, targets[left, rank]
+            return _ascend(network, chosen, known, targeted_dlr, aims, attack, generator, batch_size)
 
         return attempt
 
@@ -139,7 +139,7 @@ def _ascend(
     images: torch.Tensor,
     labels: torch.Tensor,
     objective: Callable[..., torch.Tensor],
-    facts: tuple[torch.Tensor, ...],
+    aims: tuple[torch.Tensor, ...],
     attack: Attack,
     generator: torch.Generator,
     batch_size: int,
@@ -148,7 +148,7 @@ def _ascend(
 
     An image leaves as soon as it is misclassified: nothing that would follow changes that.
     """
-    found, wrong = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    adversarial, wrong = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
     rows = torch.arange(len(images), device=images.device)
     steps = attack.steps or STEPS
     halvings = checkpoints(steps)
@@ -156,23 +156,23 @@ def _ascend(
     for k in range(steps + 1):
         if k > 0:
             state = _move(state, attack.eps, first=k == 1)
-        logits, value, gradient = value_and_gradient(network, state.point, objective, facts, batch_size)
+        logits, value, gradient = value_and_gradient(network, state.point, objective, aims, batch_size)
         fooled = logits.argmax(dim=1) != state.labels
         if fooled.any():
-            found[rows[fooled]], wrong[rows[fooled]] = state.point[fooled], True
+            adversarial[rows[fooled]], wrong[rows[fooled]] = state.point[fooled], True
             stay = ~fooled
             state, rows, value, gradient = state.only(stay), rows[stay], value[stay], gradient[stay]
-            facts = tuple(fact[stay] for fact in facts)
+            aims = tuple(aim[stay] for aim in aims)
             if not len(rows):
-                return found, wrong
+                return adversarial, wrong
         state.growths += value > state.value
         state.value, state.gradient = value, gradient
         _remember_best(state)
         if k in halvings:
             last = halvings[halvings.index(k) - 1] if k != halvings[0] else 0
             _halve_where_it_stalls(state, k - last)
-    found[rows] = state.best_point
-    return found, wrong
+    adversarial[rows] = state.best_point
+    return adversarial, wrong
 
 
 def _start(images: torch.Tensor, labels: torch.Tensor, eps: float, generator: torch.Generator) -> _State:

@@ -66,9 +66,9 @@ def fab_t(
     def towards(rank: int) -> Attempt:
         def attempt(chosen: torch.Tensor, known: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             steps = attack.steps or STEPS
-            found, far = _walk(network, chosen, known, targets[left, rank], steps, enough, batch_size)
+            nearer, far = _walk(network, chosen, known, targets[left, rank], steps, enough, batch_size)
             better = far < distance[left]
-            nearest[left[better]], distance[left[better]] = found[better], far[better]
+            nearest[left[better]], distance[left[better]] = nearer[better], far[better]
             return nearest[left], distance[left] <= enough
 
         return attempt
@@ -93,9 +93,9 @@ def _walk(
     """
     nearest, distance = images.clone(), images.new_full((len(images),), torch.inf)
     rows = torch.arange(len(images), device=images.device)
-    image, point, facts = images, images, (labels, targets)
+    image, point, aims = images, images, (labels, targets)
     for _ in range(steps):
-        _, value, gradient = value_and_gradient(network, point, _gap, facts, batch_size)
+        _, value, gradient = value_and_gradient(network, point, _gap, aims, batch_size)
         onto = nearest_on_hyperplane(point, gradient, value)
         from_image = nearest_on_hyperplane(image, gradient, value + _dot(gradient, image - point))
         length, length_from_image = (_largest(onto).clamp(min=1e-8), _largest(from_image).clamp(min=1e-8))
@@ -103,7 +103,7 @@ def _walk(
         point = (1 - bias) * (point + OVERSHOOT * onto) + bias * (image + OVERSHOOT * from_image)
         point = point.clamp(0, 1)
 
-        fooled = logits_of(network, point, batch_size).argmax(dim=1) != facts[0]
+        fooled = logits_of(network, point, batch_size).argmax(dim=1) != aims[0]
         far = torch.where(fooled, _largest(point - image), torch.inf)
         better = far < distance[rows]
         nearest[rows[better]], distance[rows[better]] = point[better], far[better]
@@ -112,7 +112,7 @@ def _walk(
         stay = distance[rows] > enough
         if not stay.all():
             rows, image, point = rows[stay], image[stay], point[stay]
-            facts = facts[0][stay], facts[1][stay]
+            aims = aims[0][stay], aims[1][stay]
             if not len(rows):
                 return nearest, distance
     hit = rows[torch.isfinite(distance[rows])]

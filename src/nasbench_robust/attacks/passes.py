@@ -32,7 +32,7 @@ def value_and_gradient(
     network: torch.nn.Module,
     images: torch.Tensor,
     objective: Callable[..., torch.Tensor],
-    facts: tuple[torch.Tensor, ...],
+    aims: tuple[torch.Tensor, ...],
     batch_size: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return logits, an objective per image, and its gradient with respect to the images, not to the weights.
@@ -44,14 +44,14 @@ def value_and_gradient(
     images : Tensor, shape (n, channels, size, size)
         Pixels in [0, 1]; at least one image.
     objective : callable
-        Maps logits and the same rows of `facts` (labels, targets) to one value per image.
-    facts : tuple of Tensor, each of length n
+        Maps logits and the same rows of `aims` (labels, targets) to one value per image.
+    aims : tuple of Tensor, each of length n
         What the objective needs to know about each image.
     batch_size : int
         Images at a time.
     """
     parts = []
-    for batch, *rows in zip(*(torch.split(each, batch_size) for each in (images, *facts)), strict=True):
+    for batch, *rows in zip(*(torch.split(each, batch_size) for each in (images, *aims)), strict=True):
         pixels = batch.detach().requires_grad_()
         logits = network(pixels)
         values = objective(logits, *rows)

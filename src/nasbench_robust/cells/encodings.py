@@ -46,12 +46,12 @@ def codes_from_operations(operations: object) -> Codes:
     return tuple(_edge_code(edge, operation, operations) for edge, operation in enumerate(operations))
 
 
-def _edge_code(edge: int, operation: object, given: object) -> int:
+def _edge_code(edge: int, operation: object, whole: object) -> int:
     code = _CODE_OF.get(operation) if isinstance(operation, str) else None
     if code is None:
         suggestion = nearest(operation, OPERATIONS)
         ending = f"; did you mean {suggestion!r}?" if suggestion else f"; expected one of {', '.join(OPERATIONS)}"
-        raise InvalidCellError(given, f"edge {edge}: unknown operation {shorten(operation)}{ending}")
+        raise InvalidCellError(whole, f"edge {edge}: unknown operation {shorten(operation)}{ending}")
     return code
 
 

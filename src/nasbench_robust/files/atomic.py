@@ -58,9 +58,9 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def json_hash(facts: Any) -> str:
+def json_hash(values: Any) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of plain values, written as JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 def _put(beside: Path, path: Path, replace: bool) -> bool:

@@ -109,10 +109,10 @@ def _is_cached(repository: str, revision: str | None, name: str) -> bool:
     except ImportError:
         raise MissingPackageError("huggingface_hub", "hub") from None
     try:
-        found = try_to_load_from_cache(repository, name, cache_dir=_cache(), revision=revision, repo_type="dataset")
+        cached = try_to_load_from_cache(repository, name, cache_dir=_cache(), revision=revision, repo_type="dataset")
     except ValueError:  # a name that the hub does not allow; the download says so
         return False
-    return isinstance(found, str)
+    return isinstance(cached, str)
 
 
 def check_repository(repository: str) -> None:
@@ -184,12 +184,12 @@ def _getter(repository: str, revision: str | None, patterns: Sequence[str]) -> C
         return Path(hf_hub_download(repository, patterns[0], local_files_only=local, **options)).parent
 
     def get_matching(local: bool) -> Path:
-        found = snapshot_download(repository, allow_patterns=list(patterns), local_files_only=local, **options)
+        cached = snapshot_download(repository, allow_patterns=list(patterns), local_files_only=local, **options)
         # The client is content with the folder of an earlier download, whatever that one was of.
-        files = [path.relative_to(found).as_posix() for path in Path(found).rglob("*") if path.is_file()]
+        files = [path.relative_to(cached).as_posix() for path in Path(cached).rglob("*") if path.is_file()]
         if lacking := [pattern for pattern in patterns if not fnmatch.filter(files, pattern)]:
             raise LocalEntryNotFoundError(f"there is no file like {lacking[0]} in it")
-        return Path(found)
+        return Path(cached)
 
     # One file takes fewer requests than a listing.
     return get_file if len(patterns) == 1 and "*" not in patterns[0] else get_matching

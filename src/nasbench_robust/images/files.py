@@ -45,17 +45,17 @@ def read_images(name: str, root: str | os.PathLike[str]) -> tuple[ArraySplit, Ar
     SourceFormatError
         If a file is not what it should be.
     """
-    facts = dataset(name)
+    row = dataset(name)
     layout, train_files, test_files = _find(name, Path(root))
     log.info("%s: reading %s", name, train_files[0].parent)
     splits = []
-    for files, split, count in ((train_files, "train", facts.train_images), (test_files, "test", facts.test_images)):
-        images = READERS[layout.format](files, facts, layout)
-        _check_split(images, facts, count, files[0].parent, f"{split} split")
+    for files, split, count in ((train_files, "train", row.train_images), (test_files, "test", row.test_images)):
+        images = READERS[layout.format](files, row, layout)
+        _check_split(images, row, count, files[0].parent, f"{split} split")
         splits.append(images)
-    missing = np.setdiff1d(np.arange(facts.classes), splits[0].labels)
+    missing = np.setdiff1d(np.arange(row.classes), splits[0].labels)
     if len(missing):
-        problem = f"no image of {len(missing)} of the {facts.classes} classes, the first being {missing[0]}"
+        problem = f"no image of {len(missing)} of the {row.classes} classes, the first being {missing[0]}"
         raise SourceFormatError(train_files[0].parent, "train split", f"{problem}: is this another data set?")
     return splits[0], splits[1]
 
@@ -95,11 +95,11 @@ def expected_files(name: str) -> str:
     )
 
 
-def _check_split(images: ArraySplit, facts: Dataset, count: int, path: Path, where: str) -> None:
-    shape = (count, facts.input_channels, facts.image_size, facts.image_size)
+def _check_split(images: ArraySplit, row: Dataset, count: int, path: Path, where: str) -> None:
+    shape = (count, row.input_channels, row.image_size, row.image_size)
     if images.pixels.shape != shape or len(images.labels) != count:
-        given = f"pixels of shape {images.pixels.shape} and {len(images.labels)} labels"
-        raise SourceFormatError(path, where, f"{given}, expected {shape} and {count}")
+        held = f"pixels of shape {images.pixels.shape} and {len(images.labels)} labels"
+        raise SourceFormatError(path, where, f"{held}, expected {shape} and {count}")
     least, most = images.labels.min(), images.labels.max()
-    if least < 0 or most >= facts.classes:
-        raise SourceFormatError(path, where, f"classes {least}..{most}, expected 0..{facts.classes - 1}")
+    if least < 0 or most >= row.classes:
+        raise SourceFormatError(path, where, f"classes {least}..{most}, expected 0..{row.classes - 1}")

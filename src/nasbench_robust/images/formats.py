@@ -21,14 +21,14 @@ from .images import ArraySplit, Split
 from .pickles import load_pickle
 
 
-def read_batches(files: Sequence[Path], facts: Dataset, layout: Layout) -> ArraySplit:
+def read_batches(files: Sequence[Path], row: Dataset, layout: Layout) -> ArraySplit:
     """Read pickled batches: dictionaries with ``data``, a row of planes per image, and labels.
 
     Parameters
     ----------
     files : sequence of Path
         All batches of a split, in order.
-    facts : Dataset
+    row : Dataset
         Of ImageNet16 only its first classes are kept, batch by batch: the others would fill a gigabyte.
     layout : Layout
         Its checksums are those of the official files.
@@ -40,35 +40,35 @@ def read_batches(files: Sequence[Path], facts: Dataset, layout: Layout) -> Array
     MissingDataError
         If a file cannot be read.
     """
-    wanted = "fine_labels" if facts.name == "cifar100" else "labels"
+    wanted = "fine_labels" if row.name == "cifar100" else "labels"
     batches = []
     for path in files:
         _check_md5(path, layout.md5.get(path.name))
         content = load_pickle(path)
         if absent := [key for key in ("data", wanted) if key not in content]:
             raise SourceFormatError(path, "", f"no {absent[0]!r} among its keys {', '.join(map(repr, content))}")
-        batches.append(_batch(content["data"], content[wanted], facts, path))
+        batches.append(_batch(content["data"], content[wanted], row, path))
     return Split(np.concatenate([batch.pixels for batch in batches]), np.concatenate([b.labels for b in batches]))
 
 
-def _batch(data: Any, given_labels: Any, facts: Dataset, path: Path) -> ArraySplit:
+def _batch(data: Any, given_labels: Any, row: Dataset, path: Path) -> ArraySplit:
     """Return the images of a batch, whose rows hold the red plane, then the green and the blue one."""
-    width = facts.input_channels * facts.image_size**2
+    width = row.input_channels * row.image_size**2
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != width:
-        given = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise SourceFormatError(path, "data", f"{given}, expected uint8 of shape (n, {width})")
+        held = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise SourceFormatError(path, "data", f"{held}, expected uint8 of shape (n, {width})")
     try:
         labels = np.asarray(given_labels)
     except ValueError:
         labels = np.empty(0)
     if labels.shape != data.shape[:1] or labels.dtype.kind not in "iu":
-        given = f"{labels.dtype} of shape {labels.shape}"
-        raise SourceFormatError(path, "labels", f"{given}, expected integers of shape ({len(data)},)")
+        held = f"{labels.dtype} of shape {labels.shape}"
+        raise SourceFormatError(path, "labels", f"{held}, expected integers of shape ({len(data)},)")
     labels = labels.astype(np.int64)
-    if facts.name == "ImageNet16-120":  # the first 120 of 1,000 classes, counted from 1
-        kept = labels <= facts.classes
+    if row.name == "ImageNet16-120":  # the first 120 of 1,000 classes, counted from 1
+        kept = labels <= row.classes
         data, labels = data[kept], labels[kept] - 1
-    return Split(data.reshape(-1, facts.input_channels, facts.image_size, facts.image_size), labels)
+    return Split(data.reshape(-1, row.input_channels, row.image_size, row.image_size), labels)
 
 
 def _check_md5(path: Path, expected: str | None) -> None:
@@ -76,17 +76,17 @@ def _check_md5(path: Path, expected: str | None) -> None:
         return
     try:
         with open(path, "rb") as file:
-            found = hashlib.md5(usedforsecurity=False)
+            digest = hashlib.md5(usedforsecurity=False)
             while block := file.read(1 << 20):
-                found.update(block)
+                digest.update(block)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
-    if found.hexdigest() != expected:
-        problem = f"its MD5 is {found.hexdigest()}, that of the official file is {expected}"
+    if digest.hexdigest() != expected:
+        problem = f"its MD5 is {digest.hexdigest()}, that of the official file is {expected}"
         raise SourceFormatError(path, "", f"{problem}: fetch it again")
 
 
-def read_parquet(files: Sequence[Path], facts: Dataset, layout: Layout) -> ArraySplit:  # noqa: ARG001
+def read_parquet(files: Sequence[Path], row: Dataset, layout: Layout) -> ArraySplit:  # noqa: ARG001
     """Read encoded images from Parquet files as the Hugging Face Hub has them.
 
     Parameters
@@ -94,7 +94,7 @@ def read_parquet(files: Sequence[Path], facts: Dataset, layout: Layout) -> Array
     files : sequence of Path
         All shards of a split, in order. Columns: ``img`` or ``image``, PNG or WEBP bytes or a struct with them as
         ``bytes``; ``fine_label`` or ``label``, classes from 0.
-    facts : Dataset
+    row : Dataset
     layout : Layout
 
     Raises
@@ -110,11 +110,11 @@ def read_parquet(files: Sequence[Path], facts: Dataset, layout: Layout) -> Array
         try:
             with pq.ParquetFile(path) as file:
                 image, label = _columns(file.schema_arrow, path)
-                row = 0
+                done = 0
                 for batch in file.iter_batches(batch_size=1000, columns=[image, label]):
-                    pixels.append(_decode(batch.column(image), facts, path, row))
+                    pixels.append(_decode(batch.column(image), row, path, done))
                     labels.append(_labels(batch.column(label), path))
-                    row += len(batch)
+                    done += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise SourceFormatError(path, "", f"not a readable Parquet file ({str(error).splitlines()[0]})") from None
     if not pixels:
@@ -133,14 +133,14 @@ def _check_shards(files: Sequence[Path]) -> None:
 
 def _columns(schema: pa.Schema, path: Path) -> tuple[str, str]:
     """Return the names of the columns of images and of labels."""
-    found = []
+    chosen = []
     for choices in (("img", "image"), ("fine_label", "label")):
         names = [name for name in choices if name in schema.names]
         if not names:
             expected = " or ".join(map(repr, choices))
             raise SourceFormatError(path, "", f"columns {', '.join(schema.names)}, expected {expected} among them")
-        found.append(names[0])
-    image, label = found
+        chosen.append(names[0])
+    image, label = chosen
     kind = schema.field(image).type
     held = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
     if not (pa.types.is_binary(held) or pa.types.is_large_binary(held)):
@@ -157,16 +157,16 @@ def _labels(column: pa.Array, path: Path) -> Integers:
     return labels
 
 
-def _decode(column: pa.Array, facts: Dataset, path: Path, first_row: int) -> npt.NDArray[np.uint8]:
+def _decode(column: pa.Array, row: Dataset, path: Path, first_row: int) -> npt.NDArray[np.uint8]:
     """Return the pixels of encoded images, channels last."""
     try:
         from PIL import Image
     except ImportError:
         raise MissingPackageError("pillow", "train") from None
     encoded = column.field("bytes") if pa.types.is_struct(column.type) else column
-    pixels = np.empty((len(column), facts.image_size, facts.image_size, facts.input_channels), np.uint8)
-    for row, content in enumerate(encoded.to_pylist()):
-        where = f"row {first_row + row}"
+    pixels = np.empty((len(column), row.image_size, row.image_size, row.input_channels), np.uint8)
+    for number, content in enumerate(encoded.to_pylist()):
+        where = f"row {first_row + number}"
         if content is None:
             raise SourceFormatError(path, where, "holds no image, at most the path of one")
         try:
@@ -175,7 +175,7 @@ def _decode(column: pa.Array, facts: Dataset, path: Path, first_row: int) -> npt
             if image.mode != "RGB" or image.size != pixels.shape[1:3]:
                 problem = f"{image.mode} image of {image.size} pixels, expected RGB of {pixels.shape[1:3]}"
                 raise SourceFormatError(path, where, problem)
-            pixels[row] = np.asarray(image)
+            pixels[number] = np.asarray(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that pillow raises
             if isinstance(error, SourceFormatError):
                 raise

@@ -72,15 +72,15 @@ def load_arrays(name: str, root: str | os.PathLike[str] | None = None) -> ArrayI
 
 def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
     """Return the folder to search for a data set's files."""
-    given = root if root is not None else os.environ.get(IMAGES_VARIABLE)
-    if not given:
+    folder = root if root is not None else os.environ.get(IMAGES_VARIABLE)
+    if not folder:
         raise MissingDataError(f"no folder of {name} was named", expected_files(name))
-    if isinstance(given, str) and given.startswith("hub:"):
+    if isinstance(folder, str) and folder.startswith("hub:"):
         patterns = [
             p for layout in dataset(name).layouts if layout.format == "parquet" for p in layout.train + layout.test
         ]
-        return hub.download(given, *(f"*{pattern}" for pattern in patterns))
-    return Path(given).expanduser()
+        return hub.download(folder, *(f"*{pattern}" for pattern in patterns))
+    return Path(folder).expanduser()
 
 
 def digits() -> ArrayImages:

@@ -221,10 +221,10 @@ class NativeNetwork:
         return checked
 
     def _checked_labels(self, labels: Any, count: int) -> Ints:
-        given = np.asarray(labels)
-        if given.shape != (count,) or not ((given >= 0) & (given < self.skeleton.classes)).all():
+        classes = np.asarray(labels)
+        if classes.shape != (count,) or not ((classes >= 0) & (classes < self.skeleton.classes)).all():
             raise InvalidValueError("labels", labels, f"{count} classes in 0..{self.skeleton.classes - 1}")
-        checked: Ints = np.ascontiguousarray(given, np.int32)
+        checked: Ints = np.ascontiguousarray(classes, np.int32)
         return checked
 
 

@@ -41,5 +41,5 @@ def _copied(tensor: torch.Tensor, dtype: torch.dtype | None, known: dict[int, An
         values = tensor.detach().to(kind, copy=True)
         is_parameter = isinstance(tensor, nn.Parameter)
         known[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if is_parameter else values
-    found: torch.Tensor = known[id(tensor)]
-    return found
+    copied: torch.Tensor = known[id(tensor)]
+    return copied

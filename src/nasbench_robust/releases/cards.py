@@ -88,16 +88,16 @@ def _opening(info: ReleaseInfo) -> str:
 
 def _datasets(info: ReleaseInfo, runs: pa.Table) -> str:
     columns = ["dataset", "index", "seed", "seeds", "failure"]
-    found = list(zip(*(runs.column(name).to_pylist() for name in columns), strict=True))
+    counted = list(zip(*(runs.column(name).to_pylist() for name in columns), strict=True))
     lines = []
-    for name, facts in info.datasets.items():
-        mine = [row for row in found if row[0] == name]
-        net = facts.skeleton
+    for name, described in info.datasets.items():
+        mine = [row for row in counted if row[0] == name]
+        net = described.skeleton
         lines.append(
             (
                 f"`{name}`",
-                ", ".join(f"{split} ({images:,} images)" for split, images in facts.images.items()),
-                format_eps(facts.eps),
+                ", ".join(f"{split} ({images:,} images)" for split, images in described.images.items()),
+                format_eps(described.eps),
                 f"{net.channels} channels, {net.cells_per_stage} cell(s) per stage, {net.classes} classes, "
                 f"images {net.input_channels} x {net.image_size} x {net.image_size}",
                 _seeds(mine),

@@ -177,7 +177,7 @@ def import_seed_file(path: str | os.PathLike[str]) -> pa.Table:
     present = {row["dataset"] for row in rows}
     if not present:
         raise SourceFormatError(path, "", "holds no results")
-    datasets = {name: facts for name, facts in _PUBLISHED.datasets.items() if name in present}
+    datasets = {name: described for name, described in _PUBLISHED.datasets.items() if name in present}
     info = replace(_PUBLISHED, version="1-seeds", datasets=datasets)
     return runs_table(_from_file(info, path), rows)
 
@@ -283,10 +283,10 @@ def _read_page_lists(
 
 
 def _by_dataset(fields: Iterable[Field], values: Iterable[float]) -> dict[str, dict[Metric, float]]:
-    found: dict[str, dict[Metric, float]] = {}
+    by_dataset: dict[str, dict[Metric, float]] = {}
     for (dataset, metric), value in zip(fields, values, strict=True):
-        found.setdefault(dataset, {})[metric] = value
-    return found
+        by_dataset.setdefault(dataset, {})[metric] = value
+    return by_dataset
 
 
 def _row(

@@ -103,9 +103,9 @@ def locate(
 
 def _bundled(path: object, url: object) -> Path:
     """Return the runs table in the package; ``curves.parquet`` and ``outcomes.parquet`` are beside it."""
-    for name, given in (("path", path), ("url", url)):
-        if given is not None:
-            raise InvalidValueError(name, given, f"None: {BUNDLED} is part of the package")
+    for name, argument in (("path", path), ("url", url)):
+        if argument is not None:
+            raise InvalidValueError(name, argument, f"None: {BUNDLED} is part of the package")
     if not _BUNDLED_RUNS.is_file():
         remedy = "in a clone of the repository, python generation/make_digits.py makes it"
         raise MissingDataError(f"this copy of the package has no table {_BUNDLED_RUNS}", remedy)
@@ -162,13 +162,13 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
 
 def _check_copy(path: Path, release: Release) -> None:
     try:
-        found = sha256(path)
+        digest = sha256(path)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
-    if found != release.sha256:
+    if digest != release.sha256:
         raise DownloadError(
             str(path),
-            f"its SHA-256 is {found}, that of {release.name} is {release.sha256}; "
+            f"its SHA-256 is {digest}, that of {release.name} is {release.sha256}; "
             f"for another version of the file use: nasbench-robust import {release.importer} {path} --out FOLDER",
         )
 

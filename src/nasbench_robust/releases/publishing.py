@@ -113,8 +113,8 @@ def publish(
     text = cards.card(described, runs, rows, findings, repository or "owner/name")
     write_bytes(text.encode(), target / CARD)
     files = (CARD, *(f"{table}.parquet" for table in rows))
-    facts = {"name": described.name, "version": described.version, "format": FORMAT}
-    write_bytes(manifest_text(facts, target, files).encode(), target / MANIFEST)
+    described_as = {"name": described.name, "version": described.version, "format": FORMAT}
+    write_bytes(manifest_text(described_as, target, files).encode(), target / MANIFEST)
     return Publication(target, described, (*files, MANIFEST), tuple(findings))
 
 
@@ -138,8 +138,8 @@ def upload(publication: Publication, repository: str, *, force: bool = False) ->
     return hub.upload(publication.folder, publication.files, repository, message)
 
 
-def _described(info: ReleaseInfo, **given: str | None) -> ReleaseInfo:
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+def _described(info: ReleaseInfo, **renamed: str | None) -> ReleaseInfo:
+    changes: dict[str, Any] = {name: value for name, value in renamed.items() if value is not None}
     for name, value in changes.items():
         if not value.strip():
             raise InvalidValueError(name, value, "some text")
@@ -182,11 +182,11 @@ def _check_beside(path: Path, schema: pa.Schema, known: set[tuple[str, str, int,
         yield Finding("missing", "error", f"{path.name} has runs that runs.parquet has not", indices=indices)
 
 
-def _like(found: pa.Schema, expected: pa.Schema) -> pa.Schema:
+def _like(stored: pa.Schema, expected: pa.Schema) -> pa.Schema:
     """Return the expected schema with strings encoded as the reader encodes them."""
     fields = [
-        field.with_type(found.field(field.name).type)
-        if field.name == "dataset" and found.get_field_index("dataset") >= 0
+        field.with_type(stored.field(field.name).type)
+        if field.name == "dataset" and stored.get_field_index("dataset") >= 0
         else field
         for field in expected
     ]
@@ -195,11 +195,11 @@ def _like(found: pa.Schema, expected: pa.Schema) -> pa.Schema:
 
 def _check_cells(path: Path, info: ReleaseInfo) -> Iterator[Finding]:
     try:
-        found = read_table(path)
+        stored = read_table(path)
     except NasbenchRobustError as error:
         yield Finding("unreadable", "error", str(error))
         return
-    if not found.replace_schema_metadata(None).equals(cells_table(info)):
+    if not stored.replace_schema_metadata(None).equals(cells_table(info)):
         yield Finding("cell", "error", f"{path.name} is not the table of cells of this release's networks")
 
 

@@ -80,7 +80,7 @@ class Run:
 
 def release_info(settings: TrainingSettings) -> ReleaseInfo:
     """Return the description of a table of runs with these settings."""
-    facts = dataset(settings.dataset)
+    row = dataset(settings.dataset)
     eps = max((attack.eps for attack in settings.evaluation if attack.norm == "Linf"), default=settings.attack.eps)
     return ReleaseInfo(
         name=settings.dataset,
@@ -89,7 +89,7 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
         licence="unpublished",
         citation=_CITATION,
         source="nasbench-robust",
-        datasets={settings.dataset: DatasetInfo(facts.held_out, eps, settings.skeleton)},
+        datasets={settings.dataset: DatasetInfo(row.held_out, eps, settings.skeleton)},
         metrics=settings.metrics,
         settings={settings.hash: settings.to_dict()},
     )

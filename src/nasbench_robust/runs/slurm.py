@@ -99,10 +99,10 @@ def max_array_size() -> int:
     if shutil.which("scontrol") is None:
         return DEFAULT_MAX_ARRAY_SIZE
     try:
-        found = re.search(r"MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"))
+        size = re.search(r"MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"))
     except SlurmError:
         return DEFAULT_MAX_ARRAY_SIZE
-    return int(found[1]) if found else DEFAULT_MAX_ARRAY_SIZE
+    return int(size[1]) if size else DEFAULT_MAX_ARRAY_SIZE
 
 
 def requeue(job_id: str) -> None:

@@ -51,16 +51,16 @@ def parse_cells(text: str) -> list[int]:
         if not text[6:].isdecimal() or int(text[6:]) < 1:
             raise InvalidValueError("cells", text, "'every:' and a positive integer", "every:4")
         return everything[:: int(text[6:])]
-    found: set[int] = set()
+    chosen: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InvalidValueError("cells", text, "'all', or indices and ranges such as '0-99,1234'")
         for index in range(int(first), int(last or first) + 1):
-            found.add(Cell.from_index(index).representative)
-    if not found:
+            chosen.add(Cell.from_index(index).representative)
+    if not chosen:
         raise InvalidValueError("cells", text, "at least one cell")
-    return sorted(found)
+    return sorted(chosen)
 
 
 def find_missing(

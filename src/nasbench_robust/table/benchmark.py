@@ -120,13 +120,13 @@ class Benchmark:
         """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
         value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
         cell = Cell.of(arch)
-        name, found, seed = self._store.resolve(dataset, metric, eps, seed, split)
-        rows = self._store.rows(name, found)
+        name, measured, seed = self._store.resolve(dataset, metric, eps, seed, split)
+        rows = self._store.rows(name, measured)
         mine = rows.index == cell.representative
         if seed is not None:
             mine &= rows.seed == seed
         per_seed = {int(s): float(v) for s, v in zip(rows.seed[mine], rows.value[mine], strict=True) if s >= 0}
-        counts = self._store.counts(name, found)[mine]
+        counts = self._store.counts(name, measured)[mine]
         return Result(
             value=value,
             std=float(np.std(list(per_seed.values()), ddof=1)) if len(per_seed) > 1 else None,
@@ -136,11 +136,11 @@ class Benchmark:
             representative=cell.representative,
             connected=cell.connected,
             dataset=name,
-            metric=found.long_name,
-            split=found.split,
-            test_images=self._store.images(name, found),
+            metric=measured.long_name,
+            split=measured.split,
+            test_images=self._store.images(name, measured),
             correct=None if np.isnan(counts).any() else int(counts.sum()),
-            attack=found.attack,
+            attack=measured.attack,
             release=self.name,
             version=self.version,
             source=self.info.source,
@@ -168,13 +168,13 @@ class Benchmark:
         ndarray of float64, shape (len(archs),)
             In the order of `archs`.
         """
-        name, found, seed = self._store.resolve(dataset, metric, eps, seed, split)
-        answers = self._store.array(name, found, seed)
+        name, measured, seed = self._store.resolve(dataset, metric, eps, seed, split)
+        answers = self._store.array(name, measured, seed)
         indices = indices_of(archs)
         values = answers[indices]
         missing = np.isnan(values)
         if missing.any():
-            self._store.raise_missing(Cell.from_index(int(indices[missing.argmax()])), name, found, seed)
+            self._store.raise_missing(Cell.from_index(int(indices[missing.argmax()])), name, measured, seed)
         return values
 
     def train_seconds(self, arch: Cell | int | str, dataset: str | None = None) -> float:
@@ -250,7 +250,7 @@ class Benchmark:
         import pandas as pd
 
         listed = []
-        for name, facts in self.info.datasets.items():
+        for name, info in self.info.datasets.items():
             for metric in self._store.measured(name):
                 rows = self._store.rows(name, metric)
                 attack = metric.attack
@@ -259,7 +259,7 @@ class Benchmark:
                         "dataset": name,
                         "metric": metric.name,
                         "long_name": metric.long_name,
-                        "default": attack is None or (attack.norm == "Linf" and same_eps(attack.eps, facts.eps)),
+                        "default": attack is None or (attack.norm == "Linf" and same_eps(attack.eps, info.eps)),
                         "unit": "fraction of images",
                         "range": "[0, 1]",
                         "split": metric.split,
@@ -299,9 +299,9 @@ class Benchmark:
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InvalidValueError("k", k, "a positive integer", "1")
-        name, found, _ = self._store.resolve(dataset, metric, eps, None, "test")
-        frame = self.frame(name, [found.column]).dropna(subset=[found.column])
-        return frame.sort_values(found.column, ascending=False, kind="stable").head(k).reset_index(drop=True)
+        name, measured, _ = self._store.resolve(dataset, metric, eps, None, "test")
+        frame = self.frame(name, [measured.column]).dropna(subset=[measured.column])
+        return frame.sort_values(measured.column, ascending=False, kind="stable").head(k).reset_index(drop=True)
 
     def pareto(self, dataset: str | None = None, metrics: Sequence[str] = ("clean_acc", "pgd_acc")) -> pd.DataFrame:
         """Return the representatives that no other beats: at least as good in every metric and better in one.

@@ -164,9 +164,9 @@ def _shards(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = sorted(child for child in path.glob("*.parquet") if not child.name.startswith("."))
-        if found:
-            return found
+        shards = sorted(child for child in path.glob("*.parquet") if not child.name.startswith("."))
+        if shards:
+            return shards
         raise MissingDataError(f"no Parquet file in {path}", "name a folder that holds a table")
     raise MissingDataError(f"no file or folder {path}", "check the path")
 

@@ -223,7 +223,7 @@ def cells_table(info: ReleaseInfo) -> pa.Table:
     for operation in cells.OPERATIONS:
         columns[operation] = pa.array(cells.operation_counts(operation).tolist(), pa.int8())
     convolutions = cells.operation_counts("nor_conv_1x1"), cells.operation_counts("nor_conv_3x3")
-    for name, facts in info.datasets.items():
-        columns[f"parameters@{name}"] = facts.skeleton.parameters(*convolutions).tolist()
-        columns[f"flops@{name}"] = facts.skeleton.flops(*convolutions).tolist()
+    for name, described in info.datasets.items():
+        columns[f"parameters@{name}"] = described.skeleton.parameters(*convolutions).tolist()
+        columns[f"flops@{name}"] = described.skeleton.flops(*convolutions).tolist()
     return pa.table(columns)

@@ -53,18 +53,18 @@ class Store:
     ) -> tuple[str, Metric, int | None]:
         """Return the data set, the measured metric and the seed that the arguments of a query name."""
         name = self.dataset(dataset)
-        found = self.metric(name, metric, eps, split)
+        measured = self.metric(name, metric, eps, split)
         if seed is not None:
             if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
                 raise InvalidValueError("seed", seed, "a non-negative integer, or None for the mean over seeds")
             seed = int(seed)
-            ran = np.unique(self.rows(name, found).seed)
+            ran = np.unique(self.rows(name, measured).seed)
             if seed not in ran:
                 known = [int(s) for s in ran if s >= 0]
                 reason = "" if known else "; this release gives no single seeds for it"
-                what = f"{self.info.name} has no seed {seed} for {found.long_name} on {name}{reason}"
+                what = f"{self.info.name} has no seed {seed} for {measured.long_name} on {name}{reason}"
                 raise MissingResultError(what, known, "seeds that were run")
-        return name, found, seed
+        return name, measured, seed
 
     def dataset(self, dataset: object) -> str:
         """Return the canonical name of a data set of this release; None names the only one."""
@@ -147,8 +147,8 @@ class Store:
             if (cells.representatives()[index] != index).any():
                 raise TableError(self._place, "holds cells that are not representatives; run validate on it")
             value = self.floats(dataset, metric.column)
-            given = ~np.isnan(value)
-            rows = Rows(index[given], seed[given], seeds[given], value[given])
+            has_value = ~np.isnan(value)
+            rows = Rows(index[has_value], seed[has_value], seeds[has_value], value[has_value])
             if _is_ambiguous(rows):
                 raise TableError(self._place, f"several {metric.column} for one cell and seed; run validate on it")
             self._measurements[dataset, metric] = rows
@@ -156,20 +156,20 @@ class Store:
 
     def counts(self, dataset: str, metric: Metric) -> Floats:
         """Return the counts of correct images behind `_rows`, NaN where they are not known."""
-        given = ~np.isnan(self.floats(dataset, metric.column))
-        return self.floats(dataset, metric.count_column)[given]
+        has_value = ~np.isnan(self.floats(dataset, metric.column))
+        return self.floats(dataset, metric.count_column)[has_value]
 
     def integers(self, dataset: str, name: str) -> Integers:
         """Return an integer column of a data set's rows, -1 where it is null."""
         if (dataset, name) not in self._identities:
-            values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
-            self._identities[dataset, name] = np.where(given, values.astype(np.int64), -1)
+            values, has_value = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+            self._identities[dataset, name] = np.where(has_value, values.astype(np.int64), -1)
         return self._identities[dataset, name]
 
     def floats(self, dataset: str, name: str) -> Floats:
         """Return a column of a data set's rows as floats, NaN where it is null."""
-        values, given = numpy_column(self._reader.read([name], dataset=dataset).column(name))
-        return np.where(given, values, np.nan)
+        values, has_value = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+        return np.where(has_value, values, np.nan)
 
     def array(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""

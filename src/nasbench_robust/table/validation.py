@@ -143,8 +143,8 @@ def _check_nan(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
     """Look for NaN among the numbers: a missing accuracy is null."""
     index, _ = numpy_column(table.column("index"))
     for metric in info.metrics:
-        value, given = numpy_column(table.column(metric.column))
-        wrong = given & np.isnan(value)
+        value, has_value = numpy_column(table.column(metric.column))
+        wrong = has_value & np.isnan(value)
         if wrong.any():
             indices = tuple(np.unique(index[wrong]).tolist())
             yield Finding("range", "error", "NaN stored as an accuracy", None, metric.column, indices)
@@ -183,14 +183,14 @@ def _check_aliases(rows: _Rows) -> Iterator[Finding]:
 
 def _check_doubled(rows: _Rows) -> Iterator[Finding]:
     for metric, value in rows.metrics():
-        given = np.flatnonzero(~np.isnan(value) | rows.failed)
-        keys = rows.index[given] * (1 << 32) + rows.seed[given]
+        has_value = np.flatnonzero(~np.isnan(value) | rows.failed)
+        keys = rows.index[has_value] * (1 << 32) + rows.seed[has_value]
         _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
         doubled = np.zeros(len(rows.index), bool)
-        doubled[given] = count[inverse] > 1
-        unseeded, seeded = rows.seed[given] < 0, rows.seed[given] >= 0
-        both = np.intersect1d(rows.index[given][unseeded], rows.index[given][seeded])
-        doubled[given] |= np.isin(rows.index[given], both)  # a mean beside single seeds
+        doubled[has_value] = count[inverse] > 1
+        unseeded, seeded = rows.seed[has_value] < 0, rows.seed[has_value] >= 0
+        both = np.intersect1d(rows.index[has_value][unseeded], rows.index[has_value][seeded])
+        doubled[has_value] |= np.isin(rows.index[has_value], both)  # a mean beside single seeds
         if doubled.any():
             yield rows.finding("doubled", "error", "several results for one cell and seed", doubled, metric.column)
 
@@ -202,10 +202,10 @@ def _check_missing(rows: _Rows) -> Iterator[Finding]:
         message = f"{len(absent)} of {len(expected)} representatives have no row"
         yield Finding("missing", "warning", message, rows.dataset, None, tuple(absent.tolist()))
     for metric, value in rows.metrics():
-        given = ~np.isnan(value)
-        if not given.any():
+        has_value = ~np.isnan(value)
+        if not has_value.any():
             continue  # not measured on this data set at all
-        lacking = np.setdiff1d(rows.index[~rows.failed], rows.index[given])
+        lacking = np.setdiff1d(rows.index[~rows.failed], rows.index[has_value])
         if len(lacking):
             indices = tuple(lacking.tolist())
             yield Finding("missing", "warning", "cells without this metric", rows.dataset, metric.column, indices)
@@ -290,8 +290,8 @@ def _ordered_pairs(metrics: tuple[Metric, ...]) -> Iterator[tuple[Metric, Metric
 def _check_order(rows: _Rows) -> Iterator[Finding]:
     means = {}
     for metric, value in rows.metrics():
-        given = np.isfinite(value)
-        means[metric] = mean_by_index(rows.index[given], value[given])[0]
+        has_value = np.isfinite(value)
+        means[metric] = mean_by_index(rows.index[has_value], value[has_value])[0]
     images = rows.info.datasets[rows.dataset].images
     for upper, lower in _ordered_pairs(rows.info.metrics):
         tolerance = max(ORDER_TOLERANCE, ORDER_IMAGES / images.get(lower.split, np.inf) + _ROUNDING)
@@ -313,8 +313,8 @@ def _check_order(rows: _Rows) -> Iterator[Finding]:
 
 
 def _check_chance(rows: _Rows) -> Iterator[Finding]:
-    facts = rows.info.datasets[rows.dataset]
-    chance = 1 / facts.skeleton.classes
+    info = rows.info.datasets[rows.dataset]
+    chance = 1 / info.skeleton.classes
     for metric, value in rows.metrics():
         if metric.attack is not None or metric.name != "clean_acc":
             continue

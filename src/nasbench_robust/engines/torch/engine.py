@@ -61,7 +61,7 @@ class TorchEngine:
         assert isinstance(trainer, NetworkTrainer)
         images, labels = trainer.images.held_out(metric.split)
         parts: list[torch.Tensor] = []
-        found = evaluate(
+        correct = evaluate(
             trainer.measured(),
             images,
             labels,
@@ -70,7 +70,7 @@ class TorchEngine:
             batch_size=trainer.settings.evaluation_batch,
             on_part=lambda _metric, _part, survivors: parts.append(survivors),
         )
-        yield np.stack([survivors.cpu().numpy() for survivors in parts or [found[metric]]])
+        yield np.stack([survivors.cpu().numpy() for survivors in parts or [correct[metric]]])
 
     def provenance(self, trainer: AnyTrainer) -> dict[str, Any]:
         """Return where and with what the run is made."""
