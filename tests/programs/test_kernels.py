@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,15 @@ stats = pytest.importorskip("scipy.stats")
 from made_up_tables import made_up
 from PIL import Image
 
+from kernels import compute
+from kernels.scores import Name, read_data
 from nasbench_robust import cells
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.scores import SCORES_SCHEMA, Scored, read_scores, score_settings_for, write_scores
 from nasbench_robust.table import Reader, write_table
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "analysis"))
-import ntk_correlation
-import ntk_figure
-import ntk_scores
-import ntk_statistics
-
 COUNT, UNCONNECTED, FAILED = 200, 2, 20
-KEYS = ["dataset", "metric", "subset", "kernel", "attack", "score", "failures"]
+KEYS = [*compute.PLACE, "failures"]
 HEADLINE = ("cifar10", "pgd_acc@8/255")
 
 
@@ -51,9 +46,9 @@ def write(path: Path, dataset: str, index: np.ndarray, columns: dict[tuple, np.n
     fixed = {"dataset": dataset, "revision": None, "device": "cpu", "date": datetime.datetime(2024, 5, 7)}
     for (kernel, attack, score), values in columns.items():
         for (row, seed), value in np.ndenumerate(np.reshape(values, (len(index), -1))):
-            found = {"value": None, "failure": "singular"} if np.isnan(value) else {"value": value, "failure": None}
             key = {"index": index[row], "seed": seed, "kernel": kernel, "attack": attack, "score": score}
-            rows.append({**fixed, **key, **found, "seconds": 0.5})
+            outcome = {"value": None, "failure": "singular"} if np.isnan(value) else {"value": value, "failure": None}
+            rows.append({**fixed, **key, **outcome, "seconds": 0.5})
     write_table(pa.Table.from_pylist(rows, SCORES_SCHEMA.with_metadata(metadata)), path)
     return path
 
@@ -116,9 +111,9 @@ def options(made: dict) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def results(scored: Path, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(call, scored: Path, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "new"
-    assert ntk_correlation.main([str(scored), *options, "--out", str(folder)]) == 0
+    assert call("ntk_correlation", scored, *options, "--out", folder).code == 0
     return folder
 
 
@@ -200,15 +195,15 @@ def test_a_seed_that_only_some_cells_have_enters_the_spread_alone(made: dict, op
     table = Reader(path).read()
     kept = [row for row in table.to_pylist() if row["seed"] == 0 or row["index"] in made["index"][:50]]
     write_table(pa.Table.from_pylist(kept, table.schema), path)
-    data = ntk_scores.read_data(path, str(made["published"]), str(made["digits"]))
+    data = read_data(path, str(made["published"]), str(made["digits"]))
     assert (data.seeds, data.seeds_used, len(data.index)) == ([0, 1], 1, COUNT)
-    assert (data.scores[ntk_scores.Name("", "", "zen")].argsort() == made["quality"].argsort()).all()
-    spread = next(row for row in ntk_statistics.seed_spread(data) if row["metric"] == HEADLINE[1])
+    assert (data.scores[Name("", "", "zen")].argsort() == made["quality"].argsort()).all()
+    spread = next(row for row in compute.seed_spread(data) if row["metric"] == HEADLINE[1])
     assert (spread["seed_cells"], spread["between_seeds"]) == (50, pytest.approx(-1))
 
 
 def test_the_leaderboard_has_the_line_to_beat_on_top_and_says_who_beats_it(
-    results: Path, scored: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    call, results: Path, scored: Path, options: list[str], tmp_path: Path
 ) -> None:
     board = pd.read_csv(results / "ntk_leaderboard_cifar10.csv").fillna({"kernel": "", "attack": ""})
     assert board["score"].iloc[0] == "params"
@@ -220,15 +215,14 @@ def test_the_leaderboard_has_the_line_to_beat_on_top_and_says_who_beats_it(
     assert verdicts["clean", "", "minimum_eigenvalue"] == "is worse"
     assert verdicts["", "", "synflow"] == "cannot be told apart"
     assert board["seconds"].iloc[0] == 1  # two seeds of half a second
-    done = ntk_correlation.main([str(scored), *options, "--out", str(tmp_path), "--target", "cifar10", "clean_acc"])
-    said = capsys.readouterr().out
-    assert done == 0
-    assert "Spearman with clean_acc of cifar10; a cell without a value ranks last" in said
-    assert "frobenius norm (clean)" in said.partition("Better than the parameter count: ")[2].partition("\n")[0]
+    done = call("ntk_correlation", scored, *options, "--out", tmp_path, "--target", "cifar10", "clean_acc")
+    assert done.code == 0
+    assert "Spearman with clean_acc of cifar10; a cell without a value ranks last" in done.out
+    assert "frobenius norm (clean)" in done.out.partition("Better than the parameter count: ")[2].partition("\n")[0]
 
 
 def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(
-    made: dict, scored: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    call, made: dict, scored: Path, options: list[str], tmp_path: Path
 ) -> None:
     columns = {
         (None, None, "params"): made["parameters"],
@@ -238,7 +232,7 @@ def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(
         ("regression", None, "standard_clean"): np.random.default_rng(1).uniform(size=COUNT),
     }
     own = write(made["folder"] / "digits.parquet", "digits", made["index"], columns)
-    assert ntk_correlation.main([str(own), *options, "--out", str(tmp_path)]) == 0
+    assert call("ntk_correlation", own, *options, "--out", tmp_path).code == 0
     chosen = json.loads((tmp_path / "ntk_combination.json").read_text())
     assert {part["score"] for part in chosen["scores"]} == {"params", "zen", "label_alignment"}
     assert chosen["chosen_on"] == {"dataset": "digits", "metric": "pgd_acc@0.1", "cells": COUNT // 2}
@@ -246,17 +240,17 @@ def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(
     assert (held_out["cells"] == COUNT // 2).all()
     assert held_out["gain_low"].iloc[-1] > 0.1
     file = tmp_path / "ntk_combination.json"
-    assert ntk_correlation.main([str(scored), *options, "--out", str(tmp_path), "--combination", str(file)]) == 0
+    done = call("ntk_correlation", scored, *options, "--out", tmp_path, "--combination", file)
+    assert done.code == 0
     tested = pd.read_csv(tmp_path / "ntk_combination_cifar10.csv")
     assert set(tested["metric"]) == {"clean_acc", "pgd_acc@8/255"}
     assert "label alignment (robust), pgd@8/255" in tested["combination"].iloc[-1]  # the largest eps there is
-    assert "The whole combination ranks better than the parameter count for 2 of 2" in capsys.readouterr().out
+    assert "The whole combination ranks better than the parameter count for 2 of 2" in done.out
 
 
-def test_the_figure_shows_every_kernel_and_is_not_blank(
-    scored: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert ntk_figure.main([str(scored), *options, "--out", str(tmp_path)]) == 0
+def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored: Path, options: list[str], tmp_path: Path) -> None:
+    done = call("ntk_figure", scored, *options, "--out", tmp_path)
+    assert done.code == 0
     points = pd.read_csv(tmp_path / "ntk_figure_cifar10.csv")
     assert len(points) == 2 * 2 * 2 * 4  # metrics, attacks, scalars, kernels
     best = points[(points["scalar"] == "minimum eigenvalue") & (points["kernel"] == "robust")]
@@ -271,41 +265,35 @@ def test_the_figure_shows_every_kernel_and_is_not_blank(
     assert all(
         word in text for word in ("robust twice kernel", "parameter count", f"accuracy of {COUNT} cells", "hollow")
     )
-    assert "rank better than the same number of the clean kernel" in capsys.readouterr().out
+    assert "rank better than the same number of the clean kernel" in done.out
 
 
-def test_the_same_call_gives_the_same_files(scored: Path, options: list[str], results: Path, tmp_path: Path) -> None:
-    assert ntk_correlation.main([str(scored), *options, "--out", str(tmp_path)]) == 0
+def test_the_same_call_gives_the_same_files(
+    call, scored: Path, options: list[str], results: Path, tmp_path: Path
+) -> None:
+    assert call("ntk_correlation", scored, *options, "--out", tmp_path).code == 0
     for name in ("ntk_correlation_cifar10.csv", "ntk_leaderboard_cifar10.csv"):
         assert (tmp_path / name).read_bytes() == (results / name).read_bytes()
 
 
 def test_what_cannot_be_done_is_one_sentence(
-    made: dict, scored: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fault, made: dict, scored: Path, options: list[str], tmp_path: Path
 ) -> None:
     few = write(tmp_path / "few.parquet", "cifar10", made["index"][:20], {(None, None, "zen"): made["quality"][:20]})
     table = Reader(scored).read()
-    settings = {key: value.replace(b'"cifar10"', b'"mnist"') for key, value in table.schema.metadata.items()}
-    write_table(table.replace_schema_metadata(settings), tmp_path / "mnist.parquet")
-    settings = {key: value.replace(b'"cifar10"', b'"cifar100"') for key, value in table.schema.metadata.items()}
-    write_table(table.replace_schema_metadata(settings), tmp_path / "other.parquet")
+    for name in ("mnist", "cifar100"):
+        other = {key: text.replace(b"cifar10", name.encode()) for key, text in table.schema.metadata.items()}
+        write_table(table.replace_schema_metadata(other), tmp_path / f"{name}.parquet")
     (tmp_path / "wrong.json").write_text("{}")
     for arguments, message in (
         ([made["published"] / "runs.parquet"], "not a table of scores"),
-        ([tmp_path / "nothing.parquet"], "no file or folder"),
         ([tmp_path / "mnist.parquet"], "unknown data set 'mnist'"),
-        ([tmp_path / "other.parquet"], "no table of accuracies has cifar100"),
+        ([tmp_path / "cifar100.parquet"], "no table of accuracies has cifar100"),
         ([few], "share 20 cells; 30 are needed"),
         ([scored, "--target", "cifar10", "pgd"], "unknown target 'cifar10 pgd'"),
-        ([scored, "--resamples", 0], "resamples is 0, expected a positive integer"),
         ([scored, "--combination", tmp_path / "wrong.json"], "is not a combination of scores"),
         ([scored, "--combination", tmp_path / "none.json"], "No such file"),
     ):
-        given = [str(argument) for argument in (arguments[0], *options, "--out", tmp_path / "out", *arguments[1:])]
-        assert ntk_correlation.main(given) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("ntk_correlation.py: ")
-        assert message in said
-        assert len(said.splitlines()) == 1
-    assert ntk_figure.main([str(few), *options, "--out", str(tmp_path / "out")]) == 2
+        assert message in fault("ntk_correlation", arguments[0], *options, "--out", tmp_path / "out", *arguments[1:])
+    assert "share 20 cells" in fault("ntk_figure", few, *options, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from digits_vs_published import Tables, read_tables
+import pandas as pd
 
 from nasbench_robust import cells
 from nasbench_robust.datasets import canonical_name
@@ -16,23 +16,16 @@ from nasbench_robust.errors import MissingResultError, UnknownNameError
 from nasbench_robust.ntk import SCORES
 from nasbench_robust.proxies import PROXIES
 from nasbench_robust.scores import read_scores
+from tables import FEWEST_CELLS, Floats, Mask, Tables, Target, read_tables
 
-Floats = npt.NDArray[np.float64]
-Target = tuple[str, str]  # data set and metric
-FEWEST_CELLS = 30  # of which the top tenth has the 3 that a correlation needs
 HEADLINE_METRIC = "pgd_acc@8/255"
-# What is not a number of one kernel: a bound on the minimum eigenvalue from below, and accuracies of kernel regression.
-_MORE_DIRECTIONS = {
-    "weyl_bound": "higher",
-    "standard_clean": "higher",
-    "standard_attacked": "higher",
-    "adversarial_clean": "higher",
-    "adversarial_attacked": "higher",
-}
 _DIRECTIONS = {
     **{score.name: score.direction for score in SCORES},
     **{proxy.name: "higher" if proxy.higher_is_better else "lower" for proxy in PROXIES.values()},
-    **_MORE_DIRECTIONS,
+    # What is not a number of one kernel: a bound on the minimum eigenvalue from below, accuracies of kernel regression.
+    **dict.fromkeys(
+        ("weyl_bound", "standard_clean", "standard_attacked", "adversarial_clean", "adversarial_attacked"), "higher"
+    ),
 }
 
 
@@ -76,7 +69,7 @@ class Data:
 
     dataset: str
     index: npt.NDArray[np.int64]
-    connected: npt.NDArray[np.bool_]
+    connected: Mask
     targets: dict[Target, Floats]
     headlines: list[Target]  # the first is the one that a leaderboard is about
     parameters: Floats
@@ -87,6 +80,17 @@ class Data:
     seconds: dict[Name, float]  # per cell, all seeds that are used
     tables: tuple[str, ...]
 
+    @property
+    def own_targets(self) -> list[Target]:
+        """Accuracies on the images that the scores are of."""
+        return [target for target in self.targets if target[0] == self.dataset]
+
+    @property
+    def own_headline(self) -> Target:
+        """The first headline on these images."""
+        own = self.own_targets
+        return next((target for target in self.headlines if target in own), own[0])
+
 
 def read_data(scores: str | Path, published: str, digits: str | None, headline: Target | None = None) -> Data:
     """Read a table of scores and both tables of accuracies, and keep the cells that all have.
@@ -96,34 +100,31 @@ def read_data(scores: str | Path, published: str, digits: str | None, headline: 
     NasbenchRobustError
         If a table cannot be read, the headline is no column of theirs, or too few cells are shared.
     """
-    found, tables = read_table(scores), read_tables(digits, published)
-    shared = np.intersect1d(found.index, tables.index)
+    scored, tables = read_table(scores), read_tables(digits, published)
+    shared = np.intersect1d(scored.index, tables.index)
     if len(shared) < FEWEST_CELLS:
-        what = f"{scores} and both tables of accuracies share {len(shared)} cells; {FEWEST_CELLS} are needed"
-        raise MissingResultError(what)
-    rows, own = np.searchsorted(tables.index, shared), np.searchsorted(found.index, shared)
-    targets = all_targets(tables)
-    turned = {name: _sign(name) * runs[own] for name, runs in found.runs.items()}
+        cells_shared = f"{scores} and both tables of accuracies share {len(shared)} cells"
+        raise MissingResultError(f"{cells_shared}; {FEWEST_CELLS} are needed")
+    rows, own = np.searchsorted(tables.index, shared), np.searchsorted(scored.index, shared)
+    targets = {**{("digits", name): column for name, column in tables.digits.items()}, **tables.targets}
+    turned = {name: (-1 if name.direction == "lower" else 1) * runs[own] for name, runs in scored.runs.items()}
     parameters = tables.baselines["parameters"][rows]
+    # nan where a seed failed, so that no cell is judged by its lucky seeds
+    means = {name: runs[:, scored.used].mean(axis=1) for name, runs in turned.items()}
     return Data(
-        dataset=found.dataset,
+        dataset=scored.dataset,
         index=shared,
         connected=cells.connected()[shared],
         targets={target: column[rows] for target, column in targets.items()},
-        headlines=_headlines(found.dataset, tables, targets, headline),
+        headlines=_headlines(scored.dataset, tables, targets, headline),
         parameters=parameters,
-        scores={PARAMETERS: parameters, **{name: _mean(runs[:, found.used]) for name, runs in turned.items()}},
+        scores={PARAMETERS: parameters, **means},
         runs=turned,
-        seeds=found.seeds,
-        seeds_used=len(found.used),
-        seconds={name: len(found.used) * seconds for name, seconds in found.seconds.items()},
+        seeds=scored.seeds,
+        seeds_used=len(scored.used),
+        seconds={name: len(scored.used) * seconds for name, seconds in scored.seconds.items()},
         tables=tables.names,
     )
-
-
-def all_targets(tables: Tables) -> dict[Target, Floats]:
-    """Return every test column of both tables."""
-    return {**{("digits", name): column for name, column in tables.digits.items()}, **tables.targets}
 
 
 def _headlines(dataset: str, tables: Tables, targets: dict[Target, Floats], asked: Target | None) -> list[Target]:
@@ -132,21 +133,13 @@ def _headlines(dataset: str, tables: Tables, targets: dict[Target, Floats], aske
     usual = [target for target in usual if target in targets]
     first = asked or next((target for target in [*usual, *targets] if target[0] == dataset), None)
     if first is None:
-        there = tuple(dict.fromkeys(target[0] for target in targets))
-        raise MissingResultError(f"no table of accuracies has {dataset}, which the scores are of", there, "data sets")
+        datasets = tuple(dict.fromkeys(target[0] for target in targets))
+        raise MissingResultError(
+            f"no table of accuracies has {dataset}, which the scores are of", datasets, "data sets"
+        )
     if first not in targets:
         raise UnknownNameError("target", " ".join(first), tuple(" ".join(target) for target in targets))
     return list(dict.fromkeys([first, *usual]))
-
-
-def _mean(runs: Floats) -> Floats:
-    """Return the mean over seeds; nan where a seed failed, so that no cell is judged by its lucky seeds."""
-    mean: Floats = runs.mean(axis=1)
-    return mean
-
-
-def _sign(name: Name) -> int:
-    return -1 if name.direction == "lower" else 1
 
 
 # ------------------------------------------------------------------ the table of scores
@@ -155,7 +148,6 @@ def _sign(name: Name) -> int:
 def read_table(path: str | Path) -> Scores:
     """Read a table of scores; a cell stands for its class, whose representative is what was scored."""
     frame, settings = read_scores(path)
-    dataset = canonical_name(settings.get("dataset"))
     keys = ["kernel", "attack", "score"]
     frame["index"] = cells.representatives()[frame["index"].to_numpy()].astype(np.int64)
     frame[keys] = frame[keys].astype(object).fillna("")
@@ -163,22 +155,22 @@ def read_table(path: str | Path) -> Scores:
     index, seeds = _complete(frame)
     frame = frame[frame["index"].isin(index) & frame["seed"].isin(seeds)]
     values = frame.pivot(index="index", columns=[*keys, "seed"], values="value")
-    there = frame.groupby("seed")["index"].nunique()
+    counts = frame.groupby("seed")["index"].nunique()
     names = sorted({Name(*column[:3]) for column in values.columns})
     seconds = frame.groupby(keys)["seconds"].mean()
     return Scores(
-        dataset=dataset,
+        dataset=canonical_name(settings.get("dataset")),
         index=values.index.to_numpy(np.int64),
         seeds=seeds,
-        used=[position for position, seed in enumerate(seeds) if there[seed] == len(index)],
+        used=[position for position, seed in enumerate(seeds) if counts[seed] == len(index)],
         runs={name: values.reindex(columns=[(*name, seed) for seed in seeds]).to_numpy() for name in names},
         seconds={name: float(seconds[name]) for name in names},
     )
 
 
-def _complete(frame: Any) -> tuple[list[int], list[int]]:
+def _complete(frame: pd.DataFrame) -> tuple[list[int], list[int]]:
     """Return the cells that the most common seed has, and the seeds that enough of these have."""
-    have = {int(seed): set(part) for seed, part in frame.groupby("seed")["index"]}
-    index = max(have.values(), key=len, default=set())
+    by_seed = {int(seed): set(part) for seed, part in frame.groupby("seed")["index"]}
+    index = max(by_seed.values(), key=len, default=set())
     enough = min(FEWEST_CELLS, len(index))
-    return sorted(index), [seed for seed, part in sorted(have.items()) if len(part & index) >= enough]
+    return sorted(index), [seed for seed, part in sorted(by_seed.items()) if len(part & index) >= enough]

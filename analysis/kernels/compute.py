@@ -1,25 +1,27 @@
-"""Every rank correlation between scores and accuracies, with intervals: the numbers of ntk_correlation.py."""
+"""Every rank correlation between scores and accuracies, with intervals, beside that of the parameter count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from ntk_scores import Data, Floats, Name, Target
 
+from kernels.scores import Data, Name
 from nasbench_robust import statistics as st
 from nasbench_robust.statistics import noise
+from tables import Floats, Mask, Target
 
-Mask = npt.NDArray[np.bool_]
 TOP = {"top half": 0.5, "top tenth": 0.1}
-KEYS = ["dataset", "metric", "subset", "kernel", "attack", "score", "direction", "failures", "cells", "failed"]
+PLACE = ["dataset", "metric", "subset", "kernel", "attack", "score"]
+KEYS = [*PLACE, "direction", "failures", "cells", "failed"]
 VALUES = ["spearman", "low", "high", "parameters", "gain", "gain_low", "gain_high"]
 VALUES += ["given_parameters", "given_low", "given_high", "kendall", "kendall_parameters"]
 SEEDS = ["seeds", "seed_cells", "seed_mean", "seed_sd", "between_seeds"]
 NONE, LAST, LEFT_OUT = "none", "last", "left out"
+_BOUNDS = ("low", "high", "gain_low", "gain_high", "given_low", "given_high")
 _CHUNK = 48  # scores whose resamples are in memory at once
 
 
@@ -29,6 +31,10 @@ class Effort:
 
     resamples: int
     seed: int
+
+    def generator(self, name: str) -> np.random.Generator:
+        """Return draws of its own for every comparison, so that it does not depend on which others are made."""
+        return np.random.default_rng([self.seed, *name.encode()])
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,8 @@ def compare(data: Data, effort: Effort) -> pd.DataFrame:
     """Return one row for every target, subset and score; two where a score fails on some cells."""
     subsets = ("all", "connected", *TOP)
     rows = [row for group in groups(data) for subset in subsets for row in _rows(data, group, subset, effort)]
-    results = pd.DataFrame(rows, columns=[*KEYS, *VALUES])
-    place = ["dataset", "metric", "subset", "kernel", "attack", "score"]
-    spread = pd.DataFrame(seed_spread(data), columns=[*place, *SEEDS])
-    return results.merge(spread, how="left", on=place)
+    spread = pd.DataFrame(seed_spread(data), columns=[*PLACE, *SEEDS])
+    return pd.DataFrame(rows, columns=[*KEYS, *VALUES]).merge(spread, how="left", on=PLACE)
 
 
 # ------------------------------------------------------------------ which cells
@@ -57,23 +61,18 @@ def compare(data: Data, effort: Effort) -> pd.DataFrame:
 def groups(data: Data) -> list[Group]:
     """Return all scores over all cells, failures being last; then scores that fail on the same cells, without these."""
     everywhere = np.ones(len(data.index), bool)
-    names = list(data.scores)
     failed = {name: np.isnan(column) for name, column in data.scores.items()}
-    whole = Group(
-        everywhere,
-        names,
-        [LAST if failed[name].any() else NONE for name in names],
-        np.array([failures_last(data.scores[name]) for name in names]),
-    )
+    failures = [LAST if failed[name].any() else NONE for name in data.scores]
+    columns = np.array([failures_last(column) for column in data.scores.values()])
     patterns: dict[bytes, list[Name]] = {}
-    for name in names:
+    for name in data.scores:
         if failed[name].any():
             patterns.setdefault(failed[name].tobytes(), []).append(name)
     parts = [
         Group(~failed[same[0]], same, [LEFT_OUT] * len(same), np.array([data.scores[name] for name in same]))
         for same in patterns.values()
     ]
-    return [whole, *parts]
+    return [Group(everywhere, list(data.scores), failures, columns), *parts]
 
 
 def failures_last(column: Floats) -> Floats:
@@ -86,68 +85,71 @@ def failures_last(column: Floats) -> Floats:
 # ------------------------------------------------------------------ correlations
 
 
-def _rows(data: Data, group: Group, subset: str, effort: Effort) -> Iterator[dict[str, object]]:
+def _rows(data: Data, group: Group, subset: str, effort: Effort) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a group of scores over a subset, which is another one for every target if it is its top."""
     if subset in TOP:
         for target, column in data.targets.items():
-            yield from _block(data, group, (subset, st.top_fraction(column, TOP[subset])), [target], effort)
+            yield from _block(data, group, subset, st.top_fraction(column, TOP[subset]), [target], effort)
     else:
         inside = data.connected if subset == "connected" else np.ones(len(data.index), bool)
-        yield from _block(data, group, (subset, inside), list(data.targets), effort)
+        yield from _block(data, group, subset, inside, list(data.targets), effort)
 
 
 def _block(
-    data: Data, group: Group, where: tuple[str, Mask], targets: list[Target], effort: Effort
-) -> Iterator[dict[str, object]]:
-    """Yield the rows of a group of scores over a subset: its name and which cells are inside."""
-    subset, inside = where
+    data: Data, group: Group, subset: str, inside: Mask, targets: list[Target], effort: Effort
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a group of scores over the cells that are inside a subset."""
     mask = inside & group.cells
     if mask.sum() < 3:
         return
     aims = np.array([data.targets[target][mask] for target in targets])
     columns, parameters = group.columns[:, mask], data.parameters[mask]
-    rho = correlate(np.vstack([aims, parameters]), columns)
-    base = correlate(aims, parameters[None])[:, 0]
     # Intervals cost most: every target gets them over all cells, the headlines everywhere.
     wide = subset == "all" and group.cells.all()
     chosen = [place for place, target in enumerate(targets) if wide or target in data.headlines]
-    bounds = intervals(aims[chosen], columns, parameters, _generator(effort, subset, targets), effort.resamples)
-    for place, target in enumerate(targets):
-        given = st.partial_correlation(rho[place], rho[-1], base[place])
-        headline = target in data.headlines
-        for position in range(len(group.names)):
-            row = {"dataset": target[0], "metric": target[1], "subset": subset, **_key(data, group, position, inside)}
-            row |= {"spearman": rho[place, position], "parameters": base[place]}
-            row |= {"gain": rho[place, position] - base[place], "given_parameters": given[position]}
-            if place in chosen:
-                row |= dict(zip(_BOUNDS, bounds[chosen.index(place), position], strict=True))
-            if headline:
-                row["kendall"] = st.kendall(columns[position], aims[place])
-                row["kendall_parameters"] = st.kendall(parameters, aims[place])
-            yield row
+    rng = effort.generator(f"{' '.join(targets[0]) if subset in TOP else ''} {subset}")
+    bounds = np.full((len(targets), len(columns), len(_BOUNDS)), np.nan)
+    bounds[chosen] = intervals(aims[chosen], columns, parameters, rng, effort.resamples)
+    keys = [
+        {
+            **name._asdict(),
+            "direction": name.direction,
+            "failures": failures,
+            "cells": int(mask.sum()),
+            "failed": int(np.isnan(data.scores[name][inside]).sum()),
+        }
+        for name, failures in zip(group.names, group.failures, strict=True)
+    ]
+    for place, position, row in beside(targets, aims, columns, parameters, bounds):
+        row |= {"subset": subset, **keys[position]}
+        if targets[place] in data.headlines:
+            row["kendall"] = st.kendall(columns[position], aims[place])
+            row["kendall_parameters"] = st.kendall(parameters, aims[place])
+        yield row
 
 
-def _key(data: Data, group: Group, position: int, inside: Mask) -> dict[str, object]:
-    name = group.names[position]
-    return {
-        **name._asdict(),
-        "direction": name.direction,
-        "failures": group.failures[position],
-        "cells": int((inside & group.cells).sum()),
-        "failed": int(np.isnan(data.scores[name][inside]).sum()),
-    }
+def beside(
+    targets: Sequence[Target], aims: Floats, columns: Floats, parameters: Floats, bounds: Floats
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield the positions of every target and score, and how the score ranks beside the parameter count.
 
-
-def _generator(effort: Effort, subset: str, targets: list[Target]) -> np.random.Generator:
-    """Return draws of its own for every comparison, so that it does not depend on which others are made."""
-    place = " ".join(targets[0]) if subset in TOP else ""
-    return np.random.default_rng([effort.seed, *f"{place} {subset}".encode()])
+    Bounds are those of `intervals`.
+    """
+    rho = correlate(np.vstack([aims, parameters]), columns)
+    base = correlate(aims, parameters[None])
+    gain, partial = rho[:-1] - base, st.partial_correlation(rho[:-1], rho[-1], base)
+    for place, (dataset, metric) in enumerate(targets):
+        for position in range(len(columns)):
+            row = {"dataset": dataset, "metric": metric, "spearman": rho[place, position], "parameters": base[place, 0]}
+            row |= {"gain": gain[place, position], "given_parameters": partial[place, position]}
+            yield place, position, row | dict(zip(_BOUNDS, bounds[place, position], strict=True))
 
 
 def correlate(some: Floats, others: Floats) -> Floats:
     """Return Spearman's rho between rows, shape (some, others); nan for a constant row."""
     first, second = (np.array([_standard_ranks(row) for row in rows]) for rows in (some, others))
-    found: Floats = np.clip(first @ second.T, -1, 1)
-    return found
+    rho: Floats = np.clip(first @ second.T, -1, 1)
+    return rho
 
 
 def _standard_ranks(row: Floats) -> Floats:
@@ -157,11 +159,11 @@ def _standard_ranks(row: Floats) -> Floats:
     return standard
 
 
-_BOUNDS = ("low", "high", "gain_low", "gain_high", "given_low", "given_high")
-
-
 def intervals(aims: Floats, columns: Floats, baseline: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """Return the bounds named in _BOUNDS for every target and score, shape (targets, scores, 6)."""
+    """Return for every target and score the bounds of rho, of its gain over the baseline and given the baseline.
+
+    The shape is (targets, scores, 6).
+    """
     bounds = np.full((len(aims), len(columns), len(_BOUNDS)), np.nan)
     state, last = rng.bit_generator.state, len(aims)
     if not last:
@@ -174,16 +176,16 @@ def intervals(aims: Floats, columns: Floats, baseline: Floats, rng: np.random.Ge
             base = drawn[:, place, last]
             for position in range(last + 1, len(part)):
                 rho = drawn[:, place, position]
-                given = st.partial_correlation(rho, drawn[:, last, position], base)
-                found = [bound for values in (rho, rho - base, given) for bound in st.percentile_interval(values)]
-                bounds[place, start + position - last - 1] = found
+                partial = st.partial_correlation(rho, drawn[:, last, position], base)
+                pairs = [st.percentile_interval(values) for values in (rho, rho - base, partial)]
+                bounds[place, start + position - last - 1] = np.ravel(pairs)
     return bounds
 
 
 # ------------------------------------------------------------------ seeds
 
 
-def seed_spread(data: Data) -> Iterator[dict[str, object]]:
+def seed_spread(data: Data) -> Iterator[dict[str, Any]]:
     """Yield how the correlations differ between initial weights, over the cells for which every seed has a value."""
     if len(data.seeds) < 2:
         return
@@ -193,15 +195,9 @@ def seed_spread(data: Data) -> Iterator[dict[str, object]]:
             continue
         rho = correlate(np.array([column[both] for column in data.targets.values()]), runs[both].T)
         between = noise.seed_correlation(runs[both])
-        for target, values in zip(data.targets, rho, strict=True):
+        for (dataset, metric), values in zip(data.targets, rho, strict=True):
             yield {
-                "dataset": target[0],
-                "metric": target[1],
-                "subset": "all",
-                **name._asdict(),
-                "seeds": len(data.seeds),
-                "seed_cells": int(both.sum()),
-                "seed_mean": values.mean(),
-                "seed_sd": values.std(ddof=1),
-                "between_seeds": between,
+                **{"dataset": dataset, "metric": metric, "subset": "all", **name._asdict()},
+                **{"seeds": len(data.seeds), "seed_cells": int(both.sum())},
+                **{"seed_mean": values.mean(), "seed_sd": values.std(ddof=1), "between_seeds": between},
             }

@@ -1,0 +1,1 @@
+"""How well scores of untrained cells rank cells by the accuracy of trained ones, beside the parameter count."""
