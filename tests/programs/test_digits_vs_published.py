@@ -1,14 +1,12 @@
-"""The programs of the folder analysis: made-up tables with a known answer go in, and it is found."""
+"""Digits against the published table: made-up tables with a known answer go in, and it is found."""
 
 from __future__ import annotations
 
-import csv
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_tables import made_up
 
@@ -17,7 +15,10 @@ from nasbench_robust.metrics import Metric, fgsm, pgd
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
-PROGRAM = Path(__file__).parents[2] / "analysis" / "digits_vs_published.py"
+
+from digits_vs_published.compute import KEYS
+
+PROGRAM = "digits_vs_published"
 METRICS = (Metric("clean_acc"), Metric.of(fgsm(0.1)), Metric.of(pgd(0.1)), Metric.of(pgd(0.1), "validation"))
 REPRESENTATIVES = np.unique(cells.representatives())
 CORRELATION = 0.7
@@ -46,37 +47,23 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def read(folder: Path) -> dict[tuple[str, ...], dict[str, float]]:
     """Return the rows of the CSV by data set, metric, subset, predictor and statistic."""
-    with open(folder / "digits_vs_published.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    keys = ("dataset", "metric", "subset", "predictor", "statistic")
-    found = {tuple(row[key] for key in keys): row for row in rows}
-    assert len(found) == len(rows)
-    return {
-        key: {name: float(row[name] or "nan") for name in ("cells", "value", "low", "high")}
-        for key, row in found.items()
-    }
+    rows = pd.read_csv(folder / "digits_vs_published.csv").set_index(KEYS)
+    assert not rows.index.duplicated().any()
+    return rows.to_dict("index")
 
 
 @pytest.fixture(scope="module")
-def outcome(
-    tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[subprocess.CompletedProcess[str], Path]:
-    folder = tmp_path_factory.mktemp("results")
-    digits, published = tables
-    return run("--digits", digits, "--published", published, "--out", folder / "new", *OPTIONS), folder / "new"
+def outcome(call, tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("results") / "new"
+    done = call(PROGRAM, "--digits", tables[0], "--published", tables[1], "--out", folder, *OPTIONS)
+    assert done.code == 0, done.err
+    return done.out, folder
 
 
 def test_the_correlation_that_was_put_in_is_found(outcome):
-    done, folder = outcome
-    assert done.returncode == 0, done.stderr
-    found = read(folder)
+    found = read(outcome[1])
     place = ("cifar10", "pgd_acc@8/255", "all")
     # Two seeds with noise .2 each take a little off the correlation of the qualities.
     attenuated = CORRELATION / math.sqrt(1 + 0.2**2 / 2)
@@ -85,19 +72,15 @@ def test_the_correlation_that_was_put_in_is_found(outcome):
     assert digits["value"] == pytest.approx(6 / math.pi * math.asin(attenuated / 2), abs=0.05)
     assert digits["low"] < digits["value"] < digits["high"]
     assert 0.02 < digits["high"] - digits["low"] < 0.12
-    assert found[(*place, "pgd_acc@0.1", "kendall")]["value"] == pytest.approx(
-        2 / math.pi * math.asin(attenuated), abs=0.05
-    )
-    assert found[(*place, "pgd_acc@0.1", "spearman given parameters")]["value"] == pytest.approx(
-        digits["value"], abs=0.03
-    )
+    kendall, partial = (found[(*place, "pgd_acc@0.1", name)] for name in ("kendall", "spearman given parameters"))
+    assert kendall["value"] == pytest.approx(2 / math.pi * math.asin(attenuated), abs=0.05)
+    assert partial["value"] == pytest.approx(digits["value"], abs=0.03)
     for baseline in ("parameters", "flops"):
         assert found[(*place, baseline, "spearman")]["low"] < 0 < found[(*place, baseline, "spearman")]["high"]
     gain = found[(*place, "pgd_acc@0.1", "spearman - parameters")]
     assert gain["low"] > 0.4
-    assert gain["value"] == pytest.approx(
-        digits["value"] - found[(*place, "parameters", "spearman")]["value"], abs=1e-4
-    )
+    parameters = found[(*place, "parameters", "spearman")]
+    assert gain["value"] == pytest.approx(digits["value"] - parameters["value"], abs=1e-4)
 
 
 def test_a_narrow_range_lowers_the_correlation(outcome):
@@ -131,41 +114,32 @@ def test_every_test_column_is_compared_and_no_validation_column(outcome):
 
 
 def test_the_conclusion_follows_from_the_numbers(outcome):
-    done, folder = outcome
-    assert "800 cells that both have; test split; seeds 0, 1" in done.stdout
-    assert "Over all cells, digits ranks better than the parameter count" in done.stdout
-    assert "FLOPs rank these cells exactly as parameters do" in done.stdout
+    printed, folder = outcome
+    assert "800 cells that both have; test split; seeds 0, 1" in printed
+    assert "Over all cells, digits ranks better than the parameter count" in printed
+    assert "FLOPs rank these cells exactly as parameters do" in printed
     assert (folder / "digits_vs_published.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "digits_vs_published.svg").read_text()
 
 
-def test_the_same_call_gives_the_same_files(tables, outcome, tmp_path):
-    again = run("--digits", tables[0], "--published", tables[1], "--out", tmp_path, *OPTIONS)
-    assert again.returncode == 0
-    assert again.stdout.splitlines()[:-1] == outcome[0].stdout.splitlines()[:-1]
+def test_the_same_call_gives_the_same_files(call, tables, outcome, tmp_path):
+    again = call(PROGRAM, "--digits", tables[0], "--published", tables[1], "--out", tmp_path, *OPTIONS)
+    assert again.code == 0
+    assert again.out.splitlines()[:-1] == outcome[0].splitlines()[:-1]
     written = [sorted(folder.iterdir()) for folder in (outcome[1], tmp_path)]
     assert len(written[0]) == 3
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
 
 
-def test_too_few_cells_and_wrong_arguments_are_one_sentence(tables, tmp_path):
-    metrics = METRICS[:1]
-    few = {"index": REPRESENTATIVES[:20], "clean_acc": np.full((20, 1), 0.5)}
-    made_up("few", "digits", few, metrics, tmp_path / "few", 0.1)
-    for arguments, message in (
-        (("--digits", tmp_path / "few"), "cells with all test columns; 30 are needed"),
-        (("--digits", tmp_path / "nothing"), "no file or folder"),
-        (("--digits", tables[0], "--resamples", 0), "resamples is 0, expected a positive integer"),
-    ):
-        done = run("--published", tables[1], "--out", tmp_path / "out", *arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith("digits_vs_published.py: ")
-        assert message in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+def test_too_few_cells_are_refused(fault, tables, tmp_path):
+    cells = {"index": REPRESENTATIVES[:20], "clean_acc": np.full((20, 1), 0.5)}
+    few = made_up("few", "digits", cells, METRICS[:1], tmp_path / "few", 0.1)
+    line = fault(PROGRAM, "--published", tables[1], "--out", tmp_path / "out", "--digits", few)
+    assert "cells with all test columns; 30 are needed" in line
     assert not (tmp_path / "out").exists()
 
 
-def test_against_the_published_table(published, published_table, tmp_path):
+def test_against_the_published_table(call, published, published_table, tmp_path):
     """Digits that are the published column with noise, on some of the cells."""
     rng = np.random.default_rng(0)
     index = np.sort(rng.choice(REPRESENTATIVES, 500, replace=False))
@@ -173,11 +147,11 @@ def test_against_the_published_table(published, published_table, tmp_path):
     values = {"index": index, **{metric.column: column[:, None] + rng.normal(0, 0.01, (500, 3)) for metric in METRICS}}
     digits = made_up("digits", "digits", values, METRICS, tmp_path / "digits", 0.1)
     options = ("--resamples", 100, "--kendall-resamples", 10, "--out", tmp_path / "out")
-    done = run("--digits", digits, "--published", published_table, *options)
-    assert done.returncode == 0, done.stderr
+    done = call(PROGRAM, "--digits", digits, "--published", published_table, *options)
+    assert done.code == 0, done.err
     found = read(tmp_path / "out")
     assert len({key[:2] for key in found}) == 18
     headline = found["cifar10", "pgd_acc@8/255", "all", "pgd_acc@0.1", "spearman"]
     assert headline["cells"] == 500
     assert headline["value"] > 0.97
-    assert "over all 18 published columns" in done.stdout
+    assert "over all 18 published columns" in done.out
