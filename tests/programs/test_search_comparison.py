@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +12,18 @@ from nasbench_robust import load
 from nasbench_robust.search import Budget, RandomSearch, TableProblem, repeat
 
 pytest.importorskip("matplotlib")
-PROGRAM = Path(__file__).parents[2] / "analysis" / "search_comparison.py"
 REPEATS, QUERIES = 3, (10, 25)
 KEYS = ["table", "dataset", "selected by", "split", "method", "queries", "judged by"]
 
 
-def execute(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def outcome(made_up_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, pd.DataFrame]:
+def outcome(call, made_up_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("comparison") / "new"
     options = ("--published", made_up_table, "--repeats", REPEATS, "--queries", *QUERIES, "--out", folder)
-    done = execute(*options, "--dataset", "cifar-10")
-    assert done.returncode == 0, done.stderr
+    done = call("search_comparison", *options, "--dataset", "cifar-10")
+    assert done.code == 0, done.err
     assert all((folder / f"search_comparison.{ending}").stat().st_size > 10_000 for ending in ("png", "svg"))
-    return done.stdout, pd.read_csv(folder / "search_comparison.csv")
+    return done.out, pd.read_csv(folder / "search_comparison.csv")
 
 
 def test_rows_agree_with_searches_by_hand(outcome, bench):
@@ -74,15 +66,3 @@ def test_it_prints_tables_seeds_and_conclusions(outcome):
     regret = 100 * rows.set_index("method")["mean"]["random search"]
     assert f"random search {regret:.2f}" in next(line for line in printed.splitlines() if line.startswith("- after 25"))
     assert np.isfinite(rows["mean"]).all()
-
-
-def test_faults_are_one_line(tmp_path):
-    for arguments, message in (
-        (("--published", tmp_path / "none"), "search_comparison.py: "),
-        (("--queries", 0), "queries is [0]"),
-        (("--published", "digits", "--dataset", "cifar10"), "has no data set"),
-    ):
-        done = execute(*arguments, "--out", tmp_path)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1

@@ -1,0 +1,1 @@
+"""What search methods find in a table of adversarially trained cells, for how many queries."""
