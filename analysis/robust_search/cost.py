@@ -11,8 +11,6 @@ from nasbench_robust.networks import OperationCounter
 from nasbench_robust.search.supernet import BilevelSearch, SearchSettings
 from nasbench_robust.settings import settings_for
 
-__all__ = ["flops_of_search", "flops_of_training"]
-
 DRAWN_STEPS = 50  # counted where every step draws other operations
 
 

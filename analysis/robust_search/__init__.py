@@ -1,0 +1,1 @@
+"""What robust differentiable searches find on digits, beside random search that costs as much."""
