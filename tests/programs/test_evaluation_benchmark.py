@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 from nasbench_robust import native
@@ -14,19 +10,13 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 pytest.importorskip("torchattacks")
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-def test_all_sides_measure_the_same_network(monkeypatch, capsys, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    program = importlib.import_module("evaluation")
+def test_all_sides_measure_the_same_network(call, tmp_path):
     out = tmp_path / "table.md"
     options = ["--cells", "light", "--epochs", "4", "--images", "48", "--repeats", "2"]
-    options += ["--steps", "10", "--queries", "50", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["evaluation.py", *options])
-    program.main()
+    done = call("evaluation", *options, "--steps", 10, "--queries", 50, "--out", out)
     lines = out.read_text().splitlines()
-    assert lines == capsys.readouterr().out.splitlines()
+    assert lines == done.out.splitlines()
     rows = [[field.strip() for field in line.strip("| ").split("|")] for line in lines if line.startswith("| light")]
     sides = ["torchattacks", "plain", "fast", *(["native"] if native.is_available() else [])]
     assert [row[1:3] for row in rows] == [[task, side] for task in ("PGD-20", "AutoAttack") for side in sides]

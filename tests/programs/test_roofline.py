@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -13,14 +10,6 @@ import torch.nn.functional as F
 
 from nasbench_robust import native
 from nasbench_robust.networks import OperationCounter
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("roofline")
 
 
 def test_counts_of_one_convolution_and_its_gradients() -> None:
@@ -40,14 +29,10 @@ def test_counts_of_one_convolution_and_its_gradients() -> None:
     assert counter.bytes == 2 * 4 * 2 * 3 * 64
 
 
-def test_rows_say_that_the_fast_path_launches_less(
-    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_say_that_the_fast_path_launches_less(call, tmp_path: Path) -> None:
     out = tmp_path / "roofline.md"
-    options = ["--dataset", "digits", "--batch-size", "8", "--repeats", "2", "--cells", "medium", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["roofline.py", *options])
-    program.main()
-    assert out.read_text() == capsys.readouterr().out
+    options = ["--dataset", "digits", "--batch-size", 8, "--repeats", 2, "--cells", "medium", "--out", out]
+    assert call("roofline", *options).out == out.read_text()
     rows = [line.strip("| ").split(" | ") for line in out.read_text().splitlines() if line.startswith("| medium")]
     assert [row[1] for row in rows[:3]] == ["plain", "fast", "fast-bf16"]
     assert int(rows[1][4]) < int(rows[0][4])
@@ -58,14 +43,7 @@ def test_rows_say_that_the_fast_path_launches_less(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 @pytest.mark.parametrize(("option", "message"), [(("--device", "cuda"), "no CUDA"), (("--repeats", "0"), "positive")])
-def test_faults_are_named(
-    program: ModuleType,
-    option: tuple[str, str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["roofline.py", *option])
-    with pytest.raises(SystemExit, match="2"):
-        program.main()
-    assert message in capsys.readouterr().err
+def test_faults_are_named(call, option: tuple[str, str], message: str) -> None:
+    done = call("roofline", *option)
+    assert done.code == 2
+    assert message in done.err
