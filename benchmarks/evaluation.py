@@ -158,7 +158,7 @@ def rows(label: str, sides: dict[str, Count], task: Task, repeats: int) -> Itera
     reference = np.array(seconds[REFERENCE])
     for side, taken in seconds.items():
         ratio = "" if side == REFERENCE else spread(reference / np.array(taken), "{:.2f}")
-        accuracies = np.mean(counts[side], axis=0) / len(task.held_out[1])
+        accuracies = np.mean(counts[side], axis=0) / len(task.held_out)
         shown = " ".join(f"{accuracy:.3f}" for accuracy in accuracies)
         yield f"| {label} | {task.title} | {side} | {spread(np.array(taken), '{:.3f}')} | {ratio} | {shown} |"
 
