@@ -40,7 +40,33 @@ def shorten(given: object, limit: int = 120) -> str:
 
 
 class NasbenchRobustError(Exception):
-    """Base class: catch this to catch everything that this package raises on purpose."""
+    """Base class: catch this to catch everything that this package raises on purpose.
+
+    Errors travel between processes: pickled and copied ones have the same class, sentence and attributes. An attribute
+    that cannot be pickled, a lambda that somebody passed say, arrives as its text.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, {name: _portable(value) for name, value in vars(self).items()})
+
+
+def _restore(kind: type[NasbenchRobustError], args: tuple[Any, ...], attributes: dict[str, Any]) -> NasbenchRobustError:
+    """Make an error again from its sentence and its attributes, without its constructor, which takes other things."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
+
+def _portable(value: Any) -> Any:
+    """Return a value, or its text if it cannot be pickled."""
+    import pickle
+
+    try:
+        pickle.dumps(value)
+    except Exception:  # foreign objects raise what they like
+        return shorten(value)
+    return value
 
 
 class InvalidCellError(NasbenchRobustError, ValueError):
