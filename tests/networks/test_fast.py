@@ -16,14 +16,14 @@ from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks._fgsm import input_gradient
 from nasbench_robust.cells import Cell
-from nasbench_robust.cells.cell import EDGES, OPERATIONS
+from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.engines.torch import Trainer, evaluate, train
 from nasbench_robust.errors import UnknownNameError
 from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import PATHS, Network, duplicate, make_path
 from nasbench_robust.networks.fast import BatchNetwork, FoldedNetwork
-from nasbench_robust.networks.fast.plan import make_plan
+from nasbench_robust.networks.fast.plan import sources_of
 from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
@@ -75,25 +75,18 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor, tolerance: float =
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=tolerance)
 
 
-# ------------------------------------------------------------------ the plan
+# ------------------------------------------------------------------ what is shared
 
 
-def test_plan_keeps_what_the_output_follows() -> None:
-    plan = make_plan(Cell.from_str("|none~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|"))
-    assert [source.node for source in plan.sources] == [0, 1, 2]
-    assert plan.sources[1].convolutions == ((4,), (2,))  # a convolution of zeros is not nothing
-    assert plan.sources[0].skips == (2,)
-    assert plan.sources[2].pools == (3,)
-    dead = make_plan(Cell.from_str("|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"))
-    assert [(source.node, source.convolutions, source.pools) for source in dead.sources] == [(0, (), (3,))]
-
-
-def test_plan_computes_a_renamed_node_once() -> None:
-    cell = Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|")
-    (source,) = make_plan(cell).sources
+def test_what_leaves_a_node_is_computed_together() -> None:
+    cell = Cell.from_str("|none~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|")
+    zero, one, two = sources_of(cell)
+    assert (zero.node, one.node, two.node) == (0, 1, 2)
+    assert one.convolutions == ((4,), (2,))  # a convolution of zeros is not nothing
+    assert (zero.skips, two.pools) == ((2,), (3,))
+    renamed = Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|")
+    (source,) = sources_of(renamed)
     assert (source.node, source.convolutions) == (0, ((3, 4, 5),))
-    identity = Cell.from_str("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|")
-    assert make_plan(identity).output == 0
 
 
 # ------------------------------------------------------------------ eval mode
@@ -178,7 +171,7 @@ def take_steps(network: Network, module: torch.nn.Module, skeleton: Skeleton, st
 
 def dead_statistics(cell: Cell) -> set[str]:
     """Ends of the names of running statistics on edges that cannot influence the output."""
-    dead = set(range(len(EDGES))) - set(cell.used_edges)
+    dead = [edge for edge, source in enumerate(cell.plan.reads) if source is None]
     return {f"edges.{edge}.2.running_{kind}" for edge in dead for kind in ("mean", "var")}
 
 

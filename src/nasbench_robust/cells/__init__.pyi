@@ -3,6 +3,7 @@ from .cell import Cell as Cell
 from .classes import representatives as representatives
 from .encodings import EDGES as EDGES
 from .encodings import OPERATIONS as OPERATIONS
+from .plan import Plan as Plan
 from .space import SIZE as SIZE
 from .space import connected as connected
 from .space import index_of_string as index_of_string

@@ -13,8 +13,8 @@ from ..skeletons import Skeleton
 from . import encodings
 from .classes import representatives
 from .encodings import EDGES, OPERATIONS
+from .plan import Plan, plan_of
 from .space import (
-    NONE,
     PLACES,
     SIZE,
     index_of_number,
@@ -160,38 +160,21 @@ class Cell:
     @property
     def connected(self) -> bool:
         """Whether a path of edges other than none leads from the input to the output."""
-        return bool(self.live_edges)
+        return bool(self.plan.live)
 
     @property
     def live_edges(self) -> tuple[tuple[int, int], ...]:
         """Edges (source, target) that lie on a path from the input to the output.
 
         An edge that is not live can still matter to the numbers: a convolution that leaves an unreachable node passes
-        the shift of its batch normalisation on. Only edges whose target cannot reach the output have no influence.
+        the shift of its batch normalisation on. `plan` says which edges the output depends on.
         """
-        present = [edge for edge, code in zip(EDGES, self._codes, strict=True) if code != NONE]
-        reached, useful = {0}, {3}
-        for source, target in sorted(present):
-            if source in reached:
-                reached.add(target)
-        for source, target in sorted(present, reverse=True):
-            if target in useful:
-                useful.add(source)
-        return tuple((source, target) for source, target in present if source in reached and target in useful)
+        return tuple(EDGES[position] for position in self.plan.live)
 
     @property
-    def used_edges(self) -> tuple[int, ...]:
-        """Positions in `EDGES` of the edges that have an influence: not none, and the output follows their target.
-
-        An edge out of a node without inputs is one of them: see `live_edges`.
-        """
-        useful = {3}
-        for (source, target), code in reversed(list(zip(EDGES, self._codes, strict=True))):
-            if target in useful and code != NONE:
-                useful.add(source)
-        return tuple(
-            position for position, (_, target) in enumerate(EDGES) if target in useful and self._codes[position] != NONE
-        )
+    def plan(self) -> Plan:
+        """Which edges matter, and what of the cell has to be computed."""
+        return plan_of(self._codes)
 
     def count(self, operation: str) -> int:
         """Count the edges that carry `operation`, live or not."""

@@ -23,6 +23,7 @@ _NETWORK = ctypes.c_void_p
 _SIGNATURES = {
     "engine_supports": (ctypes.c_int, ctypes.c_char_p),
     "engine_new": (_NETWORK, _INTS, _INTS, _FLOATS, _FLOATS),
+    "engine_plan": (None, _INTS, _INTS),
     "engine_free": (None, _NETWORK),
     "engine_parameters": (ctypes.c_long, _NETWORK),
     "engine_values": (ctypes.c_long, _NETWORK),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..cells import EDGES
+from ..cells import EDGES, Plan
 from ..networks import CellLayer, Network
 
 
@@ -14,27 +14,25 @@ def prune(network: nn.Module) -> None:
     if isinstance(network, Network):
         for position, module in enumerate(network.cells):
             if isinstance(module, CellLayer):
-                network.cells[position] = LiveCell(module, network.cell.used_edges)
+                network.cells[position] = LiveCell(module, network.cell.plan)
 
 
 class LiveCell(nn.Module):
-    """A cell that computes only what its output depends on, with the operations of the cell that it is given.
+    """A cell that computes only what its plan says, with the operations of the cell that it is given."""
 
-    An edge into a node from which the output cannot be reached is left out. An edge out of a node without inputs is
-    not: batch normalisation turns zeros into its shift, which has a gradient.
-    """
-
-    def __init__(self, cell: CellLayer, kept: tuple[int, ...]) -> None:
+    def __init__(self, cell: CellLayer, plan: Plan) -> None:
         super().__init__()
-        self._kept = kept
+        self._plan = plan
         # Dead operations stay as children, so that a parameter keeps its name and its place in the order.
         self.edges = cell.edges
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return node 3, given node 0."""
         nodes = {0: features}
-        for position in self._kept:
-            source, target = EDGES[position]
+        for position, source in enumerate(self._plan.reads):
+            if source is None:
+                continue
             incoming = self.edges[position](nodes.get(source, features.detach() * 0))
+            target = EDGES[position][1]
             nodes[target] = nodes[target] + incoming if target in nodes else incoming
-        return nodes.get(3, features.detach() * 0)
+        return nodes.get(self._plan.output, features.detach() * 0)

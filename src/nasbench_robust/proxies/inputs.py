@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from ..arrays import Floats
-from ..cells import EDGES
 from ..errors import UncomputableScoreError
 from ..networks import CellLayer, Network
 from .copies import training_copy
@@ -121,13 +120,13 @@ def _before_pooling(network: Network, images: torch.Tensor) -> torch.Tensor:
 
 def _live_normalisations(network: Network) -> list[nn.BatchNorm2d]:
     """Return the batch normalisations except those on edges that lie on no path from the cell's input to its output."""
-    live = network.cell.live_edges
+    live = network.cell.plan.live
     dead = {
         module
         for layer in network.modules()
         if isinstance(layer, CellLayer)
-        for edge, operation in zip(EDGES, layer.edges, strict=True)
-        if edge not in live
+        for position, operation in enumerate(layer.edges)
+        if position not in live
         for module in operation.modules()
     }
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module not in dead]

@@ -47,6 +47,15 @@ Network* engine_new(const int* shape, const int* cell, const float* mean, const 
   return new Network({shape[0], shape[1], shape[2], shape[3], shape[4]}, operations, mean, deviation);
 }
 
+// What the plan of a cell computes: by edge the node that it reads, or -1, then the node that is returned; see plan.h.
+void engine_plan(const int* cell, int* reads) {
+  engine::Cell operations;
+  std::copy(cell, cell + 6, operations.begin());
+  const engine::Plan plan({1, 1, 2, 1, 4}, operations);
+  std::copy(plan.reads.begin(), plan.reads.end(), reads);
+  reads[6] = plan.output;
+}
+
 void engine_free(Network* network) { delete network; }
 
 long engine_parameters(Network* network) { return long(network->parameters.size()); }

@@ -65,7 +65,8 @@ int Plan::add_cell(const Cell& cell, int input) {
   for (int e = 5; e >= 0; --e)
     if (cell[e] != kNone && matters[kEdges[e][1]]) matters[kEdges[e][0]] = true;
 
-  int node[4] = {input, -1, -1, -1};
+  int node[4] = {input, -1, -1, -1}, same[4] = {0, 1, 2, 3};
+  reads.fill(-1);
   for (int target = 1; target < 4; ++target) {
     std::vector<int> incoming;
     for (int e = 0; e < 6; ++e) {
@@ -75,16 +76,19 @@ int Plan::add_cell(const Cell& cell, int input) {
     }
     if (incoming.size() == 1 && cell[incoming[0]] == kSkip) {
       node[target] = node[kEdges[incoming[0]][0]];
+      same[target] = same[kEdges[incoming[0]][0]];
       continue;
     }
     node[target] = tensor(channels, size);
     for (int e : incoming) {
       const int source = node[kEdges[e][0]];
+      reads[e] = same[kEdges[e][0]];
       if (cell[e] == kSkip) step(kAdd, source, node[target]);
       else if (cell[e] == kPool3x3) step(kPool, source, node[target]);
       else step(kConvolve, rectified(source), node[target], convolution[e]);
     }
   }
+  output = same[3];
   return node[3];
 }
 

@@ -59,6 +59,10 @@ struct Plan {
   std::vector<Tensor> tensors;  // 0: the normalised image
   std::vector<Step> steps;
   int last;  // the tensor before the head
+  // Of the last cell: the node whose tensor each edge reads, or -1 where there is nothing to compute, and the node that
+  // the cell returns; a node that a skip alone enters is its source. A test compares them with cells/plan.py.
+  std::array<int, 6> reads;
+  int output;
   // The head: BN of `last_channels` (scale, shift; running mean, variance), then a linear layer (weights, bias).
   int last_channels;
   std::size_t head_scale, head_statistics, linear;

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..network import CellLayer, Network, ResidualBlock
-from .plan import make_plan
+from .plan import sources_of
 from .pooling import Pooling
 from .sums import Sums
 
@@ -67,7 +67,7 @@ class SharedNetwork(nn.Module):
 
     def __init__(self, network: Network, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self._plan = make_plan(network.cell)
+        self._sources, self._output = sources_of(network.cell), network.cell.plan.output
         self._mean, self._std = network.normalise.mean, network.normalise.std
         self._dtype = dtype or self._mean.dtype
         self._groups = [Group.of(network.stem)]
@@ -88,7 +88,7 @@ class SharedNetwork(nn.Module):
             self._groups += [Group.of(branch) for branch in (*module.convolutions, module.shortcut)]
             return False, first
         assert isinstance(module, CellLayer)
-        for source in self._plan.sources:
+        for source in self._sources:
             self._groups += [Group.of(*(module.edges[edge] for edge in edges)) for edges in source.convolutions]
         return True, first
 
@@ -104,7 +104,7 @@ class SharedNetwork(nn.Module):
     def _cell(self, features: torch.Tensor, number: int, apply: Apply) -> torch.Tensor:
         """Return what a cell returns, given the number of its first group."""
         sums = Sums(features)
-        for source in self._plan.sources:
+        for source in self._sources:
             node = sums[source.node]
             active = F.relu(node) if source.convolutions else node
             for edges in source.convolutions:
@@ -116,7 +116,7 @@ class SharedNetwork(nn.Module):
                     sums.add(target, pooled, own=len(source.pools) == 1)
             for target in source.skips:
                 sums.add(target, node, own=False)
-        return sums[self._plan.output]
+        return sums[self._output]
 
     def _weights(self) -> list[torch.Tensor]:
         """Return the weights of all groups for centred images, in the network's floating point type."""
