@@ -24,7 +24,6 @@ from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import PATHS, Network, duplicate, make_path
 from nasbench_robust.networks.fast import BatchNetwork, FoldedNetwork
 from nasbench_robust.networks.fast.plan import sources_of
-from nasbench_robust.runs import choose_engine, run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 
@@ -321,24 +320,6 @@ def test_what_would_wait_is_noticed(wait: Callable[[torch.Tensor], object]) -> N
         wait(torch.rand(8))
 
 
-# ------------------------------------------------------------------ rows and checkpoints
-
-
 def test_unknown_path_is_refused(few: TensorImages) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'fast'"):
         Trainer(CELL, QUICK, few, seed=0, path="fst")
-
-
-@pytest.mark.parametrize("engine", ["torch", "torch-fast", "torch-fast-bf16"])
-def test_row_says_which_path_made_it(engine: str, few: TensorImages) -> None:
-    assert run_cell(CELL, replace(QUICK, epochs=1), few, seed=0, engine=engine).row["engine"] == engine
-
-
-def test_settings_do_not_name_the_path() -> None:
-    assert settings_for("digits").hash == "b9d936a28dea8065"
-
-
-def test_program_takes_the_fast_path_where_the_native_engine_is_not_meant() -> None:
-    assert choose_engine("auto", settings_for("cifar10"), threads=2) == "torch-fast"
-    assert choose_engine("auto", settings_for("digits"), "cuda") == "torch-fast"
-    assert choose_engine("torch", settings_for("cifar10")) == "torch"

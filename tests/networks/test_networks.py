@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.networks import CellLayer, Network, duplicate, network_for
+from nasbench_robust.networks import CellLayer, Network, OperationCounter, duplicate, network_for
 from nasbench_robust.skeletons import Skeleton
 
 TINY = Skeleton(channels=2, cells_per_stage=1, classes=3, input_channels=1, image_size=8)
@@ -124,23 +124,10 @@ def test_closed_forms_count_what_is_built(skeleton: Skeleton) -> None:
     for cell in sample_cells(3):
         network = make(cell, skeleton)
         assert cell.parameters(skeleton) == sum(parameter.numel() for parameter in network.parameters())
-        assert cell.flops(skeleton) == count_macs(network, skeleton)
-
-
-def count_macs(network: Network, skeleton: Skeleton) -> int:
-    """Multiply-accumulates of every convolution and linear layer, from the shapes that really pass through them."""
-    total = 0
-
-    def add(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += output[0].numel() * module.weight[0].numel()
-
-    for module in network.modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
-            module.register_forward_hook(add)
-    with torch.no_grad():
-        network.eval()(torch.rand(1, skeleton.input_channels, skeleton.image_size, skeleton.image_size).double())
-    return total
+        shape = (1, skeleton.input_channels, skeleton.image_size, skeleton.image_size)
+        with OperationCounter() as counter:
+            network.eval()(torch.rand(shape, dtype=torch.float64))
+        assert cell.flops(skeleton) == counter.flops / 2  # a multiplication and an addition each
 
 
 def test_normalisation_is_inside_and_is_not_trained() -> None:

@@ -14,13 +14,7 @@ from . import encodings
 from .classes import representatives
 from .encodings import EDGES, OPERATIONS
 from .plan import Plan, plan_of
-from .space import (
-    PLACES,
-    SIZE,
-    index_of_number,
-    index_of_string,
-    number_of_index,
-)
+from .space import PLACES, SIZE, index_of_number, index_of_string, number_of_index
 
 
 class Cell:
