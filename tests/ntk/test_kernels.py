@@ -9,15 +9,25 @@ import numpy as np
 import pytest
 import torch
 from native_twins import needs_engine, random_batch, relative_error, twins
+from ntk.oracles import combined, jacobian
 
 from nasbench_robust.attacks import perturb
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError, UnknownNameError
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
-from nasbench_robust.ntk import Kernels, kernels, load_kernels, ntk, save_kernels
-from nasbench_robust.ntk._kernels import combined_directly
-from nasbench_robust.ntk.modes import BN_MODES, prepare
+from nasbench_robust.ntk import (
+    BN_MODES,
+    FixedNetwork,
+    Kernels,
+    gram_matrix,
+    kernels,
+    kernels_between,
+    load_kernels,
+    save_kernels,
+    versions,
+)
+from nasbench_robust.ntk.modes import prepare
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=3, cells_per_stage=1, classes=4, input_channels=2, image_size=8)
@@ -31,7 +41,7 @@ def make(count: int = 5) -> tuple[Network, torch.Tensor, torch.Tensor]:
     return network, torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def versions(network: Network, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def attacked(network: Network, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return images attacked once and twice."""
     once = perturb(network.eval(), images.double(), labels, fgsm(0.1), torch.Generator())
     return once, perturb(network, once, labels, fgsm(0.1), torch.Generator())
@@ -40,15 +50,9 @@ def versions(network: Network, images: torch.Tensor, labels: torch.Tensor) -> tu
 @pytest.mark.parametrize("bn", ["eval", "batch_frozen"])
 def test_blocks_are_kernels_of_their_own(bn: str) -> None:
     network, images, labels = make()
-    once, twice = versions(network, images, labels)
-    found = kernels(
-        network, images, beta=0.3, bn=bn, adversarial=once, adversarial_twice=twice, output="trace", precision="fp64"
-    )
-    fixed = prepare(network, images, bn, torch.float64)  # the clean batch decides the statistics of all versions
-
-    def expected(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
-        return ntk(fixed, first.double(), second.double(), output="trace", bn="eval", precision="fp64").numpy()
-
+    once, twice = attacked(network, images, labels)
+    fixed = FixedNetwork(network, images, bn=bn, precision="fp64")  # the clean batch decides the statistics of all
+    found = kernels_between(fixed, (images, once, twice), beta=0.3, output="trace")
     pairs = {
         "clean": (images, images),
         "robust": (once, once),
@@ -56,22 +60,23 @@ def test_blocks_are_kernels_of_their_own(bn: str) -> None:
         "robust_twice": (twice, twice),
         "cross_twice": (once, twice),
     }
-    for name, pair in pairs.items():
-        assert relative_error(getattr(found, name), expected(*pair)) < 1e-12, name
+    for name, (first, second) in pairs.items():
+        expected = gram_matrix(fixed, first.double(), second.double(), output="trace").numpy()
+        assert relative_error(getattr(found, name), expected) < 1e-12, name
 
 
 @pytest.mark.parametrize("bn", ["eval", "batch_frozen"])
 @pytest.mark.parametrize("beta", [0.0, 0.25, 0.5, 1.0])
 def test_combined_kernel_two_ways(bn: str, beta: float) -> None:
     network, images, labels = make()
-    once, twice = versions(network, images, labels)
-    found = kernels(network, images, beta=beta, bn=bn, adversarial=once, adversarial_twice=twice, precision="fp64")
-    fixed = prepare(network, images, bn, torch.float64)
+    once, twice = attacked(network, images, labels)
+    fixed = FixedNetwork(network, images, bn=bn, precision="fp64")
+    found = kernels_between(fixed, (images, once, twice), beta=beta)
+    rows = jacobian(network, images, bn=bn).sum(1)
+    assert relative_error(found.clean, (rows @ rows.T).numpy()) < 1e-10
     for matrix, pair in ((found.combined, (images, once)), (found.combined_robust, (once, twice))):
-        directly = combined_directly(fixed, *pair, beta=beta, bn="eval")
-        assert relative_error(matrix, directly) < 1e-13
+        assert relative_error(matrix, combined(fixed.module, *pair, beta=beta)) < 1e-13
         assert np.linalg.eigvalsh(matrix).min() > -1e-12 * np.trace(matrix)
-    assert relative_error(combined_directly(network, images, once, beta=beta, bn=bn), found.combined) < 1e-13
 
 
 def test_limits_of_beta() -> None:
@@ -79,7 +84,7 @@ def test_limits_of_beta() -> None:
     found = kernels(network, images, fgsm(0.1), beta=0.0, bn="eval", labels=labels)
     assert np.array_equal(found.combined, found.clean)
     assert np.array_equal(found.combined_robust, found.robust)
-    adversarial = found.with_beta(1.0)
+    adversarial = dataclasses.replace(found, beta=1.0)
     assert np.array_equal(adversarial.combined, found.robust)
     assert np.array_equal(adversarial.combined_robust, found.robust_twice)
 
@@ -88,23 +93,30 @@ def test_limits_of_beta() -> None:
 @pytest.mark.parametrize("attack", [fgsm(0.1), pgd(0.1, steps=3), pgd(0.5, steps=2, norm="L2")])
 def test_attacks_are_made_on_the_network_of_the_mode(bn: str, attack: Attack) -> None:
     network, images, labels = make()
-    found = kernels(
-        network,
-        images,
-        attack,
-        beta=1.0,
-        bn=bn,
-        labels=labels,
-        generator=torch.Generator().manual_seed(1),
-        precision="fp64",
-    )
-    fixed, generator = prepare(network, images, bn, torch.float64), torch.Generator().manual_seed(1)
-    once = perturb(fixed, images.double(), labels, attack, generator)
-    twice = perturb(fixed, once, labels, attack, generator)
-    given = kernels(network, images, beta=1.0, bn=bn, adversarial=once, adversarial_twice=twice, precision="fp64")
+    reference, generator = prepare(network, images, bn, torch.float64), torch.Generator().manual_seed(1)
+    once = perturb(reference, images.double(), labels, attack, generator)
+    twice = perturb(reference, once, labels, attack, generator)  # goes on from A(x), and draws on
+    fixed = FixedNetwork(network, images, bn=bn, precision="fp64")
+    made = versions(fixed, images, labels, attack, torch.Generator().manual_seed(1))
+    for version, expected in zip(made, (images, once, twice), strict=True):
+        assert relative_error(version.numpy(), expected.numpy()) < 1e-9
+    expected = kernels_between(fixed, made, beta=1.0)
+    options = {"beta": 1.0, "bn": bn, "labels": labels, "precision": "fp64"}
+    found = kernels(network, images, attack, generator=torch.Generator().manual_seed(1), **options)
     for name in MATRICES:
-        assert relative_error(getattr(found, name), getattr(given, name)) < 1e-9, name
-    assert relative_error(found.robust_twice, found.robust) > 1e-6  # A(A(x)) went on from A(x)
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    assert relative_error(found.robust_twice, found.robust) > 1e-6
+
+
+@pytest.mark.parametrize("bn", BN_MODES)
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_fixed_network_is_left_as_it_is_by_kernels_and_attacks(bn: str, precision: str) -> None:
+    network, images, labels = make()
+    fixed = FixedNetwork(network.float(), images, bn=bn, precision=precision)
+    first = [gram_matrix(fixed, images, output="sum"), fixed.attacked(images, labels, fgsm(0.1))]
+    again = [fixed.attacked(images, labels, fgsm(0.1)), gram_matrix(fixed, images, output="sum")]
+    assert all(torch.equal(one, other) for one, other in zip(first, reversed(again), strict=True))
+    assert not any(parameter.requires_grad for parameter in fixed.module.parameters())
 
 
 @needs_engine
@@ -140,21 +152,22 @@ def test_without_the_second_attack() -> None:
 
 def test_what_an_attack_needs() -> None:
     network, images, labels = make()
-    fixed = {"beta": 0.5, "bn": "eval"}
-    with pytest.raises(InvalidValueError, match="an Attack, or the attacked images"):
-        kernels(network, images, **fixed)
+    fixed = {"beta": 0.5, "bn": "eval", "labels": labels}
+    with pytest.raises(InvalidValueError, match="expected an Attack"):
+        kernels(network, images, None, **fixed)
     with pytest.raises(InvalidValueError, match="labels"):
-        kernels(network, images, fgsm(0.1), **fixed)
+        kernels(network, images, fgsm(0.1), **{**fixed, "labels": labels[:2]})
     with pytest.raises(InvalidValueError, match="random start"):
-        kernels(network, images, pgd(0.1), labels=labels, **fixed)
+        kernels(network, images, pgd(0.1), **fixed)
     with pytest.raises(UnknownNameError, match="attack of a kernel"):
-        kernels(network, images, autoattack(0.1), labels=labels, **fixed)
+        kernels(network, images, autoattack(0.1), **fixed)
     with pytest.raises(InvalidValueError, match=r"beta.*a weight in \[0, 1\]"):
-        kernels(network, images, fgsm(0.1), beta=1.5, bn="eval", labels=labels)
-    with pytest.raises(InvalidValueError, match="the shape of adversarial"):
-        kernels(network, images, adversarial=images[:2], twice=False, **fixed)
+        kernels(network, images, fgsm(0.1), **{**fixed, "beta": 1.5})
     with pytest.raises(InvalidValueError, match="output"):
-        kernels(network, images, fgsm(0.1), labels=labels, output="full", **fixed)
+        kernels(network, images, fgsm(0.1), output="full", **fixed)
+    for wrong in ((images,), (images, images[:2]), (images,) * 4):
+        with pytest.raises(InvalidValueError, match="the shapes of versions"):
+            kernels_between(FixedNetwork(network, images, bn="eval"), wrong, beta=0.5)
 
 
 # ------------------------------------------------------------------ files

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from native_twins import ODD_CELLS, needs_engine, random_batch, relative_error, smooth_batch, twins
+from ntk.oracles import jacobian
 from torch import nn
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.networks import Network
-from nasbench_robust.ntk import jacobian, ntk
-from nasbench_robust.ntk.modes import BN_MODES
+from nasbench_robust.ntk import BN_MODES, ntk
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton(channels=3, cells_per_stage=1, classes=4, input_channels=2, image_size=8)
@@ -63,55 +63,6 @@ def test_other_depths_and_sizes(bn: str) -> None:
         network, images = make(MIXED, skeleton, 3)
         rows = jacobian(network, images, bn=bn)
         assert error(ntk(network, images, output="sum", bn=bn, precision="fp64"), contracted(rows, "sum")) < 1e-10
-
-
-class Frozen(nn.Module):
-    """Batch normalisation by the batch's statistics, through which no gradient flows."""
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mean, variance = x.mean((0, 2, 3)).detach(), x.var((0, 2, 3), unbiased=False).detach()
-        shaped = [t.view(1, -1, 1, 1) for t in (mean, variance, self.weight, self.bias)]
-        return (x - shaped[0]) / (shaped[1] + self.eps).sqrt() * shaped[2] + shaped[3]
-
-
-def in_mode(network: Network, bn: str) -> nn.Module:
-    """Return the network as its mode of batch normalisation is defined, without any code of the package."""
-    other = copy.deepcopy(network).train(bn == "batch_coupled")
-    for module in other.modules():
-        if isinstance(module, nn.BatchNorm2d) and bn == "batch_coupled":
-            module.track_running_stats = False  # counting batches in place is not for torch.func
-    if bn == "batch_frozen":
-        for module in list(other.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.BatchNorm2d):
-                    setattr(module, name, Frozen(child))
-    return other
-
-
-@pytest.mark.parametrize("bn", BN_MODES)
-def test_jacobian_agrees_with_products_forwards_and_backwards(bn: str) -> None:
-    network, images = make()
-    rows = jacobian(network, images, bn=bn)
-    reference = in_mode(network, bn)
-    names = [name for name, _ in reference.named_parameters()]
-    weights = {name: value.detach() for name, value in reference.named_parameters()}
-    generator = torch.Generator().manual_seed(0)
-    directions = {name: torch.randn(value.shape, generator=generator).double() for name, value in weights.items()}
-
-    def logits(values: dict) -> torch.Tensor:
-        return torch.func.functional_call(reference, values, (images,))
-
-    _, forwards = torch.func.jvp(logits, (weights,), (directions,))
-    along = torch.cat([directions[name].flatten() for name in names])
-    assert error(rows @ along, forwards) < 1e-10
-    cotangent = torch.randn(forwards.shape, generator=generator).double()
-    (backwards,) = torch.func.vjp(logits, weights)[1](cotangent)
-    flat = torch.cat([backwards[name].flatten() for name in names])
-    assert error(torch.einsum("nk,nkp->p", cotangent, rows), flat) < 1e-10
 
 
 def test_a_plain_network_of_the_same_layers() -> None:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.ntk import RowSplit, Value
 from nasbench_robust.ntk import predictors as pr
+from nasbench_robust.ntk import regression as rg
 from nasbench_robust.ntk import spectrum as sp
-from nasbench_robust.ntk.values import Value
 
 few = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -203,7 +204,7 @@ def test_regression_is_ridge_regression_on_the_gradients(ridge):
     labels = classified(40, 4)
     train, test = gradients[:25], gradients[25:]
     expected = primal(train, test, labels[:25], 3, ridge)
-    found = pr.kernel_regression(
+    found = rg.kernel_regression(
         train @ train.T, test @ train.T, labels[:25], labels[25:], classes=3, ridge=ridge, precision="fp64"
     )
     assert found.outputs == pytest.approx(expected, abs=1e-10)
@@ -220,7 +221,7 @@ def test_regression_is_that_of_scikit_learn():
     kernel = gradients @ gradients.T
     peer = ridge_module.KernelRidge(alpha=0.5, kernel="precomputed")
     peer.fit(kernel[:20, :20], np.eye(3)[labels[:20]] - 1 / 3)
-    found = pr.kernel_regression(
+    found = rg.kernel_regression(
         kernel[:20, :20], kernel[20:, :20], labels[:20], labels[20:], classes=3, ridge=0.5, precision="fp64"
     )
     assert found.outputs == pytest.approx(peer.predict(kernel[20:, :20]), abs=1e-10)
@@ -232,10 +233,10 @@ def test_regression_interpolates_and_does_not_know_the_scale(seed, n, scale):
     gradients, _ = jacobians(n, seed)
     labels = classified(n, seed)
     kernel = gradients @ gradients.T
-    found = pr.kernel_regression(kernel, kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    found = rg.kernel_regression(kernel, kernel, labels, labels, classes=3, ridge=0, precision="fp64")
     assert found.correct == n
     assert found.outputs == pytest.approx(np.eye(3)[labels] - 1 / 3, abs=1e-8)
-    scaled = pr.kernel_regression(scale * kernel, scale * kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    scaled = rg.kernel_regression(scale * kernel, scale * kernel, labels, labels, classes=3, ridge=0, precision="fp64")
     assert scaled.outputs == pytest.approx(found.outputs, abs=1e-8)
 
 
@@ -250,7 +251,7 @@ def test_regression_interpolates_and_does_not_know_the_scale(seed, n, scale):
     ],
 )
 def test_a_regression_that_cannot_be_solved_says_why(train, test, ridge, reason):
-    found = pr.kernel_regression(train, test, [0, 1], [1], classes=2, ridge=ridge, precision="fp32")
+    found = rg.kernel_regression(train, test, [0, 1], [1], classes=2, ridge=ridge, precision="fp32")
     assert reason in found.failure
     assert found.accuracy == Value(None, found.failure)
     assert (found.correct, found.images, len(found.predictions)) == (0, 0, 0)
@@ -279,7 +280,7 @@ def test_a_regression_refuses_what_does_not_fit(change, message):
         "ridge": 0.0,
     }
     with pytest.raises(InvalidValueError, match=message):
-        pr.kernel_regression(**{**arguments, **change}, precision="fp32")
+        rg.kernel_regression(**{**arguments, **change}, precision="fp32")
 
 
 # --- the linearised network, clean and under attack
@@ -288,8 +289,8 @@ def test_a_regression_refuses_what_does_not_fit(change, message):
 def test_each_block_is_where_the_features_put_it():
     clean, attacked = jacobians(40, 7, radius=1.0)
     labels = classified(40, 8)
-    split = pr.random_split(40, 0.6, np.random.default_rng(0))
-    held_out = pr.held_out_accuracy(
+    split = RowSplit(np.arange(24), np.arange(24, 40))
+    held_out = rg.held_out_accuracy(
         clean @ clean.T,
         labels,
         split,
@@ -303,7 +304,7 @@ def test_each_block_is_where_the_features_put_it():
         train = features[split.train]
         ridge = 0.01 * (train**2).sum() / len(train)
         for tested_on, others in {"clean": clean, "attacked": attacked}.items():
-            found = getattr(held_out, f"{trained_on}_{tested_on}")
+            found = held_out[f"{trained_on}_{tested_on}"]
             expected = primal(train, others[split.test], labels[split.train], 3, ridge)
             assert found.outputs == pytest.approx(expected, abs=1e-10)
             assert found.correct == int((expected.argmax(axis=1) == labels[split.test]).sum())
@@ -319,59 +320,29 @@ def test_an_attack_hurts_the_standard_network_and_training_on_it_helps():
     attacked = clean.copy()
     attacked[:, 0] *= -1
     kernels = {"robust": attacked @ attacked.T, "cross": clean @ attacked.T}
-    split = pr.random_split(120, 0.5, np.random.default_rng(1))
-    found = pr.held_out_accuracy(
+    split = RowSplit(np.arange(60), np.arange(60, 120))
+    found = rg.held_out_accuracy(
         clean @ clean.T, labels, split, classes=2, precision="fp64", relative_ridge=0.1, **kernels
     )
-    assert found.standard_clean.accuracy.value == 1
-    assert found.standard_attacked.accuracy.value == 0
-    assert found.adversarial_attacked.accuracy.value == 1
+    assert found["standard_clean"].accuracy.value == 1
+    assert found["standard_attacked"].accuracy.value == 0
+    assert found["adversarial_attacked"].accuracy.value == 1
 
 
 def test_kernels_that_are_not_given_are_failures_of_their_own():
     clean, attacked = jacobians(12, 10)
     labels = np.arange(12) % 2
-    split = pr.random_split(12, 0.5, np.random.default_rng(0))
+    split = RowSplit(np.arange(6), np.arange(6, 12))
     options = {"classes": 2, "precision": "fp64", "relative_ridge": 0.0}
-    alone = pr.held_out_accuracy(clean @ clean.T, labels, split, **options)
-    assert alone.standard_clean.failure is None
-    assert alone.standard_attacked.failure == "the cross kernel was not given"
-    assert alone.adversarial_clean.failure == "the robust kernel was not given"
-    robust = pr.held_out_accuracy(clean @ clean.T, labels, split, **options, robust=attacked @ attacked.T)
-    assert robust.adversarial_attacked.failure is None
-    assert robust.adversarial_clean.failure == "the cross kernel was not given"
+    alone = rg.held_out_accuracy(clean @ clean.T, labels, split, **options)
+    assert alone["standard_clean"].failure is None
+    assert alone["standard_attacked"].failure == "the cross kernel was not given"
+    assert alone["adversarial_clean"].failure == "the robust kernel was not given"
+    robust = rg.held_out_accuracy(clean @ clean.T, labels, split, **options, robust=attacked @ attacked.T)
+    assert robust["adversarial_attacked"].failure is None
+    assert robust["adversarial_clean"].failure == "the cross kernel was not given"
     broken = np.full((12, 12), math.nan)
-    assert "nan" in pr.held_out_accuracy(broken, labels, split, **options).standard_clean.failure
-
-
-@few
-@given(seeds, st.integers(2, 50), st.floats(0.01, 0.99))
-def test_a_split_uses_every_sample_once(seed, n, fraction):
-    split = pr.random_split(n, fraction, np.random.default_rng(seed))
-    assert sorted([*split.train, *split.test]) == list(range(n))
-    assert len(split.train) == min(max(round(fraction * n), 1), n - 1)
-    again = pr.random_split(n, fraction, np.random.default_rng(seed))
-    assert np.array_equal(split.train, again.train)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            (1, 0.5, np.random.default_rng()),
-            r"samples is 1, expected a number of samples, at least 2; did you mean 2\?",
-        ),
-        (
-            (4, 1.0, np.random.default_rng()),
-            r"train_fraction is 1.0, expected a number between 0 and 1; did you mean 0.5",
-        ),
-        ((4, 0, np.random.default_rng()), "train_fraction is 0"),
-        ((4, 0.5, 7), r"rng is 7, expected a numpy.random.Generator"),
-    ],
-)
-def test_a_split_refuses_what_does_not_fit(arguments, message):
-    with pytest.raises(InvalidValueError, match=message):
-        pr.random_split(*arguments)
+    assert "nan" in rg.held_out_accuracy(broken, labels, split, **options)["standard_clean"].failure
 
 
 @pytest.mark.parametrize(
@@ -380,14 +351,14 @@ def test_a_split_refuses_what_does_not_fit(arguments, message):
         ([0, 1], [1, 2], "no sample is used twice"),
         ([0, 1], [4], "positions from 0 to 3"),
         ([-1, 1], [2], "positions from 0 to 3"),
-        ([], [2], "samples in both parts"),
-        (["a"], [2], "a Split, from random_split"),
+        ([], [2], "samples on both sides"),
+        (["a"], [2], "a RowSplit"),
     ],
 )
 def test_a_split_of_another_kernel_is_refused(train, test, message):
     with pytest.raises(InvalidValueError, match=message):
-        pr.held_out_accuracy(
-            np.eye(4), [0, 1, 0, 1], pr.Split(train, test), classes=2, precision="fp32", relative_ridge=0
+        rg.held_out_accuracy(
+            np.eye(4), [0, 1, 0, 1], RowSplit(train, test), classes=2, precision="fp32", relative_ridge=0
         )
 
 

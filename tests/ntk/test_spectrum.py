@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.ntk import Value
 from nasbench_robust.ntk import spectrum as sp
 from nasbench_robust.ntk.spectrum import analyse
-from nasbench_robust.ntk.values import Value
 
 SYMMETRIC = (sp.minimum_eigenvalue, sp.condition_number, sp.frobenius_norm, sp.trace, sp.mean_entry, sp.effective_rank)
 CROSS = (sp.smallest_singular_value, *SYMMETRIC[1:])

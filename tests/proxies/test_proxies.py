@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES
 from nasbench_robust.errors import InvalidValueError, UncomputableScoreError, UnknownNameError
-from nasbench_robust.networks import Network
-from nasbench_robust.proxies import PROXIES, score, scores
+from nasbench_robust.networks import Network, OperationCounter
+from nasbench_robust.ntk import Value
+from nasbench_robust.proxies import PROXIES, Proxy, score, scores
 from nasbench_robust.proxies.consistency import Trace, consistency, perturbed_copy, trace
-from nasbench_robust.proxies.copies import positive_copy, training_copy
 from nasbench_robust.proxies.inputs import agreement, expressivity
+from nasbench_robust.proxies.preparing import positive_copy, training_copy
 from nasbench_robust.skeletons import Skeleton
 
 TINY = Skeleton(channels=4, cells_per_stage=1, classes=3, input_channels=2, image_size=8)
@@ -25,8 +26,6 @@ MIXED = Cell.from_index(0)  # pooling, convolutions and skip connections
 CONVOLUTIONS = Cell.from_index(1462)
 CUT = Cell(["nor_conv_3x3", "none", "skip_connect", "none", "none", "none"])
 EMPTY = Cell(["none"] * 6)
-IMAGE_FREE = [name for name, proxy in PROXIES.items() if not proxy.uses_images]
-LABELLED = ["grad_norm", "snip", "grasp", "fisher", "croze"]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -69,13 +68,11 @@ def loss_and_gradients(network: Network) -> tuple[list[torch.Tensor], list[torch
 
 @pytest.mark.parametrize("cell", [EMPTY, MIXED, CONVOLUTIONS], ids=str)
 def test_params_and_flops_count_what_is_built(cell: Cell) -> None:
-    network = make(cell)
+    network, counter = make(cell), OperationCounter()
     assert value("params", network) == sum(parameter.numel() for parameter in network.parameters())
-    counts: list[int] = []
-    for layer in layers(network):
-        layer.register_forward_hook(lambda layer, _, out: counts.append(out[0].numel() * layer.weight[0].numel()))
-    network(batch()[0])
-    assert value("flops", network) == sum(counts)
+    with counter:
+        network(batch()[0])
+    assert value("flops", network) == counter.flops / 2 / len(batch()[0])  # a multiplication and an addition each
 
 
 def flow(network: Network, scaled: int | None = None) -> float:
@@ -377,24 +374,51 @@ def test_the_network_and_the_images_are_left_as_they_were(mode: bool) -> None:
 
 
 def test_scores_lists_clean_and_adversarial_values_of_one_function() -> None:
-    network, (images, labels) = make(), batch()
+    network, (images, labels), generator = make(), batch(), seeded(7)
     adversarial = (images + 0.1).clamp(0, 1)
-    found = scores(network, images, labels, adversarial=adversarial, generator=seeded(7))
-    assert [each.name for each in found if each.images != "adversarial"] == list(PROXIES)
-    assert {each.name for each in found if each.images == "none"} == set(IMAGE_FREE)
-    assert [each.name for each in found if each.images == "adversarial"] == [
-        "grad_norm",
-        "snip",
-        "grasp",
-        "fisher",
-        "jacob_cov",
-        "naswot",
-    ]
-    for each in found:
-        given = adversarial if each.images == "adversarial" else images
-        assert each.failure is None
-        assert each.seconds >= 0
-        assert each.value == score(network, given, labels, each.name, seeded(7))
+    rows = scores(network, images, labels, adversarial=adversarial, attack="pgd@0.1", generator=generator)
+    assert [row.score for row in rows if row.attack is None] == list(PROXIES)
+    attacked = [row.score for row in rows if row.attack == "pgd@0.1"]
+    assert attacked == ["grad_norm", "snip", "grasp", "fisher", "jacob_cov", "naswot"]
+    for row in rows:
+        looked_at = images if row.attack is None else adversarial
+        assert (row.kernel, row.failure) == (None, None)
+        assert row.seconds >= 0
+        assert row.value == score(network, looked_at, labels, row.score, seeded(7))
+    assert torch.equal(generator.get_state(), seeded(7).get_state())
+
+
+def test_no_value_depends_on_what_else_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(_: Network, generator: torch.Generator) -> float:
+        return float(torch.rand(1, generator=generator))
+
+    for name in ("mine", "yours"):
+        monkeypatch.setitem(PROXIES, name, Proxy(name, draw, "here", uses_images=False, uses_labels=False, draws=True))
+    network = make()
+    alone = {name: scores(network, *batch(), [name], generator=seeded(7))[0].value for name in ("zen", "mine", "yours")}
+    for names in (["mine", "zen", "yours"], ["yours", "mine", "zen"]):
+        rows = scores(network, *batch(), names, generator=seeded(7))
+        assert {row.score: row.value for row in rows} == alone
+
+
+def test_a_row_that_a_user_adds_is_a_proxy_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def brightness(_: Network, images: torch.Tensor) -> torch.Tensor:
+        return images.mean()
+
+    network, (images, labels) = make(), batch()
+    monkeypatch.setitem(PROXIES, "bright", Proxy("bright", brightness, "here", uses_labels=False, needs_path=False))
+    rows = scores(network, images, labels, ["bright"], adversarial=images / 2, generator=seeded())
+    assert [row.value for row in rows] == [float(images.mean()), float(images.mean() / 2)]
+    monkeypatch.setitem(PROXIES, "bright", Proxy("bright", lambda *_: Value.failed("it is dark"), "here"))
+    assert scores(network, images, labels, ["bright"], generator=seeded())[0].failure == "it is dark"
+    with pytest.raises(UncomputableScoreError, match="bright cannot be computed: it is dark"):
+        score(network, images, labels, "bright", seeded())
+    monkeypatch.setitem(PROXIES, "dim", Proxy("bright", brightness, "here"))
+    with pytest.raises(InvalidValueError, match="the name of the proxy 'dim' is 'bright', expected its key in PROXIES"):
+        score(network, images, labels, "dim", seeded())
+    monkeypatch.undo()
+    with pytest.raises(UnknownNameError, match="unknown proxy 'bright'"):
+        score(network, images, labels, "bright", seeded())
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -418,9 +442,9 @@ def test_the_catalogue_says_what_a_score_looks_at(name: str) -> None:
 @pytest.mark.parametrize("cell", [EMPTY, CUT], ids=str)
 def test_without_a_path_only_the_counts_have_a_value(cell: Cell) -> None:
     images, labels = batch()
-    for each in scores(make(cell), images, labels, adversarial=images, generator=seeded()):
-        assert (each.value is not None) == (each.name in ("params", "flops"))
-        assert each.failure == (None if each.value else "the output does not depend on the input")
+    for row in scores(make(cell), images, labels, adversarial=images, generator=seeded()):
+        assert (row.value is not None) == (row.score in ("params", "flops"))
+        assert row.failure == (None if row.value else "the output does not depend on the input")
 
 
 def test_equal_images_make_the_kernel_of_codes_singular() -> None:
@@ -445,9 +469,9 @@ def test_no_gradient_is_a_failure_and_not_a_zero() -> None:
     with torch.no_grad():
         for layer in layers(network):
             layer.weight.zero_()
-    found = {each.name: each for each in scores(network, *batch(), generator=seeded())}
-    assert found["synflow"].failure == found["croze"].failure == "the gradient is zero everywhere"
-    assert found["jacob_cov"].failure == "the Jacobian of an image is the same at every pixel"
+    failures = {row.score: row.failure for row in scores(network, *batch(), generator=seeded())}
+    assert failures["synflow"] == failures["croze"] == "the gradient is zero everywhere"
+    assert failures["jacob_cov"] == "the Jacobian of an image is the same at every pixel"
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
@@ -455,9 +479,9 @@ def test_a_parameter_that_is_not_finite_is_a_failure(broken: float) -> None:
     network = make()
     with torch.no_grad():
         network.stem[0].weight[0, 0, 0, 0] = broken
-    for each in scores(network, *batch(), generator=seeded()):
-        if each.name not in ("params", "flops"):
-            assert (each.value, each.failure) == (None, "a parameter of the network is not finite")
+    for row in scores(network, *batch(), generator=seeded()):
+        if row.score not in ("params", "flops"):
+            assert (row.value, row.failure) == (None, "a parameter of the network is not finite")
 
 
 def test_a_value_that_overflows_is_a_failure() -> None:
@@ -475,9 +499,9 @@ def test_logits_that_are_not_finite_are_a_failure() -> None:
     network = make(CONVOLUTIONS).float()
     with torch.no_grad():
         network.classifier.weight.fill_(3e38)
-    for each in scores(network, *batch(), ["jacob_cov", "naswot", "snip"], generator=seeded()):
-        assert each.value is None
-        assert each.failure in ("the logits are not finite", "the value is nan")
+    for row in scores(network, *batch(), ["jacob_cov", "naswot", "snip"], generator=seeded()):
+        assert row.value is None
+        assert row.failure in ("the logits are not finite", "the value is nan")
 
 
 # ---------------------------------------------------------------------- arguments

@@ -273,7 +273,7 @@ def test_wrong_arguments_are_one_sentence_and_code_2(
         ('{"imags": 8}', "unknown entry of settings 'imags'; did you mean 'images'?"),
         ('{"skeleton": {"chanels": 2}}', "unknown entry of skeleton 'chanels'; did you mean 'channels'?"),
         ('{"attacks": "pgd"}', "attacks is 'pgd', expected a list of attacks"),
-        ('{"dataset": "cifar10"}', "expected one for 10 classes and 3 x 32^2 pixels, the images of cifar10"),
+        ('{"dataset": "cifar10"}', "expected a Skeleton for 10 classes and 3 x 32^2 pixels, the images of cifar10"),
     ],
 )
 def test_wrong_settings_files(call: Call, content: str, message: str, tmp_path: Path, capfd) -> None:

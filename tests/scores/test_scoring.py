@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,13 +19,27 @@ from nasbench_robust.errors import InvalidValueError, NasbenchRobustError, Unkno
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
-from nasbench_robust.ntk import Kernels, kernels, ntk, score_kernel
-from nasbench_robust.ntk._kernels import attacked
-from nasbench_robust.ntk.modes import prepare
-from nasbench_robust.ntk.predictors import weyl_bound
-from nasbench_robust.ntk.regression import Split, held_out_accuracy
-from nasbench_robust.proxies import scores
-from nasbench_robust.scores import Scored, ScoreSettings, chosen_images, score_cell, score_settings_for
+from nasbench_robust.ntk import (
+    FixedNetwork,
+    RowSplit,
+    gram_matrix,
+    held_out_accuracy,
+    kernels,
+    kernels_between,
+    ntk,
+    score_kernel,
+    weyl_bound,
+)
+from nasbench_robust.proxies import PROXIES, Proxy, scores
+from nasbench_robust.scores import (
+    Scored,
+    ScoreKey,
+    ScoreSettings,
+    chosen_images,
+    score_cell,
+    score_keys,
+    score_settings_for,
+)
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
 
@@ -34,12 +50,11 @@ CUT = Cell(["none", "none", "nor_conv_3x3", "none", "none", "nor_conv_1x1"])  # 
 SEED = 3
 KERNELS = ("robust", "cross", "robust_twice", "cross_twice", "combined", "combined_robust")
 
-Key = tuple[str | None, str | None, str]
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def by_key(found: list[Scored]) -> dict[Key, tuple[float | None, str | None]]:
-    keys = [(row.kernel, row.attack, row.score) for row in found]
+def by_key(found: list[Scored]) -> dict[ScoreKey, tuple[float | None, str | None]]:
+    keys = [ScoreKey(row.kernel, row.attack, row.score) for row in found]
     assert len(set(keys)) == len(keys)  # no score has two values
     return {key: (row.value, row.failure) for key, row in zip(keys, found, strict=True)}
 
@@ -55,7 +70,7 @@ def batch(digits: TensorImages) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def found(batch: Batch) -> dict[Key, tuple[float | None, str | None]]:
+def found(batch: Batch) -> dict[ScoreKey, tuple[float | None, str | None]]:
     return by_key(score_cell(CELL, SMALL, *batch, SEED, "torch"))
 
 
@@ -64,23 +79,6 @@ def network(digits: TensorImages) -> Network:
     """The network that training in torch begins with."""
     training = replace(settings_for("digits"), skeleton=SKELETON)
     return Trainer(Cell.from_index(CELL.representative), training, digits, SEED).network
-
-
-@pytest.fixture(scope="module")
-def parts(network: Network, batch: Batch) -> dict[str, Kernels]:
-    return {
-        name: kernels(
-            network,
-            batch[0],
-            attack,
-            beta=SMALL.beta,
-            bn=SMALL.bn,
-            labels=batch[1],
-            generator=make_generator(SEED, "scores"),
-            engine="torch",
-        )
-        for name, attack in zip(("fgsm@0.05", "pgd@0.1"), SMALL.attacks, strict=True)
-    }
 
 
 # --- the scores are those of the pieces
@@ -95,60 +93,74 @@ def test_images_are_the_first_ones_of_a_permutation(digits: TensorImages) -> Non
     assert not torch.equal(others, images)
     for image, label in zip(images, labels, strict=True):
         assert int(label) in digits.train.labels[(digits.train.pixels == image).flatten(1).all(1)]
-
-
-def test_more_images_than_there_are(digits: TensorImages) -> None:
     with pytest.raises(InvalidValueError, match="images is 1025, expected at most the 1024 training images"):
         chosen_images(replace(SMALL, images=1025), digits)
 
 
-def test_clean_kernel_is_that_of_the_network_that_training_begins_with(found, network, batch) -> None:
-    kernel = ntk(network, batch[0], output=SMALL.output, bn=SMALL.bn, engine="torch").numpy()
-    expected = score_kernel(kernel, batch[1].numpy(), SMALL.precision)
-    assert {key[2] for key in found if key[0] == "clean"} == set(expected)
-    for name, value in expected.items():
-        assert found["clean", None, name] == (value.value, value.failure)
-
-
-@pytest.mark.parametrize("attack", ["fgsm@0.05", "pgd@0.1"])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_kernels_of_attacks(found, parts, batch, attack: str, kernel: str) -> None:
-    kind = "cross" if kernel.startswith("cross") else "symmetric"
-    expected = score_kernel(getattr(parts[attack], kernel), batch[1].numpy(), SMALL.precision, kind)
-    some = parts[attack]
-    if kernel == "combined":
-        expected["weyl_bound"] = weyl_bound(some.clean, some.cross, some.robust, weight=0.5, precision="fp32")
-    if kernel == "combined_robust":
-        matrices = (some.robust, some.cross_twice, some.robust_twice)
-        expected["weyl_bound"] = weyl_bound(*matrices, weight=0.5, precision="fp32")
-    assert {key[2] for key in found if key[:2] == (kernel, attack)} == set(expected)
-    for name, value in expected.items():
-        assert found[kernel, attack, name] == (value.value, value.failure), name
-
-
-@pytest.mark.parametrize("attack", ["fgsm@0.05", "pgd@0.1"])
-def test_kernel_regression(found, parts, batch, attack: str) -> None:
-    some = parts[attack]
-    split = Split(np.arange(9), np.arange(9, 12))
-    options = {"classes": 10, "precision": "fp32", "relative_ridge": 1e-3, "robust": some.robust, "cross": some.cross}
-    expected = held_out_accuracy(some.clean, batch[1].numpy(), split, **options)
-    for name in ("standard_attacked", "adversarial_clean", "adversarial_attacked"):
-        value = getattr(expected, name).accuracy
-        assert found["regression", attack, name] == (value.value, value.failure)
-    assert found["regression", None, "standard_clean"][0] == expected.standard_clean.accuracy.value
+def test_kernels_are_those_of_the_network_that_training_begins_with(found, network, batch) -> None:
+    (images, labels), precision = batch, SMALL.precision
+    classes, split = labels.numpy(), RowSplit(np.arange(9), np.arange(9, 12))
+    clean = ntk(network, images, output=SMALL.output, bn=SMALL.bn, engine="torch").numpy()
+    expected = {("clean", None, name): value for name, value in score_kernel(clean, classes, precision).items()}
+    for attack, label in zip(SMALL.attacks, ("fgsm@0.05", "pgd@0.1"), strict=True):
+        options = {"generator": make_generator(SEED, "scores"), "engine": "torch", "labels": labels}
+        k = kernels(network, images, attack, beta=0.5, bn=SMALL.bn, **options)
+        for name in KERNELS:
+            kind = "cross" if name.startswith("cross") else "symmetric"
+            values = score_kernel(getattr(k, name), classes, precision, kind)
+            expected |= {(name, label, score): value for score, value in values.items()}
+        blocks = {
+            "combined": (k.clean, k.cross, k.robust),
+            "combined_robust": (k.robust, k.cross_twice, k.robust_twice),
+        }
+        for name, three in blocks.items():
+            expected[name, label, "weyl_bound"] = weyl_bound(*three, weight=0.5, precision=precision)
+        options = {"classes": 10, "precision": precision, "relative_ridge": 1e-3}
+        held_out = held_out_accuracy(k.clean, classes, split, robust=k.robust, cross=k.cross, **options)
+        for name, regression in held_out.items():
+            expected["regression", None if name == "standard_clean" else label, name] = regression.accuracy
+    of_kernels = {key: pair for key, pair in found.items() if key.kernel is not None}
+    assert of_kernels == {key: (value.value, value.failure) for key, value in expected.items()}
 
 
 def test_proxies(found, network, batch) -> None:
     images, labels = batch
-    twin = prepare(network, images, SMALL.bn, torch.float32)
-    adversarial = attacked(twin, images, labels, SMALL.attacks[-1], make_generator(SEED, "scores"), "torch")
-    rows = scores(
-        network, images, labels, adversarial=adversarial.clamp(0, 1), generator=make_generator(SEED, "scores")
+    fixed = FixedNetwork(network, images, bn=SMALL.bn, engine="torch")
+    adversarial = fixed.attacked(images, labels, SMALL.attacks[-1], make_generator(SEED, "scores"))
+    options = {"attack": "pgd@0.1", "generator": make_generator(SEED, "scores")}
+    expected = by_key(scores(network, images, labels, adversarial=adversarial.clamp(0, 1), **options))
+    assert {key: row for key, row in found.items() if key.kernel is None} == expected
+
+
+def test_rows_are_those_that_the_settings_ask_for_in_their_order(found) -> None:
+    assert list(found) == score_keys(SMALL)
+
+
+def test_only_what_is_wanted_is_made(found, batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each score alone is what it is among all others, and needs no kernel if it is of none."""
+    passes: list[str] = []
+    for name, make in (("gram_matrix", gram_matrix), ("kernels_between", kernels_between)):
+        noted = lambda *args, make=make, **named: passes.append(make.__name__) or make(*args, **named)  # noqa: E731
+        monkeypatch.setattr(f"nasbench_robust.ntk.{name}", noted)
+    for kernel, attack, score, expected in [
+        (None, None, "zen", []),
+        (None, "pgd@0.1", "snip", []),
+        ("clean", None, "trace", ["gram_matrix"]),
+        ("cross_twice", "fgsm@0.05", "mean", ["kernels_between"]),
+    ]:
+        key = ScoreKey(kernel, attack, score)
+        assert by_key(score_cell(CELL, SMALL, *batch, SEED, "torch", [key])) == {key: found[key]}
+        assert passes == expected
+        passes.clear()
+
+
+def test_images_are_attacked_once_for_kernels_and_proxies(batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacks, attacked = [], FixedNetwork.attacked
+    monkeypatch.setattr(
+        FixedNetwork, "attacked", lambda self, *args: attacks.append(args[2].label) or attacked(self, *args)
     )
-    expected = {(None, "pgd@0.1" if row.images == "adversarial" else None, row.name): row for row in rows}
-    assert {key for key in found if key[0] is None} == set(expected)
-    for key, row in expected.items():
-        assert found[key] == (row.value, row.failure), key
+    score_cell(CELL, SMALL, *batch, SEED)
+    assert attacks == ["fgsm@0.05", "fgsm@0.05", "pgd@0.1", "pgd@0.1"]  # A(x) and A(A(x)) of each
 
 
 def test_scores_repeat_and_depend_on_the_seed(found, batch) -> None:
@@ -174,6 +186,23 @@ def test_engines_agree(found, batch) -> None:
             assert native[key][0] == pytest.approx(value, rel=5e-2), key
 
 
+def test_a_proxy_that_a_user_adds_is_scored_with_the_others(found, batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    dark = Proxy("dark", lambda network, images: -images.mean(), "here", uses_labels=False)
+    monkeypatch.setitem(PROXIES, "dark", dark)
+    settings = ScoreSettings("digits", SKELETON, images=12, attacks=SMALL.attacks)
+    assert settings.proxies == (*SMALL.proxies, "dark")
+    assert (settings.identity, settings.hash != SMALL.hash) == (SMALL.identity, True)
+    rows = by_key(score_cell(CELL, settings, *batch, SEED, "torch"))
+    own = {ScoreKey(None, None, "dark"), ScoreKey(None, "pgd@0.1", "dark")}
+    assert rows.keys() - own == found.keys()
+    assert all(rows[key] == found[key] for key in found)
+    assert rows[None, None, "dark"][0] == pytest.approx(-float(batch[0].mean()))
+    monkeypatch.undo()
+    assert score_settings_for("digits").proxies == SMALL.proxies
+    with pytest.raises(UnknownNameError, match="unknown proxy 'dark'"):
+        replace(SMALL, proxies=("dark",))
+
+
 def test_cell_without_a_path_has_every_row_and_the_reason(found, batch) -> None:
     cut = by_key(score_cell(CUT, SMALL, *batch, SEED))
     assert cut.keys() == found.keys()
@@ -192,13 +221,7 @@ def test_any_member_of_a_class_gives_the_scores_of_the_class(batch) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"bn": "eval"},
-        {"bn": "batch_coupled"},
-        {"output": "trace"},
-        {"precision": "fp64"},
-    ],
+    "changes", [{"bn": "eval"}, {"bn": "batch_coupled"}, {"output": "trace"}, {"precision": "fp64"}]
 )
 def test_settings_of_kernels_reach_them(found, network, batch, changes: dict[str, str]) -> None:
     settings = replace(SMALL, attacks=(), proxies=(), **changes)
@@ -230,6 +253,20 @@ def test_settings_that_differ_have_another_hash_and_equal_ones_the_same() -> Non
     assert replace(SMALL, beta=1, relative_ridge=0).hash == replace(SMALL, beta=1.0, relative_ridge=0.0).hash
     changes = [{"images": 13}, {"draw": 1}, {"bn": "eval"}, {"beta": 0.4}, {"attacks": ()}, {"proxies": ("zen",)}]
     assert len({replace(SMALL, **change).hash for change in changes} | {SMALL.hash}) == len(changes) + 1
+    assert len({replace(SMALL, **change).identity for change in changes} | {SMALL.identity}) == len(changes) - 1
+
+
+TORCHLESS = """
+import sys
+import nasbench_robust.scores.settings
+from nasbench_robust.scores import collect_scores, score_keys, score_settings_for, scored_units, write_scores
+score_keys(score_settings_for("digits"))
+assert "torch" not in sys.modules
+"""
+
+
+def test_settings_and_tables_need_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", TORCHLESS], check=True)
 
 
 def test_scores_are_of_the_networks_that_are_trained() -> None:
@@ -259,7 +296,7 @@ BAD = [
     ({"skeleton": {"chanels": 2}}, UnknownNameError, "unknown entry of skeleton 'chanels'; did you mean 'channels'"),
     ({"skeleton": 3}, InvalidValueError, "skeleton is 3, expected a table with channels"),
     ({"skeleton": {"channels": "2"}}, InvalidValueError, "channels is '2', expected a positive integer"),
-    ({"skeleton": {"image_size": 32}}, InvalidValueError, "expected one for 10 classes and 1 x 8\\^2 pixels"),
+    ({"skeleton": {"image_size": 32}}, InvalidValueError, "expected a Skeleton for 10 classes and 1 x 8\\^2 pixels"),
     ({"proxies": ["synfow"]}, UnknownNameError, "unknown proxy 'synfow'; did you mean 'synflow'"),
     ({"proxies": [["zen"]]}, UnknownNameError, "unknown proxy"),
     ({"proxies": "zen"}, InvalidValueError, "proxies is 'zen', expected a tuple"),

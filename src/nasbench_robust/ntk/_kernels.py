@@ -14,21 +14,17 @@ Source: Wu et al., "Robust NAS under adversarial training", ICLR 2024, section 4
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from ..arrays import Floats
-from ..attacks import perturb
-from ..errors import InvalidValueError, MissingDataError, UnknownNameError
+from ..errors import InvalidValueError, MissingDataError
 from ..metrics import Attack
-from ..networks import duplicate
-from .gram import choose_engine, dtype_of, ntk
-from .layers import contract_layers
-from .modes import prepare
-from .native import native_twin
-from .pruning import prune
+from .fixed import FixedNetwork
+from .gram import gram_matrix
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,11 @@ class Kernels:
         None where the images were not attacked twice.
     beta : float
         Weight of the adversarial loss, 0 for standard training, 1 for the training of this benchmark.
+
+    Raises
+    ------
+    InvalidValueError
+        If `beta` is not in [0, 1].
     """
 
     clean: Floats
@@ -53,7 +54,7 @@ class Kernels:
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_beta(self.beta)
+        _check(self.beta)
 
     @property
     def combined(self) -> Floats:
@@ -73,14 +74,12 @@ class Kernels:
             raise MissingDataError("these kernels hold no images attacked twice", "make them with twice=True")
         return _combine(self.robust, self.cross_twice, self.robust_twice, self.beta)
 
-    def with_beta(self, beta: float) -> Kernels:
-        """Return the same kernels for another weight of the adversarial loss."""
-        return replace(self, beta=beta)
 
-
-def _check_beta(beta: object) -> None:
+def _check(beta: object, output: str | int = "sum") -> None:
     if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 <= beta <= 1:
         raise InvalidValueError("beta", beta, "a weight in [0, 1]", "1")
+    if output == "full":
+        raise InvalidValueError("output", output, "'sum', 'trace' or a class: one value for a pair of images", "sum")
 
 
 def _combine(first: Floats, cross: Floats, second: Floats, beta: float) -> Floats:
@@ -91,14 +90,12 @@ def _combine(first: Floats, cross: Floats, second: Floats, beta: float) -> Float
 def kernels(
     network: nn.Module,
     images: torch.Tensor,
-    attack: Attack | None = None,
+    attack: Attack,
     *,
     beta: float,
     bn: str,
-    labels: torch.Tensor | None = None,
+    labels: torch.Tensor,
     generator: torch.Generator | None = None,
-    adversarial: torch.Tensor | None = None,
-    adversarial_twice: torch.Tensor | None = None,
     twice: bool = True,
     output: str | int = "sum",
     precision: str = "fp32",
@@ -107,148 +104,95 @@ def kernels(
 ) -> Kernels:
     """Return the kernels between images, their attacked versions and the versions attacked twice, from one pass.
 
+    It is `kernels_between` of the `versions` on a `FixedNetwork`, for whoever needs nothing else of these.
+
     Parameters
     ----------
     network : Module
         As for `ntk.ntk`.
     images : Tensor, shape (n, channels, size, size)
         Pixels in [0, 1].
-    attack : Attack, optional
-        Makes the versions that the caller does not give, on the network with the batch normalisation of `bn`; it
-        needs `labels` and, if it draws, `generator`.
+    attack : Attack
+        FGSM or PGD; made on the network with the batch normalisation of `bn`, in fp32, or fp64 for ``"fp64"``.
     beta : float
         Weight of the adversarial loss in [0, 1], of the combined kernels.
     bn : str
         As for `ntk.ntk`. With ``"batch_frozen"`` the statistics are those of the clean `images` for all versions, so
         that all see one network; with ``"batch_coupled"`` all versions are one batch.
-    labels : Tensor of int64, shape (n,), optional
+    labels : Tensor of int64, shape (n,)
         Classes from 0, for the attack.
     generator : torch.Generator, optional
         Draws the attack's random starts.
-    adversarial, adversarial_twice : Tensor of the shape of `images`, optional
-        A(x) and A(A(x)). PGD's iterates depend on rounding: pass them to compare engines or precisions.
     twice : bool
         Whether the images are attacked twice.
     output : str or int
         ``"sum"``, ``"trace"`` or a class, as for `ntk.ntk`.
     precision, engine, budget_mib
-        As for `ntk.ntk`; the attack is made in fp32, or fp64 for ``"fp64"``.
+        As for `ntk.ntk`.
 
     Raises
     ------
     UnknownNameError, InvalidValueError
         If an argument is not as above, or what the attack needs is missing.
     """
-    if output == "full":
-        raise InvalidValueError("output", output, "'sum', 'trace' or a class: one value for a pair of images", "sum")
-    _check_beta(beta)  # before the work, not after it
-    for argument, given in (("adversarial", adversarial), ("adversarial_twice", adversarial_twice)):
-        if given is not None and given.shape != images.shape:
-            raise InvalidValueError(f"the shape of {argument}", tuple(given.shape), str(tuple(images.shape)))
-    name = choose_engine(engine, network, images, bn, precision)
-    images = images.detach().to(dtype_of(precision))
-    twin = prepare(network, images, bn, images.dtype)
-    versions = [images]
-    for given in (adversarial, adversarial_twice)[: 1 + twice]:
-        made = _attacked(twin, versions[-1], attack, labels, generator, name) if given is None else given
-        versions.append(made.detach().to(images))
-    kernel = ntk(
-        twin,
-        torch.cat(versions),
-        output=output,
-        bn="batch_coupled" if bn == "batch_coupled" else "eval",  # what is frozen is the twin's running statistics now
-        precision=precision,
-        engine=name,
-        budget_mib=budget_mib,
-    )
-    return from_blocks(kernel.cpu().numpy(), len(images), beta=beta)
+    _check(beta, output)  # before the work, not after it
+    fixed = FixedNetwork(network, images, bn=bn, precision=precision, engine=engine)
+    made = versions(fixed, images, labels, attack, generator, twice=twice)
+    return kernels_between(fixed, made, beta=beta, output=output, budget_mib=budget_mib)
 
 
-def from_blocks(kernel: Floats, samples: int, *, beta: float) -> Kernels:
-    """Return the kernels that are blocks of the kernel of stacked versions of `samples` images: x, A(x), A(A(x))."""
-
-    def block(row: int, column: int) -> Floats:
-        return kernel[row * samples : (row + 1) * samples, column * samples : (column + 1) * samples].copy()
-
-    twice = len(kernel) == 3 * samples
-    return Kernels(
-        clean=block(0, 0),
-        robust=block(1, 1),
-        cross=block(0, 1),
-        robust_twice=block(2, 2) if twice else None,
-        cross_twice=block(1, 2) if twice else None,
-        beta=beta,
-    )
-
-
-def attacked(
-    network: nn.Module,
+def versions(
+    fixed: FixedNetwork,
     images: torch.Tensor,
     labels: torch.Tensor,
     attack: Attack,
-    generator: torch.Generator | None,
-    engine: str,
-) -> torch.Tensor:
-    """Return images attacked by FGSM or PGD on a network that `modes.prepare` made.
+    generator: torch.Generator | None = None,
+    *,
+    twice: bool = True,
+) -> tuple[torch.Tensor, ...]:
+    """Return images, attacked images and, if `twice`, the attacked images attacked again: x, A(x), A(A(x)).
 
-    `engine` is ``"native"`` or ``"torch"``; a random start is the same in both.
+    Arguments and errors are those of `FixedNetwork.attacked`; PGD's iterates depend on rounding, so engines and
+    precisions are compared on the versions of one of them.
     """
-    if engine == "torch" or attack.norm != "Linf":
-        pruned = duplicate(network)
-        prune(pruned)
-        return perturb(pruned, images, labels, attack, generator or torch.Generator(images.device))
-    noise = None
-    if attack.random_start:
-        assert generator is not None
-        noise = torch.empty(images.shape).uniform_(-attack.eps, attack.eps, generator=generator).numpy()
-    steps, size = attack.schedule
-    found = native_twin(network).pgd(images.numpy(), labels.numpy(), noise, eps=attack.eps, step_size=size, steps=steps)
-    return torch.from_numpy(found)
+    once = fixed.attacked(images, labels, attack, generator)
+    return (images, once, fixed.attacked(once, labels, attack, generator)) if twice else (images, once)
 
 
-def _attacked(
-    twin: nn.Module,
-    images: torch.Tensor,
-    attack: Attack | None,
-    labels: torch.Tensor | None,
-    generator: torch.Generator | None,
-    engine: str,
-) -> torch.Tensor:
-    """Make a version that the caller did not give, from what the caller gave for that."""
-    if attack is None:
-        raise InvalidValueError("attack", attack, "an Attack, or the attacked images")
-    if attack.name not in ("fgsm", "pgd"):
-        raise UnknownNameError("attack of a kernel", attack.name, ("fgsm", "pgd"))
-    if labels is None or len(labels) != len(images):
-        raise InvalidValueError("labels", None if labels is None else len(labels), f"{len(images)} classes")
-    if attack.random_start and generator is None:
-        raise InvalidValueError("generator", None, "a torch.Generator for the random start")
-    return attacked(twin, images, labels, attack, generator, engine)
-
-
-def combined_directly(
-    network: nn.Module, first: torch.Tensor, second: torch.Tensor, *, beta: float, bn: str, precision: str = "fp64"
-) -> Floats:
-    """Return G G^T with G = (1-b) J(first) + b J(second), the rows of G being formed before any product.
-
-    It is ``combined`` for x and A(x), ``combined_robust`` for A(x) and A(A(x)), of the sum of the logits, by another
-    way: the check of the formulas, and of the rounding of their sums.
+def kernels_between(
+    fixed: FixedNetwork,
+    versions: Sequence[torch.Tensor],
+    *,
+    beta: float,
+    output: str | int = "sum",
+    budget_mib: float = 1024.0,
+) -> Kernels:
+    """Return the kernels between versions of the same images, from one pass through the network.
 
     Parameters
     ----------
-    network, bn, precision
-        As for `kernels`, without coupled batch normalisation; frozen statistics are those of `first`.
-    first, second : Tensor, shape (n, channels, size, size)
-    beta : float
-        Weight b.
+    fixed : FixedNetwork
+        Fixed on the clean images.
+    versions : sequence of two or three Tensor, shape (n, channels, size, size) each
+        x, A(x) and, for the kernels of images attacked twice, A(A(x)), as `versions` makes them.
+    beta, output, budget_mib
+        As for `kernels`.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If an argument is not as above.
     """
-    if bn not in ("eval", "batch_frozen"):
-        raise UnknownNameError("bn mode of combined_directly", bn, ("eval", "batch_frozen"))
-    twin = prepare(network, first, bn, dtype_of(precision))
-    prune(twin)
-    both = torch.cat([first, second]).to(dtype_of(precision))
-    with torch.no_grad():
-        cotangents = torch.ones_like(twin(both))
-    one = torch.eye(len(first), device=both.device)
-    mix = torch.cat([(1 - beta) * one, beta * one], 1).to(both)
-    return contract_layers(twin, both, cotangents, mix=mix).cpu().numpy()
+    _check(beta, output)
+    shapes = [tuple(version.shape) for version in versions]
+    if len(shapes) not in (2, 3) or len(set(shapes)) > 1:
+        raise InvalidValueError("the shapes of versions", shapes, "two or three equal ones: x, A(x), A(A(x))")
+    stacked = torch.cat([version.detach().to(fixed.dtype) for version in versions])
+    kernel, count = gram_matrix(fixed, stacked, output=output, budget_mib=budget_mib).cpu().numpy(), len(versions[0])
+
+    def block(row: int, column: int) -> Floats:
+        matrix: Floats = kernel[row * count : (row + 1) * count, column * count : (column + 1) * count].copy()
+        return matrix
+
+    robust_twice, cross_twice = (block(2, 2), block(1, 2)) if len(versions) == 3 else (None, None)
+    return Kernels(block(0, 0), block(1, 1), block(0, 1), robust_twice, cross_twice, beta)

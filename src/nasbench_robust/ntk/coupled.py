@@ -20,7 +20,7 @@ def contract_coupled(
     Parameters
     ----------
     twin : Module
-        As `modes.prepare` returns it.
+        As `modes.prepare` returns it, with coupled batch normalisation.
     images : Tensor, shape (n, channels, size, size)
         The batch.
     cotangents : Tensor, shape (m, classes)
@@ -30,17 +30,17 @@ def contract_coupled(
     rows_at_once : int
         How many rows may be in memory; the others are made again where they are needed.
     """
-    parameters = [parameter.requires_grad_() for parameter in twin.parameters()]
+    parameters = list(twin.requires_grad_(True).parameters())
     with torch.enable_grad():
         logits = twin(images)
         scalars = (logits[list(owners)] * cotangents.to(logits)).sum(1)
 
     def rows(start: int, stop: int) -> torch.Tensor:
-        found = []
-        for scalar in scalars[start:stop]:
-            row = torch.autograd.grad(scalar, parameters, retain_graph=True, materialize_grads=True)
-            found.append(torch.cat([part.flatten() for part in row]))
-        return torch.stack(found)
+        gradients = (
+            torch.autograd.grad(scalar, parameters, retain_graph=True, materialize_grads=True)
+            for scalar in scalars[start:stop]
+        )
+        return torch.stack([torch.cat([one.flatten() for one in gradient]) for gradient in gradients])
 
     kernel = torch.zeros(len(scalars), len(scalars), dtype=torch.float64, device=images.device)
     step = max(1, rows_at_once // 2) if rows_at_once < len(scalars) else len(scalars)
@@ -51,4 +51,5 @@ def contract_coupled(
             products = first @ second.T
             kernel[a : a + step, b : b + step] = products
             kernel[b : b + step, a : a + step] = products.T
+    twin.requires_grad_(False)
     return kernel

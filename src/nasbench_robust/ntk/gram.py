@@ -11,14 +11,9 @@ from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
 from .coupled import contract_coupled
+from .fixed import FixedNetwork, check_images
 from .layers import contract_layers
-from .modes import prepare
-from .native import native_twin, serves
-from .pruning import prune
-
-OUTPUTS = ("sum", "trace", "full")
-PRECISIONS = {"fp32": torch.float32, "mixed": torch.float32, "fp64": torch.float64}
-ENGINES = ("auto", "native", "torch")
+from .names import OUTPUTS
 
 
 def ntk(
@@ -77,12 +72,26 @@ def ntk(
     The network's ReLUs make gradients jump where an input is zero, so fp32 forward passes are the floor: in bfloat16
     they change the kernel itself.
     """
-    _check(network, images, others, output, budget_mib)
-    batch = (images if others is None else torch.cat([images, others])).detach().to(dtype_of(precision))
-    twin = prepare(network, batch, bn, batch.dtype)
-    prune(twin)
-    products = _Products(twin, batch, bn, precision == "mixed", choose_engine(engine, network, batch, bn, precision))
-    products.limit(budget_mib)
+    batch = _stacked(images, others)
+    fixed = FixedNetwork(network, batch, bn=bn, precision=precision, engine=engine)
+    return gram_matrix(fixed, images, others, output=output, budget_mib=budget_mib)
+
+
+def gram_matrix(
+    fixed: FixedNetwork,
+    images: torch.Tensor,
+    others: torch.Tensor | None = None,
+    *,
+    output: str | int,
+    budget_mib: float = 1024.0,
+) -> torch.Tensor:
+    """Return the kernel of a network that is fixed already; arguments, result and errors as of `ntk`."""
+    if isinstance(output, bool) or (not isinstance(output, int) and output not in OUTPUTS):
+        raise UnknownNameError("output", output, OUTPUTS)
+    if not budget_mib > 0:
+        raise InvalidValueError("budget_mib", budget_mib, "a positive number", "1024")
+    batch = _stacked(images, others).detach().to(fixed.dtype)
+    products = _Products(fixed, batch, budget_mib)
     left, right = len(images), 0 if others is None else len(images)
     if output == "full":
         owners, cotangents = _all_logits(len(batch), products.classes)
@@ -91,56 +100,45 @@ def ntk(
         return full.view(left, size, -1, size).transpose(1, 2).contiguous()
     chosen = torch.eye(products.classes) if output == "trace" else _cotangent(output, products.classes)[None]
     owners = list(range(len(batch)))
-    parts = [products(owners, one.expand(len(batch), -1), range(left), range(right, len(batch))) for one in chosen]
-    return torch.stack(parts).sum(0)
+    kernels = [products(owners, one.expand(len(batch), -1), range(left), range(right, len(batch))) for one in chosen]
+    return torch.stack(kernels).sum(0)
 
 
-def dtype_of(precision: str) -> torch.dtype:
-    """Return the arithmetic of the network for one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, tuple(PRECISIONS))
-    return PRECISIONS[precision]
-
-
-def choose_engine(name: str, network: nn.Module, images: torch.Tensor, bn: str, precision: str) -> str:
-    """Return ``"native"`` or ``"torch"``, given what was asked for; see `ntk`."""
-    if name not in ENGINES:
-        raise UnknownNameError("engine", name, ENGINES)
-    able = serves(network, images) and bn != "batch_coupled" and precision == "fp32"
-    if name == "native" and not able:
-        raise InvalidValueError("engine", name, "torch for this network, device, bn mode or precision", "torch")
-    return "native" if able and name != "torch" else "torch"
+def _stacked(images: torch.Tensor, others: torch.Tensor | None) -> torch.Tensor:
+    """Return rows and columns of the kernel as one batch."""
+    check_images("images", images)
+    if others is None:
+        return images
+    check_images("others", others, images.shape[1:])
+    return torch.cat([images, others])
 
 
 class _Products:
     """Scalar products of gradients for a batch, made in as few passes as the memory allows.
 
-    A row is the gradient of ``logits(batch)[owner] @ cotangent``.
+    A row is the gradient of ``logits(batch)[owner] @ cotangent``. A coupled row has every parameter, another one every
+    value of the network.
     """
 
-    def __init__(self, twin: nn.Module, batch: torch.Tensor, bn: str, half: bool, engine: str) -> None:
-        self._twin, self._batch, self._half = twin, batch, half
-        self._coupled = bn == "batch_coupled"
-        self._native = native_twin(twin) if engine == "native" else None
-        self.classes, values = _probe(twin, batch[:2])
-        self._numbers = values if self._native is None else self._native.values
-        self._most = len(batch)
-
-    def limit(self, budget_mib: float) -> None:
-        """Keep to so much memory: a coupled row has every parameter, another one every value of the network."""
-        parameters = sum(parameter.numel() for parameter in self._twin.parameters())
-        numbers = parameters if self._coupled else self._numbers
-        self._most = max(2, int(budget_mib * 2**20 / (numbers * self._batch.element_size())))
+    def __init__(self, fixed: FixedNetwork, batch: torch.Tensor, budget_mib: float) -> None:
+        self._fixed, self._batch = fixed, batch
+        self._coupled = fixed.bn == "batch_coupled"
+        self.classes, numbers = _probe(fixed.module, batch[:2])
+        if self._coupled:
+            numbers = sum(parameter.numel() for parameter in fixed.module.parameters())
+        elif fixed.native is not None:
+            numbers = fixed.native.values
+        self._most = max(2, int(budget_mib * 2**20 / (numbers * batch.element_size())))  # rows at a time
 
     def __call__(self, owners: list[int], cotangents: torch.Tensor, rows: range, columns: range) -> torch.Tensor:
         cotangents = cotangents.to(self._batch)
+        if not self._coupled and len(owners) > self._most:
+            return self._in_parts(owners, cotangents, rows, columns)
         if self._coupled:
-            every = contract_coupled(self._twin, self._batch, cotangents, owners, self._most)
-            return every[rows.start : rows.stop, columns.start : columns.stop]
-        if len(owners) <= self._most:
+            every = contract_coupled(self._fixed.module, self._batch, cotangents, owners, self._most)
+        else:
             every = self._contract(owners, cotangents)
-            return every[rows.start : rows.stop, columns.start : columns.stop]
-        return self._in_parts(owners, cotangents, rows, columns)
+        return every[rows.start : rows.stop, columns.start : columns.stop]
 
     def _in_parts(self, owners: list[int], cotangents: torch.Tensor, rows: range, columns: range) -> torch.Tensor:
         """Pass two parts at a time, of the rows and of the columns; of a symmetric kernel each pair once."""
@@ -158,10 +156,10 @@ class _Products:
         return kernel
 
     def _contract(self, owners: list[int], cotangents: torch.Tensor) -> torch.Tensor:
-        images = self._batch[owners]
-        if self._native is None:
-            return contract_layers(self._twin, images, cotangents, half=self._half)
-        return torch.from_numpy(self._native.tangent_kernel(images.numpy(), cotangents.numpy()))
+        images, native = self._batch[owners], self._fixed.native
+        if native is None:
+            return contract_layers(self._fixed.module, images, cotangents, half=self._fixed.precision == "mixed")
+        return torch.from_numpy(native.tangent_kernel(images.numpy(), cotangents.numpy()))
 
 
 @torch.no_grad()
@@ -192,26 +190,3 @@ def _cotangent(output: str | int, classes: int) -> torch.Tensor:
 def _all_logits(samples: int, classes: int) -> tuple[list[int], torch.Tensor]:
     """Return a row for every logit of every sample, those of a sample together."""
     return [sample for sample in range(samples) for _ in range(classes)], torch.eye(classes).repeat(samples, 1)
-
-
-def _check(
-    network: nn.Module,
-    images: torch.Tensor,
-    others: torch.Tensor | None,
-    output: str | int,
-    budget_mib: float,
-) -> None:
-    if not isinstance(network, nn.Module):
-        raise InvalidValueError("network", type(network).__name__, "a torch.nn.Module")
-    if isinstance(output, bool) or (not isinstance(output, int) and output not in OUTPUTS):
-        raise UnknownNameError("output", output, OUTPUTS)
-    if not budget_mib > 0:
-        raise InvalidValueError("budget_mib", budget_mib, "a positive number", "1024")
-    for name, batch in (("images", images), ("others", others)):
-        if batch is None and name == "others":
-            continue
-        if not isinstance(batch, torch.Tensor) or batch.ndim != 4 or not len(batch):
-            shape = tuple(batch.shape) if isinstance(batch, torch.Tensor) else type(batch).__name__
-            raise InvalidValueError(name, shape, "a tensor of shape (n, channels, size, size), n at least 1")
-        if batch.shape[1:] != images.shape[1:]:
-            raise InvalidValueError("the shape of others", tuple(batch.shape), f"(n, {tuple(images.shape[1:])})")

@@ -18,12 +18,7 @@ Rows = Callable[[torch.Tensor], None]
 
 
 def contract_layers(
-    twin: nn.Module,
-    images: torch.Tensor,
-    cotangents: torch.Tensor,
-    *,
-    mix: torch.Tensor | None = None,
-    half: bool = False,
+    twin: nn.Module, images: torch.Tensor, cotangents: torch.Tensor, *, half: bool = False
 ) -> torch.Tensor:
     """Return the scalar products of gradients, shape (m, m), float64.
 
@@ -34,18 +29,13 @@ def contract_layers(
     images : Tensor, shape (m, channels, size, size)
     cotangents : Tensor, shape (m, classes)
         Row r is the gradient of ``logits(images[r]) @ cotangents[r]`` with respect to all parameters.
-    mix : Tensor, shape (m', m), optional
-        Linear combinations of rows that are formed in every layer, before the products; the result is (m', m') then.
     half : bool
         Whether the gradients of weights are formed in bfloat16; their products are formed in the network's arithmetic.
     """
-    size = len(images) if mix is None else len(mix)
-    kernel = torch.zeros(size, size, dtype=torch.float64, device=images.device)
+    kernel = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
     def add(rows: torch.Tensor) -> None:
         rows = rows.to(images.dtype)
-        if mix is not None:
-            rows = mix.to(rows) @ rows
         kernel.add_(rows @ rows.T)
 
     logits = _watched_forward(twin, images, add, half)
@@ -113,19 +103,10 @@ def gradient_rows(module: nn.Module, source: torch.Tensor, slope: torch.Tensor, 
 def _convolution_rows(module: nn.Conv2d, source: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     """Return the gradients of the weights: those of a grouped convolution that has every sample as a group."""
     samples, outs, ins = len(source), module.out_channels, module.in_channels
-    kernel = (samples * outs, ins, *module.kernel_size)
-    _, gradient, _ = torch.ops.aten.convolution_backward(
-        slope.reshape(1, samples * outs, *slope.shape[2:]),
-        source.reshape(1, samples * ins, *source.shape[2:]),
-        source.new_empty(kernel),
-        None,
-        module.stride,
-        module.padding,
-        module.dilation,
-        False,
-        [0, 0],
-        samples,
-        [False, True, False],
-    )
-    rows: torch.Tensor = gradient.reshape(samples, -1)
-    return rows
+    slopes = slope.reshape(1, samples * outs, *slope.shape[2:])
+    sources = source.reshape(1, samples * ins, *source.shape[2:])
+    weight = source.new_empty((samples * outs, ins, *module.kernel_size))  # only its shape counts
+    geometry = (module.stride, module.padding, module.dilation, False, [0, 0], samples)
+    wanted = [False, True, False]  # of the gradients of input, weight and bias
+    _, rows, _ = torch.ops.aten.convolution_backward(slopes, sources, weight, None, *geometry, wanted)
+    return rows.reshape(samples, -1)  # type: ignore[no-any-return]

@@ -7,8 +7,8 @@ from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
 from ..networks import duplicate
+from .names import BN_MODES, PRECISIONS
 
-BN_MODES = ("eval", "batch_frozen", "batch_coupled")
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
@@ -48,6 +48,13 @@ def prepare(network: nn.Module, images: torch.Tensor, bn: str, dtype: torch.dtyp
             module.train()
             module.track_running_stats = False  # they stay what they are
     return twin
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the arithmetic of the network for one of `names.PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    return torch.float64 if precision == "fp64" else torch.float32
 
 
 def check_layers(network: nn.Module) -> None:

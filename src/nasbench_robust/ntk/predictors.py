@@ -18,15 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidValueError
 from . import spectrum as spectra
+from .checks import TINY, checked_labels, checked_matrix, checked_real, coded_targets, not_finite, symmetric_part
 from .regression import cholesky_factor
 from .spectrum import Spectrum, analyse
-from .values import TINY, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite, symmetric_part
+from .values import Value
 
 # ------------------------------------------------------------------ complexity and bounds
 
@@ -43,7 +45,7 @@ def complexity(spectrum: Spectrum, labels: npt.ArrayLike, *, classes: int, codin
     classes : int
         How many. With one-hot targets it only limits the labels: a class without samples adds nothing.
     coding : {"one_hot", "centred_one_hot"}
-        The targets Y, see `nasbench_robust.ntk.values.CODINGS`. With two classes, twice the centred ones' first
+        The targets Y, see `nasbench_robust.ntk.checks.CODINGS`. With two classes, twice the centred ones' first
         column is the y in {-1, 1} of the theory, so that y^T K^-1 y is twice the centred trace.
     ridge : float
         Added to the diagonal, in units of the kernel, at least 0.
@@ -168,19 +170,19 @@ def weyl_bound(
     problem = spectrum.failure or not_finite(other, "the robust kernel") or not_finite(pairs, "the cross kernel")
     if problem:
         return Value.failed(problem)
-    parts = (
+    terms = (
         (1 - b) ** 2 * spectrum.values[0],
         b * (1 - b) * np.linalg.eigvalsh(pairs + pairs.T)[0],
         b**2 * np.linalg.eigvalsh(symmetric_part("robust", other, precision))[0],
     )
-    return Value.of(float(sum(parts)))
+    return Value.of(float(sum(terms)))
 
 
 # ------------------------------------------------------------------ the list of scores
 
 
 @dataclass(frozen=True)
-class Score:
+class KernelScore:
     """A number of one kernel that is said to tell good cells from bad ones.
 
     Attributes
@@ -188,20 +190,23 @@ class Score:
     name : str
         Key of the result of `score_kernel`.
     function : callable
-        Of a `Spectrum` and labels, giving a `Value`.
+        Of a `Spectrum`, and of labels where it uses them, giving a `Value`.
     source : str
         Who proposed it, or defined it.
     direction : {"higher", "lower"} or None
         Which is better, as the source claims for the clean kernel; None where it claims nothing about accuracy.
     kinds : tuple of str
         The kernels it applies to, of "symmetric" and "cross".
+    uses_labels : bool
+        Whether it looks at the samples' classes.
     """
 
     name: str
-    function: Callable[[Spectrum, npt.ArrayLike], Value]
+    function: Callable[..., Value]
     source: str
     direction: str | None
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = spectra.KINDS
+    uses_labels: bool = False
 
 
 def score_kernel(
@@ -235,16 +240,11 @@ def score_kernel(
     """
     spectrum = analyse(kernel, precision=precision, kind=kind)
     classes = checked_labels(labels, len(spectrum.matrix))
-    return {score.name: score.function(spectrum, classes) for score in SCORES if kind in score.kinds}
-
-
-def _without_labels(function: Callable[[Spectrum], Value]) -> Callable[[Spectrum, npt.ArrayLike], Value]:
-    """Return a function that takes labels and ignores them."""
-
-    def of_labels_too(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:  # noqa: ARG001
-        return function(spectrum)
-
-    return of_labels_too
+    return {
+        score.name: score.function(spectrum, *([classes] if score.uses_labels else []))
+        for score in SCORES
+        if kind in score.kinds
+    }
 
 
 def _one_hot_complexity(spectrum: Spectrum, labels: npt.ArrayLike) -> Value:
@@ -258,17 +258,18 @@ _KNAS = "Xu et al., KNAS: green neural architecture search, ICML 2021"
 _TENAS = "Chen, Gong and Wang, TE-NAS, ICLR 2021"
 _NASI = "Shu et al., NASI: label- and data-agnostic neural architecture search at initialization, ICLR 2022"
 _MOK = "Mok et al., Demystifying the neural tangent kernel from a practical perspective, CVPR 2022"
-_SYMMETRIC, _CROSS, _BOTH = ("symmetric",), ("cross",), spectra.KINDS
+_SYMMETRIC, _CROSS = ("symmetric",), ("cross",)
+_labelled = partial(KernelScore, kinds=_SYMMETRIC, uses_labels=True)
 
 SCORES = (
-    Score("minimum_eigenvalue", _without_labels(spectra.minimum_eigenvalue), _PAPER, "higher", _SYMMETRIC),
-    Score("smallest_singular_value", _without_labels(spectra.smallest_singular_value), _PAPER, None, _CROSS),
-    Score("condition_number", _without_labels(spectra.condition_number), _TENAS, "lower", _BOTH),
-    Score("frobenius_norm", _without_labels(spectra.frobenius_norm), f"{_KNAS}; {_MOK}", "higher", _BOTH),
-    Score("trace", _without_labels(spectra.trace), _NASI, "higher", _BOTH),
-    Score("mean", _without_labels(spectra.mean_entry), _KNAS, "higher", _BOTH),
-    Score("effective_rank", _without_labels(spectra.effective_rank), "Roy and Vetterli, EUSIPCO 2007", None, _BOTH),
-    Score("label_alignment", spectra.label_alignment, "Cristianini et al., NIPS 2001", "higher", _SYMMETRIC),
-    Score("centred_label_alignment", spectra.centred_label_alignment, "Cortes et al., JMLR 2012", "higher", _SYMMETRIC),
-    Score("complexity", _one_hot_complexity, f"Arora et al., ICML 2019; {_PAPER}", "lower", _SYMMETRIC),
+    KernelScore("minimum_eigenvalue", spectra.minimum_eigenvalue, _PAPER, "higher", _SYMMETRIC),
+    KernelScore("smallest_singular_value", spectra.smallest_singular_value, _PAPER, None, _CROSS),
+    KernelScore("condition_number", spectra.condition_number, _TENAS, "lower"),
+    KernelScore("frobenius_norm", spectra.frobenius_norm, f"{_KNAS}; {_MOK}", "higher"),
+    KernelScore("trace", spectra.trace, _NASI, "higher"),
+    KernelScore("mean", spectra.mean_entry, _KNAS, "higher"),
+    KernelScore("effective_rank", spectra.effective_rank, "Roy and Vetterli, EUSIPCO 2007", None),
+    _labelled("label_alignment", spectra.label_alignment, "Cristianini et al., NIPS 2001", "higher"),
+    _labelled("centred_label_alignment", spectra.centred_label_alignment, "Cortes et al., JMLR 2012", "higher"),
+    _labelled("complexity", _one_hot_complexity, f"Arora et al., ICML 2019; {_PAPER}", "lower"),
 )

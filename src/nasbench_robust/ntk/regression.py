@@ -10,16 +10,17 @@ the blocks differ between clean and attacked, standard and adversarial; see `hel
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats
+from ..arrays import Floats, Integers
 from ..errors import InvalidValueError
+from .checks import checked_labels, checked_matrix, checked_real, coded_targets, not_finite
 from .spectrum import Spectrum, analyse, unresolved
-from .values import TINY, Labels, Value, checked_labels, checked_matrix, checked_real, coded_targets, not_finite
+from .values import Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Regression:
 
     correct: int
     images: int
-    predictions: Labels
+    predictions: Integers
     outputs: Floats
     failure: str | None = None
 
@@ -51,53 +52,11 @@ class Regression:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Which samples train and which test, as positions in the kernel: no position twice, neither part empty."""
+class RowSplit:
+    """Which samples train and which test, as rows of the kernel: no row twice, neither side empty."""
 
-    train: Labels
-    test: Labels
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Held-out predictions of the linearised network; `standard` or `adversarial` training, on `clean` or `attacked`.
-
-    One whose kernels were not given has a failure that says so.
-    """
-
-    standard_clean: Regression
-    standard_attacked: Regression
-    adversarial_clean: Regression
-    adversarial_attacked: Regression
-
-
-def random_split(samples: int, train_fraction: float, rng: np.random.Generator) -> Split:
-    """Divide samples at random; use one split for all cells that are to be compared.
-
-    Parameters
-    ----------
-    samples : int
-        How many there are.
-    train_fraction : float
-        In (0, 1); the number that trains is rounded, and at least 1 trains and 1 tests.
-    rng : numpy.random.Generator
-        Draws the order.
-
-    Raises
-    ------
-    InvalidValueError
-        If there are fewer than 2 samples, the fraction is out of range, or rng is no generator.
-    """
-    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 2:
-        raise InvalidValueError("samples", samples, "a number of samples, at least 2", "2")
-    if not isinstance(rng, np.random.Generator):
-        raise InvalidValueError("rng", rng, "a numpy.random.Generator", "numpy.random.default_rng(seed)")
-    fraction = checked_real(
-        "train_fraction", train_fraction, "a number between 0 and 1", TINY, math.nextafter(1, 0), "0.5"
-    )
-    order = rng.permutation(samples).astype(np.int64)
-    cut = min(max(round(fraction * samples), 1), samples - 1)
-    return Split(np.sort(order[:cut]), np.sort(order[cut:]))
+    train: Integers
+    test: Integers
 
 
 def kernel_regression(
@@ -157,15 +116,15 @@ def kernel_regression(
 def held_out_accuracy(
     clean: npt.ArrayLike,
     labels: npt.ArrayLike,
-    split: Split,
+    split: RowSplit,
     *,
     classes: int,
     precision: str,
     relative_ridge: float,
     robust: npt.ArrayLike | None = None,
     cross: npt.ArrayLike | None = None,
-) -> HeldOut:
-    """Train the linearised network on one part of the samples, clean or attacked, and test it on the other.
+) -> dict[str, Regression]:
+    """Train the linearised network on some of the samples, clean or attacked, and test it on others.
 
     Parameters
     ----------
@@ -173,8 +132,8 @@ def held_out_accuracy(
         K[i, j] = k(x_i, x_j).
     labels : array_like of int, shape (n,)
         From 0 to classes - 1.
-    split : Split
-        From `random_split`.
+    split : RowSplit
+        The same for all cells that are to be compared.
     classes : int
         How many.
     precision : {"fp32", "mixed", "fp64"}
@@ -189,8 +148,10 @@ def held_out_accuracy(
 
     Returns
     -------
-    HeldOut
-        Four regressions.
+    dict of str to Regression
+        ``standard_clean``, ``standard_attacked``, ``adversarial_clean``, ``adversarial_attacked``: trained on clean or
+        on attacked samples, tested on clean or on attacked ones. One whose kernels are not there has a failure that
+        says so.
 
     Raises
     ------
@@ -213,18 +174,32 @@ def held_out_accuracy(
     on the network at initialisation: neither training nor test attacks the trained linearised network again.
     """
     kernels = {"clean": clean, "robust": robust, "cross": cross}
-    given = {name: checked_matrix(name, kernel) for name, kernel in kernels.items() if kernel is not None}
-    samples = len(given["clean"])
-    for name, kernel in given.items():
-        checked_matrix(name, kernel, (samples, samples))
-    task = _Task(given, checked_labels(labels, samples, classes), _checked_split(split, samples), classes, precision)
+    matrices = {name: checked_matrix(name, kernel) for name, kernel in kernels.items() if kernel is not None}
+    samples = len(matrices["clean"])
+    for name, matrix in matrices.items():
+        checked_matrix(name, matrix, (samples, samples))
+    classes_of, split = checked_labels(labels, samples, classes), _checked_split(split, samples)
     relative_ridge = checked_real("relative_ridge", relative_ridge, "a number that is not negative", 0, hint="0")
-    return HeldOut(
-        standard_clean=task.regress("clean", "clean", False, relative_ridge),
-        standard_attacked=task.regress("clean", "cross", True, relative_ridge),
-        adversarial_clean=task.regress("robust", "cross", False, relative_ridge),
-        adversarial_attacked=task.regress("robust", "robust", False, relative_ridge),
-    )
+
+    def regress(trained_on: str, tested_by: str, transposed: bool = False) -> Regression:
+        for name in (trained_on, tested_by):
+            if name not in matrices:
+                return _failed(f"the {name} kernel was not given", classes)
+        a, e = split.train, split.test
+        train_kernel, tests = matrices[trained_on][np.ix_(a, a)], matrices[tested_by]
+        diagonal = float(np.diagonal(train_kernel).mean())
+        if not np.isfinite(diagonal) or diagonal < 0:
+            return _failed(f"the mean diagonal entry of the {trained_on} kernel is {diagonal}", classes)
+        rows = tests[np.ix_(a, e)].T if transposed else tests[np.ix_(e, a)]
+        options: dict[str, Any] = {"classes": classes, "ridge": relative_ridge * diagonal, "precision": precision}
+        return kernel_regression(train_kernel, rows, classes_of[a], classes_of[e], **options)
+
+    return {
+        "standard_clean": regress("clean", "clean"),
+        "standard_attacked": regress("clean", "cross", transposed=True),
+        "adversarial_clean": regress("robust", "cross"),
+        "adversarial_attacked": regress("robust", "robust"),
+    }
 
 
 def cholesky_factor(spectrum: Spectrum, ridge: float) -> Floats | str:
@@ -238,53 +213,21 @@ def cholesky_factor(spectrum: Spectrum, ridge: float) -> Floats | str:
         return "the kernel is singular: its Cholesky decomposition failed"
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """The kernels that there are, and what is to be learnt from them."""
-
-    kernels: dict[str, Floats]
-    labels: Labels
-    split: Split
-    classes: int
-    precision: str
-
-    def regress(self, trained_on: str, tested_by: str, transposed: bool, relative_ridge: float) -> Regression:
-        """Train on a block of one kernel, test by a block of another, whose rows are the training samples if asked."""
-        missing = [name for name in (trained_on, tested_by) if name not in self.kernels]
-        if missing:
-            return _failed(f"the {missing[0]} kernel was not given", self.classes)
-        a, e = self.split.train, self.split.test
-        train_kernel = self.kernels[trained_on][np.ix_(a, a)]
-        tests = self.kernels[tested_by]
-        diagonal = float(np.diagonal(train_kernel).mean())
-        if not np.isfinite(diagonal) or diagonal < 0:
-            return _failed(f"the mean diagonal entry of the {trained_on} kernel is {diagonal}", self.classes)
-        return kernel_regression(
-            train_kernel,
-            tests[np.ix_(a, e)].T if transposed else tests[np.ix_(e, a)],
-            self.labels[a],
-            self.labels[e],
-            classes=self.classes,
-            ridge=relative_ridge * diagonal,
-            precision=self.precision,
-        )
-
-
 def _failed(reason: str, classes: int) -> Regression:
     return Regression(0, 0, np.empty(0, np.int64), np.empty((0, classes)), reason)
 
 
-def _checked_split(split: Split, samples: int) -> Split:
+def _checked_split(split: RowSplit, samples: int) -> RowSplit:
     """Return the split if its positions are within the kernel and none is used twice."""
     try:
-        parts = [np.asarray(part, np.int64) for part in (split.train, split.test)]
-        both = np.concatenate(parts)
+        sides = [np.asarray(rows, np.int64) for rows in (split.train, split.test)]
+        both = np.concatenate(sides)
     except (AttributeError, TypeError, ValueError):
-        raise InvalidValueError("split", split, "a Split, from random_split") from None
-    if not all(len(part) for part in parts):
-        raise InvalidValueError("split", split, "a split with samples in both parts")
+        raise InvalidValueError("split", split, "a RowSplit") from None
+    if not all(map(len, sides)):
+        raise InvalidValueError("split", split, "a split with samples on both sides")
     if both.min() < 0 or both.max() >= samples:
         raise InvalidValueError("split", split, f"positions from 0 to {samples - 1}, the kernel's rows")
     if len(np.unique(both)) < len(both):
         raise InvalidValueError("split", split, "a split in which no sample is used twice")
-    return Split(*parts)
+    return RowSplit(*sides)

@@ -38,7 +38,8 @@ import numpy.typing as npt
 
 from ..arrays import Floats
 from ..errors import InvalidValueError, UnknownNameError
-from .values import Value, checked_labels, checked_matrix, not_finite, scaled, symmetric_part
+from .checks import checked_labels, checked_matrix, not_finite, scaled, symmetric_part
+from .values import Value
 
 KINDS = ("symmetric", "cross")
 EPS_MADE = {

@@ -45,9 +45,9 @@ def save_kernels(
         If what is there is damaged, or no HDF5 file.
     """
     path, group = Path(path), _group(cell, dataset, seed, settings)
-    there = _find(path, group) if path.exists() else None
-    if there is not None:
-        if not _same(there, kernels):
+    stored = _find(path, group) if path.exists() else None
+    if stored is not None:
+        if not _same(stored, kernels):
             raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
         return
 
@@ -55,13 +55,13 @@ def save_kernels(
         if path.exists():
             shutil.copyfile(path, beside)
         with _h5py().File(beside, "a") as file:
-            place = file.create_group(group)
-            place.attrs["settings"] = json.dumps(settings, sort_keys=True)
-            place.attrs["beta"] = kernels.beta
+            entry = file.create_group(group)
+            entry.attrs["settings"] = json.dumps(settings, sort_keys=True)
+            entry.attrs["beta"] = kernels.beta
             for name in _MATRICES:
                 matrix = getattr(kernels, name)
                 if matrix is not None:
-                    place.create_dataset(name, data=matrix, compression="gzip", shuffle=True)
+                    entry.create_dataset(name, data=matrix, compression="gzip", shuffle=True)
 
     write_with(path, write)
 
@@ -81,10 +81,10 @@ def load_kernels(
     path, group = Path(path), _group(cell, dataset, seed, settings)
     if not path.exists():
         raise MissingDataError(f"there is no file {path}", "check the path")
-    found = _find(path, group)
-    if found is None:
+    stored = _find(path, group)
+    if stored is None:
         raise MissingDataError(f"{path} has no kernels {group}", "check cell, data set, seed and settings")
-    return found
+    return stored
 
 
 def _find(path: Path, group: str) -> Kernels | None:
@@ -92,14 +92,12 @@ def _find(path: Path, group: str) -> Kernels | None:
     h5py = _h5py()
     try:
         with h5py.File(path, "r") as file:
-            return _read(file[group]) if group in file else None
+            if group not in file:
+                return None
+            matrices = {name: np.asarray(file[group][name]) for name in _MATRICES if name in file[group]}
+            return Kernels(**matrices, beta=float(file[group].attrs["beta"]))
     except OSError as error:
         raise TableError(path, f"not a sound HDF5 file ({error})") from None
-
-
-def _read(group: Any) -> Kernels:
-    found = {name: np.asarray(group[name]) for name in _MATRICES if name in group}
-    return Kernels(**found, beta=float(group.attrs["beta"]))
 
 
 def _same(one: Kernels, other: Kernels) -> bool:

@@ -1,15 +1,17 @@
-"""The catalogue of training-free scores: for each its function, where it is from, which way is up, what it looks at."""
+"""The table of training-free scores: for each where it is from, which way is up, what it looks at, what computes it.
+
+No torch: a row says where its function is, and that is imported when it is used. A row that a user adds is a proxy like
+the others: ``PROXIES["mine"] = Proxy("mine", my_function, "who proposed it")``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from ..networks import Network
-from .consistency import croze
-from .inputs import jacob_cov, naswot, zen
-from .saliency import fisher, grad_norm, grasp, snip, synflow
+from ..errors import InvalidValueError, UnknownNameError
 
 BATCH, BYPASSED, UNUSED = "batch statistics", "bypassed", "not used"
 
@@ -22,8 +24,10 @@ class Proxy:
     ----------
     name : str
         Key of `PROXIES`.
-    function : callable
-        Takes the network and then, of images, labels and generator, those that it uses; it does not check them.
+    function : str or callable
+        Takes the network and then, of images, labels and generator, those that it uses; it does not check them. Returns
+        a number, of which one that is not finite counts as a failure, or an `ntk.Value`. As a string where it is,
+        ``"room.file:function"`` of this package.
     source : str
         Where it is defined.
     normalisation : str
@@ -39,10 +43,12 @@ class Proxy:
         Whether the score says nothing of a cell without a path from input to output.
     higher_is_better : bool
         Which way the authors mean it: for accuracy, and for robust accuracy in the case of CRoZe.
+    costly : bool
+        Whether it costs more than all cheap ones together, so that tables on natural images leave it out.
     """
 
     name: str
-    function: Callable[..., float]
+    function: str | Callable[..., Any]
     source: str
     normalisation: str = BATCH
     uses_images: bool = True
@@ -51,33 +57,38 @@ class Proxy:
     adversarial: bool = True
     needs_path: bool = True
     higher_is_better: bool = True
-
-
-def params(network: Network) -> float:
-    """Return the number of trainable parameters, batch normalisation included; looks at no image."""
-    return float(network.cell.parameters(network.skeleton))
-
-
-def flops(network: Network) -> float:
-    """Return the multiply-accumulates of one image, by `skeletons.FLOPS_RULE`; looks at no image."""
-    return float(network.cell.flops(network.skeleton))
+    costly: bool = False
 
 
 _without_images = partial(Proxy, uses_images=False, uses_labels=False, adversarial=False)
+_count = partial(_without_images, normalisation=UNUSED, needs_path=False)
 _ZERO_COST = "as in Abdelfattah et al., ICLR 2021"
 _LISTED = (
-    _without_images("params", params, "count of trainable parameters", UNUSED, needs_path=False),
-    _without_images(
-        "flops", flops, "count of multiply-accumulates, as NATS-Bench reports it", UNUSED, needs_path=False
-    ),
-    _without_images("synflow", synflow, f"Tanaka et al., NeurIPS 2020, {_ZERO_COST}", BYPASSED),
-    Proxy("grad_norm", grad_norm, "Abdelfattah et al., ICLR 2021"),
-    Proxy("snip", snip, f"Lee et al., ICLR 2019, {_ZERO_COST}"),
-    Proxy("grasp", grasp, f"Wang et al., ICLR 2020, {_ZERO_COST}"),
-    Proxy("fisher", fisher, f"Turner et al., ICLR 2020, {_ZERO_COST}"),
-    Proxy("jacob_cov", jacob_cov, "Mellor et al., arXiv:2006.04647v1, 2020", uses_labels=False),
-    Proxy("naswot", naswot, "Mellor et al., ICML 2021", uses_labels=False),
-    _without_images("zen", zen, "Lin et al., ICCV 2021", draws=True),
-    Proxy("croze", croze, "Ha et al., NeurIPS 2023", BYPASSED, adversarial=False),
+    _count("params", "proxies.counts:params", "count of trainable parameters"),
+    _count("flops", "proxies.counts:flops", "count of multiply-accumulates, as NATS-Bench reports it"),
+    _without_images("synflow", "proxies.saliency:synflow", f"Tanaka et al., NeurIPS 2020, {_ZERO_COST}", BYPASSED),
+    Proxy("grad_norm", "proxies.saliency:grad_norm", "Abdelfattah et al., ICLR 2021"),
+    Proxy("snip", "proxies.saliency:snip", f"Lee et al., ICLR 2019, {_ZERO_COST}"),
+    Proxy("grasp", "proxies.saliency:grasp", f"Wang et al., ICLR 2020, {_ZERO_COST}", costly=True),
+    Proxy("fisher", "proxies.saliency:fisher", f"Turner et al., ICLR 2020, {_ZERO_COST}"),
+    Proxy("jacob_cov", "proxies.inputs:jacob_cov", "Mellor et al., arXiv:2006.04647v1, 2020", uses_labels=False),
+    Proxy("naswot", "proxies.inputs:naswot", "Mellor et al., ICML 2021", uses_labels=False),
+    _without_images("zen", "proxies.inputs:zen", "Lin et al., ICCV 2021", draws=True),
+    Proxy("croze", "proxies.consistency:croze", "Ha et al., NeurIPS 2023", BYPASSED, adversarial=False, costly=True),
 )
 PROXIES: dict[str, Proxy] = {proxy.name: proxy for proxy in _LISTED}
+
+
+def find_proxy(name: object) -> Proxy:
+    """Return the row of `PROXIES` with this name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; `InvalidValueError` if the row calls itself something else.
+    """
+    if not isinstance(name, str) or name not in PROXIES:
+        raise UnknownNameError("proxy", name, tuple(PROXIES))
+    if PROXIES[name].name != name:
+        raise InvalidValueError(f"the name of the proxy {name!r}", PROXIES[name].name, "its key in PROXIES", name)
+    return PROXIES[name]

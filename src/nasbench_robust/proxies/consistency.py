@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from .. import metrics
 from ..attacks import fgsm
 from ..networks import CellLayer, Network, ResidualBlock, duplicate
-from .copies import gradients, layers_with_weights, positive_copy
+from ..ntk import Value
+from .preparing import layers_with_weights, positive_copy, unless_zero
 
 WEIGHT_STEP = 2.0  # length of the perturbation of a layer's weights, in lengths of the weights
 IMAGE_STEP = metrics.fgsm(0.01)
@@ -29,7 +30,7 @@ class Trace:
     features: list[torch.Tensor]
 
 
-def croze(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def croze(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
     """Return the consistency of the network on the images with a perturbed network on perturbed images.
 
     Both have absolute weights at first, and batch normalisation bypassed. The weights of each layer of the second are
@@ -40,16 +41,17 @@ def croze(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float
     clean, images = positive_copy(network), images.double()
     perturbed = perturbed_copy(clean, images, labels)
     moved = fgsm(perturbed, images, labels, IMAGE_STEP)
-    return consistency(trace(clean, images, labels), trace(perturbed, moved, labels))
+    one, other = trace(clean, images, labels), trace(perturbed, moved, labels)
+    return unless_zero(consistency(one, other), one.gradients, other.gradients)
 
 
 def perturbed_copy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> Network:
     """Copy the network and move each layer's weights up the gradient of the loss by `WEIGHT_STEP` times their norm."""
     copy = duplicate(network)
     weights = [layer.weight for layer in layers_with_weights(copy)]
-    found = gradients("croze", F.cross_entropy(copy(images), labels), weights)
+    gradients = torch.autograd.grad(F.cross_entropy(copy(images), labels), weights)
     with torch.no_grad():
-        for weight, gradient in zip(weights, found, strict=True):
+        for weight, gradient in zip(weights, gradients, strict=True):
             length = torch.linalg.vector_norm(gradient)
             if length > 0:  # layers that the loss does not depend on stay as they are
                 weight.add_(gradient * (WEIGHT_STEP * torch.linalg.vector_norm(weight) / length))
@@ -61,9 +63,9 @@ def trace(network: Network, images: torch.Tensor, labels: torch.Tensor) -> Trace
     stages = _stage_features(network, images)
     layers, places = _places(network)
     weights = [layer.weight for layer in layers]
-    found = gradients("croze", F.cross_entropy(network.classifier(stages[-1]), labels), weights)
+    gradients = torch.autograd.grad(F.cross_entropy(network.classifier(stages[-1]), labels), weights)
     features = [stages[place].detach() for place in places]
-    return Trace([weight.detach() for weight in weights], list(found), features)
+    return Trace([weight.detach() for weight in weights], list(gradients), features)
 
 
 def _stage_features(network: Network, images: torch.Tensor) -> list[torch.Tensor]:
@@ -87,9 +89,9 @@ def _places(network: Network) -> tuple[list[torch.nn.Conv2d | torch.nn.Linear], 
     places, cells = [0] * len(layers), 0
     for block in network.cells:
         cells += isinstance(block, CellLayer)
-        found = layers_with_weights(block)
-        layers += found
-        places += [cells // network.skeleton.cells_per_stage] * len(found)
+        own = layers_with_weights(block)
+        layers += own
+        places += [cells // network.skeleton.cells_per_stage] * len(own)
     return [*layers, network.classifier], [*places, 4]
 
 

@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from ..arrays import Floats
-from ..errors import UncomputableScoreError
 from ..networks import CellLayer, Network
-from .copies import training_copy
+from ..ntk import Value
+from .preparing import training_copy
 
 RIDGE = 1e-5  # jacob_cov: added to the eigenvalues
+NOT_FINITE = Value.failed("the logits are not finite")
 ZEN_IMAGES, ZEN_STEP = 16, 0.01  # the defaults of the authors' program
 
 
-def jacob_cov(network: Network, images: torch.Tensor) -> float:
+def jacob_cov(network: Network, images: torch.Tensor) -> float | Value:
     """Return -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of the correlation of the Jacobians, k = 1e-5.
 
     Mellor et al., "Neural architecture search without training", first version, 2020. The Jacobian of an image is the
@@ -29,15 +30,18 @@ def jacob_cov(network: Network, images: torch.Tensor) -> float:
     """
     copy = training_copy(network)
     pixels = images.detach().clone().requires_grad_()
-    (jacobians,) = torch.autograd.grad(_finite("jacob_cov", copy(pixels)).sum(), pixels)
+    logits = copy(pixels)
+    if not logits.isfinite().all():
+        return NOT_FINITE
+    (jacobians,) = torch.autograd.grad(logits.sum(), pixels)
     rows = (jacobians * copy.normalise.std).flatten(1).double().cpu().numpy()
     if not rows.std(axis=1).all():  # then it correlates with nothing
-        raise UncomputableScoreError("jacob_cov", "the Jacobian of an image is the same at every pixel")
+        return Value.failed("the Jacobian of an image is the same at every pixel")
     eigenvalues = np.linalg.eigvalsh(np.corrcoef(rows)) + RIDGE
     return float(-np.sum(np.log(eigenvalues) + 1 / eigenvalues))
 
 
-def naswot(network: Network, images: torch.Tensor) -> float:
+def naswot(network: Network, images: torch.Tensor) -> float | Value:
     """Return the logarithm of the determinant of the kernel of binary codes.
 
     Mellor et al., "Neural architecture search without training", ICML 2021. The code of an image says which inputs of
@@ -45,17 +49,22 @@ def naswot(network: Network, images: torch.Tensor) -> float:
     influence count too, as in the authors' program.
     """
     kernel = agreement(training_copy(network), images)
+    if np.isnan(kernel).any():
+        return NOT_FINITE
     if not kernel.any():
-        raise UncomputableScoreError("naswot", "the network has no ReLU")
+        return Value.failed("the network has no ReLU")
     # Of a singular matrix of integers, rounding makes a determinant that looks like a score.
     if np.linalg.matrix_rank(kernel, hermitian=True) < len(kernel):
-        raise UncomputableScoreError("naswot", "the kernel is singular: the codes of the images are too much alike")
+        return Value.failed("the kernel is singular: the codes of the images are too much alike")
     return float(np.linalg.slogdet(kernel).logabsdet)
 
 
 @torch.no_grad()
 def agreement(network: Network, images: torch.Tensor) -> Floats:
-    """Return, for every two images, at how many ReLUs of the network both inputs are positive or both are not."""
+    """Return, for every two images, at how many ReLUs of the network both inputs are positive or both are not.
+
+    Shape (n, n); nan where the logits are not finite, since a comparison with nan makes a code as well.
+    """
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
     def count(_: nn.Module, inputs: tuple[torch.Tensor], __: Any) -> None:
@@ -63,17 +72,12 @@ def agreement(network: Network, images: torch.Tensor) -> Floats:
         kernel.add_(active @ active.T + (1 - active) @ (1 - active).T)  # exact below 2^24 ReLUs
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.ReLU)]
-    _finite("naswot", network(images))  # a comparison with NaN makes a code as well
+    if not network(images).isfinite().all():
+        kernel.fill_(torch.nan)
     for hook in hooks:
         hook.remove()
     counts: Floats = kernel.cpu().numpy()
     return counts
-
-
-def _finite(proxy: str, logits: torch.Tensor) -> torch.Tensor:
-    if not logits.isfinite().all():
-        raise UncomputableScoreError(proxy, "the logits are not finite")
-    return logits
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..networks import Network
-from .copies import gradients, layers_with_weights, positive_copy, training_copy
+from ..ntk import Value
+from .preparing import layers_with_weights, positive_copy, training_copy, unless_zero
 
 
-def synflow(network: Network) -> float:
+def synflow(network: Network) -> float | Value:
     """Return the sum over weights of w dR/dw, R the summed logits of the network of absolute weights on ones.
 
     Tanaka et al., NeurIPS 2020. Batch normalisation is bypassed everywhere, also in the residual blocks, where
@@ -28,31 +29,34 @@ def synflow(network: Network) -> float:
     size = network.skeleton.image_size
     ones = (copy.normalise.mean + copy.normalise.std).expand(1, -1, size, size)  # 1 once they are normalised
     weights = _weights(copy)
-    return _sum_of_products(weights, gradients("synflow", copy(ones).sum(), weights))
+    gradients = torch.autograd.grad(copy(ones).sum(), weights)
+    return unless_zero(_sum_of_products(weights, gradients), gradients)
 
 
-def grad_norm(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def grad_norm(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
     """Return the sum over layers of the L2 norm of the gradient of the loss.
 
     Abdelfattah et al., ICLR 2021. Batch normalisation in train mode, with the statistics of the batch.
     """
     copy = training_copy(network)
-    found = gradients("grad_norm", F.cross_entropy(copy(images), labels), _weights(copy))
-    return sum(float(torch.linalg.vector_norm(gradient.double())) for gradient in found)
+    gradients = torch.autograd.grad(F.cross_entropy(copy(images), labels), _weights(copy))
+    norms = (float(torch.linalg.vector_norm(gradient.double())) for gradient in gradients)
+    return unless_zero(sum(norms), gradients)
 
 
-def snip(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def snip(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
     """Return the sum over weights of the magnitude of w g, g the gradient of the loss.
 
     Lee, Ajanthan and Torr, ICLR 2019. Batch normalisation in train mode, with the statistics of the batch.
     """
     copy = training_copy(network)
     weights = _weights(copy)
-    found = gradients("snip", F.cross_entropy(copy(images), labels), weights)
-    return _sum_of_products([weight.abs() for weight in weights], [gradient.abs() for gradient in found])
+    gradients = torch.autograd.grad(F.cross_entropy(copy(images), labels), weights)
+    total = _sum_of_products([weight.abs() for weight in weights], [gradient.abs() for gradient in gradients])
+    return unless_zero(total, gradients)
 
 
-def grasp(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def grasp(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
     """Return the sum over weights of -w (Hg), g the gradient of the loss and H its Hessian.
 
     Wang, Zhang and Grosse, ICLR 2020; sign and details as in zero-cost-nas: both derivatives on one and the same batch,
@@ -60,12 +64,13 @@ def grasp(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float
     """
     copy = training_copy(network)
     weights = _weights(copy)
-    found = gradients("grasp", F.cross_entropy(copy(images), labels), weights, create_graph=True)
-    half_squared_norm = torch.stack([gradient.square().sum() for gradient in found]).sum() / 2
-    return -_sum_of_products(weights, gradients("grasp", half_squared_norm, weights))  # whose gradient is Hg
+    gradients = torch.autograd.grad(F.cross_entropy(copy(images), labels), weights, create_graph=True)
+    half_squared_norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum() / 2
+    products = torch.autograd.grad(half_squared_norm, weights)  # Hg
+    return unless_zero(-_sum_of_products(weights, products), products)
 
 
-def fisher(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def fisher(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
     """Return the sum over channels of half the mean over images of (sum over pixels of activation times gradient)^2.
 
     Turner et al., "BlockSwap", ICLR 2020; details as in zero-cost-nas: activations are the outputs of the convolutions
@@ -82,11 +87,11 @@ def fisher(network: Network, images: torch.Tensor, labels: torch.Tensor) -> floa
         layer.register_forward_hook(keep)
     loss = F.cross_entropy(copy(images), labels)
     activations = [outputs[layer] for layer in layers]
-    total = 0.0
-    for layer, activation, gradient in zip(layers, activations, gradients("fisher", loss, activations), strict=True):
+    gradients, total = torch.autograd.grad(loss, activations), 0.0
+    for layer, activation, gradient in zip(layers, activations, gradients, strict=True):
         saliency = (activation.detach().double() * gradient).reshape(*activation.shape[:2], -1).sum(dim=2)
         total += float(saliency.square().mean(dim=0).sum()) / 2 * layer.weight[0].numel()
-    return total
+    return unless_zero(total, gradients)
 
 
 def _weights(network: Network) -> list[torch.Tensor]:

@@ -5,39 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ..errors import InvalidValueError, UncomputableScoreError, UnknownNameError
+from .._door import resolve
+from ..errors import InvalidValueError, UncomputableScoreError
 from ..networks import Network
-from .catalogue import PROXIES, Proxy
-
-
-@dataclass(frozen=True)
-class Score:
-    """The value of one proxy, or why there is none.
-
-    Attributes
-    ----------
-    name : str
-        Key of `PROXIES`.
-    images : str
-        What it looked at: ``"none"``, ``"clean"`` or ``"adversarial"``.
-    value : float or None
-        Finite; None where the score cannot be computed.
-    failure : str or None
-        Why it cannot.
-    seconds : float
-        Time that it took.
-    """
-
-    name: str
-    images: str
-    value: float | None
-    failure: str | None
-    seconds: float
+from ..ntk import Scored, Value
+from .catalogue import PROXIES, Proxy, find_proxy
 
 
 def score(network: Network, images: torch.Tensor, labels: torch.Tensor, name: str, generator: torch.Generator) -> float:
@@ -70,7 +46,10 @@ def score(network: Network, images: torch.Tensor, labels: torch.Tensor, name: st
         If the score does not exist: the output does not depend on the input, a kernel is singular, a value not finite.
     """
     _check_batch(network, images, labels, generator)
-    return _value(network, images, labels, _proxy(name), generator)
+    value = _value(network, images, labels, find_proxy(name), generator)
+    if value.value is None:
+        raise UncomputableScoreError(name, str(value.failure))
+    return value.value
 
 
 def scores(
@@ -80,23 +59,29 @@ def scores(
     names: Sequence[str] | None = None,
     *,
     adversarial: torch.Tensor | None = None,
+    attack: str = "adversarial",
     generator: torch.Generator,
-) -> list[Score]:
+) -> list[Scored]:
     """Return the values of several proxies; those that cannot be computed are recorded and do not stop the others.
 
     Parameters
     ----------
-    network, images, labels, generator
+    network, images, labels
         As for `score`.
     names : sequence of str or None
         Keys of `PROXIES`; None for all of them.
     adversarial : Tensor of the shape of `images` or None
         Adversarial images; a proxy whose entry in `PROXIES` says so is computed on them as well.
+    attack : str
+        What the rows of adversarial images call the attack, ``"pgd@0.1"`` for example.
+    generator : torch.Generator
+        For those that draw. Each of them draws from a copy of it, so that no value depends on what else is asked for;
+        the generator itself is left as it was.
 
     Returns
     -------
-    list of Score
-        In the order of the names, clean before adversarial.
+    list of Scored
+        In the order of the names, clean before adversarial; `kernel` is None.
 
     Raises
     ------
@@ -105,53 +90,39 @@ def scores(
     """
     if isinstance(names, str):
         raise InvalidValueError("names", names, "a sequence of names", f"[{names!r}]")
-    proxies = [_proxy(name) for name in (PROXIES if names is None else names)]
+    proxies = [find_proxy(name) for name in (PROXIES if names is None else names)]
     _check_batch(network, images, labels, generator)
+    batches: list[tuple[str | None, torch.Tensor]] = [(None, images)]
     if adversarial is not None:
         _check_images("adversarial", adversarial, tuple(images.shape))
-    found = []
+        batches.append((attack, adversarial))
+    rows = []
     for proxy in proxies:
-        found.append(_record(network, images, labels, proxy, generator, "clean" if proxy.uses_images else "none"))
-        if adversarial is not None and proxy.adversarial:
-            found.append(_record(network, adversarial, labels, proxy, generator, "adversarial"))
-    return found
-
-
-def _record(
-    network: Network, images: torch.Tensor, labels: torch.Tensor, proxy: Proxy, generator: torch.Generator, kind: str
-) -> Score:
-    start = time.perf_counter()
-    value, failure = None, None
-    try:
-        value = _value(network, images, labels, proxy, generator)
-    except UncomputableScoreError as error:
-        failure = error.reason
-    return Score(proxy.name, kind, value, failure, time.perf_counter() - start)
+        for label, batch in batches[: 1 + proxy.adversarial]:
+            start = time.perf_counter()
+            value = _value(network, batch, labels, proxy, generator.clone_state())
+            rows.append(Scored.of(None, label, proxy.name, value, time.perf_counter() - start))
+    return rows
 
 
 @torch.enable_grad()
 def _value(
     network: Network, images: torch.Tensor, labels: torch.Tensor, proxy: Proxy, generator: torch.Generator
-) -> float:
+) -> Value:
     if proxy.needs_path:
         if not network.cell.connected:
-            raise UncomputableScoreError(proxy.name, "the output does not depend on the input")
+            return Value.failed("the output does not depend on the input")
         if not all(parameter.isfinite().all() for parameter in network.parameters()):
-            raise UncomputableScoreError(proxy.name, "a parameter of the network is not finite")
+            return Value.failed("a parameter of the network is not finite")
     weight = network.classifier.weight
     arguments: list[Any] = [images.detach().to(weight)] if proxy.uses_images else []
     arguments += [labels.to(weight.device)] if proxy.uses_labels else []
     arguments += [generator] if proxy.draws else []
-    value = proxy.function(network, *arguments)
-    if not math.isfinite(value):
-        raise UncomputableScoreError(proxy.name, f"the value is {value}")
-    return value
-
-
-def _proxy(name: object) -> Proxy:
-    if not isinstance(name, str) or name not in PROXIES:
-        raise UnknownNameError("proxy", name, tuple(PROXIES))
-    return PROXIES[name]
+    number = resolve(proxy.function)(network, *arguments)
+    if isinstance(number, Value):
+        return number
+    number = float(number)
+    return Value(number) if math.isfinite(number) else Value.failed(f"the value is {number}")
 
 
 def _check_batch(network: object, images: object, labels: object, generator: object) -> None:
@@ -172,8 +143,8 @@ def _check_batch(network: object, images: object, labels: object, generator: obj
 
 def _check_images(name: str, images: object, shape: tuple[int, ...]) -> None:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point() or tuple(images.shape) != shape:
-        given = tuple(images.shape) if isinstance(images, torch.Tensor) else images
-        raise InvalidValueError(name, given, f"a tensor of floats of shape {shape}")
+        what = tuple(images.shape) if isinstance(images, torch.Tensor) else images
+        raise InvalidValueError(name, what, f"a tensor of floats of shape {shape}")
     if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # NaN fails too
         span = f"{float(images.min()):g}..{float(images.max()):g}"
         raise InvalidValueError(f"the range of {name}", span, "pixels in [0, 1], before any normalisation")

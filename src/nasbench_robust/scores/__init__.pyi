@@ -1,5 +1,7 @@
 from .jobs import ScoreJob as ScoreJob
-from .scoring import Scored as Scored
+from ..ntk import Scored as Scored
+from .keys import ScoreKey as ScoreKey
+from .keys import score_keys as score_keys
 from .scoring import chosen_images as chosen_images
 from .scoring import score_cell as score_cell
 from .settings import ScoreSettings as ScoreSettings

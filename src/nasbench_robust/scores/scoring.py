@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from .. import ntk
+from ..arrays import Floats
 from ..cells import Cell
 from ..engines import Draws
 from ..engines.torch import make_generator
@@ -17,48 +20,13 @@ from ..errors import InvalidValueError
 from ..images import TensorImages, to_unit
 from ..metrics import Attack
 from ..networks import Network, network_for
-from ..ntk import SCORES, Kernels, kernels, ntk, score_kernel
-from ..ntk._kernels import attacked
-from ..ntk.gram import choose_engine
-from ..ntk.modes import prepare
-from ..ntk.predictors import weyl_bound
-from ..ntk.regression import HeldOut, Split, held_out_accuracy
-from ..ntk.values import Value
+from ..ntk import FixedNetwork, Regression, Scored, Value
 from ..proxies import scores
+from .keys import COMBINED, KERNELS, OF_ATTACKED, ScoreKey, kernel_keys, kind_of, score_keys
 from .settings import ScoreSettings
 
-SYMMETRIC = ("clean", "robust", "robust_twice", "combined", "combined_robust")
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One score.
-
-    Attributes
-    ----------
-    kernel : str or None
-        Which kernel it is of, an attribute of `ntk.Kernels`; ``"regression"``; None for a proxy.
-    attack : str or None
-        The attack that the kernel or the images depend on, ``"pgd@8/255"``; None for clean images.
-    score : str
-        Name of the score.
-    value : float or None
-        None where it cannot be computed.
-    failure : str or None
-        Why it cannot.
-    seconds : float
-        Time for everything that this score needs, attacks included; scores of one kernel share it.
-    """
-
-    kernel: str | None
-    attack: str | None
-    score: str
-    value: float | None
-    failure: str | None
-    seconds: float
-
-    def __post_init__(self) -> None:
-        Value(self.value, self.failure)  # either of the two, and the value finite
+Result = TypeVar("Result")
+NO_PATH = "the output does not depend on the input"
 
 
 def chosen_images(settings: ScoreSettings, images: TensorImages) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,9 +39,15 @@ def chosen_images(settings: ScoreSettings, images: TensorImages) -> tuple[torch.
 
 
 def score_cell(
-    cell: Cell, settings: ScoreSettings, images: torch.Tensor, labels: torch.Tensor, seed: int, engine: str = "auto"
+    cell: Cell,
+    settings: ScoreSettings,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    seed: int,
+    engine: str = "auto",
+    wanted: Collection[ScoreKey] | None = None,
 ) -> list[Scored]:
-    """Return all scores of a cell that the settings name.
+    """Return the scores of a cell that the settings name.
 
     Parameters
     ----------
@@ -85,136 +59,130 @@ def score_cell(
         From `chosen_images`, on the device that is to be used.
     seed : int
         Draws the initial weights, the same as of a training run in torch with this seed, and what attacks and proxies
-        draw.
+        draw. No score depends on which others are computed.
     engine : str
         As for `ntk.ntk`.
+    wanted : collection of ScoreKey, optional
+        Those of `score_keys` that are to be returned; all by default. What none of them needs is not computed.
+
+    Returns
+    -------
+    list of Scored
+        In the order of `score_keys`.
     """
     generator = make_generator(seed, "weights")
     network = network_for(Cell.from_index(cell.representative), settings.skeleton, settings.dataset, generator)
-    network.to(images.device)
-    found = _Found(network, settings, images, labels, seed, engine)
-    return [
-        *found.clean(),
-        *(scored for attack in settings.attacks for scored in found.robust(attack)),
-        *found.proxies(),
-    ]
+    made = _Ingredients(network.to(images.device), settings, images, labels, seed, engine)
+    keys = [key for key in score_keys(settings) if wanted is None or key in wanted]
+    rows: list[Scored] = []
+    for attack in (None, *settings.attacks):
+        same = [key for key in keys if key.attack == _label(attack)]
+        proxies = [key.score for key in same if key.kernel is None]
+        if len(proxies) < len(same):
+            rows += made.kernel_scores(attack)
+        if proxies:
+            rows += made.proxy_scores(attack, proxies)
+    by_key = {ScoreKey(row.kernel, row.attack, row.score): row for row in rows}
+    return [by_key[key] for key in keys]
 
 
-class _Found:
-    """The scores of one network, family by family; each draws from a generator of its own."""
+@dataclass(eq=False)
+class _Ingredients:
+    """What the scores of one network are made of, each made once, with the seconds that it and what it needs took.
 
-    def __init__(
-        self,
-        network: Network,
-        settings: ScoreSettings,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-        seed: int,
-        engine: str,
-    ) -> None:
-        self._network, self._settings, self._images, self._labels = network, settings, images, labels
-        self._seed, self._engine = seed, engine
-        self._classes = labels.cpu().numpy()
-        self._reason = None if network.cell.connected else "the output does not depend on the input"
+    Whatever is drawn is drawn from a generator of its own. The clean kernel has a pass of its own, although the passes
+    of attacks have it too: its scores cost what it costs, and with coupled batch normalisation it is another one.
+    """
 
-    def clean(self) -> list[Scored]:
-        """Return what the clean kernel says."""
-        s, start, matrix = self._settings, time.perf_counter(), None
-        if self._reason is None:
-            options: dict[str, Any] = {"output": s.output, "bn": s.bn, "precision": s.precision, "engine": self._engine}
-            matrix = ntk(self._network, self._images, **options).cpu().numpy()
-        seconds = time.perf_counter() - start
-        rows = [("clean", None, name, value) for name, value in self._of_kernel("clean", matrix).items()]
-        regression = self._regression(matrix)["standard_clean"]
-        return [_scored(*row, seconds) for row in [*rows, ("regression", None, "standard_clean", regression)]]
+    network: Network
+    settings: ScoreSettings
+    images: torch.Tensor
+    labels: torch.Tensor
+    seed: int
+    engine: str
 
-    def robust(self, attack: Attack) -> list[Scored]:
-        """Return what the kernels of one attack say."""
-        s, start, found = self._settings, time.perf_counter(), None
-        if self._reason is None:
-            found = kernels(
-                self._network,
-                self._images,
-                attack,
-                beta=s.beta,
-                bn=s.bn,
-                labels=self._labels,
-                generator=make_generator(self._seed, "scores", self._images.device),
-                output=s.output,
-                precision=s.precision,
-                engine=self._engine,
-            )
-        seconds = time.perf_counter() - start
-        return [_scored(kernel, attack, name, value, seconds) for kernel, name, value in self._of_kernels(found)]
+    def __post_init__(self) -> None:
+        self._fixed, self._once = cache(self._fix), cache(self._attack)
 
-    def proxies(self) -> list[Scored]:
-        """Return the proxies, on clean images and on images attacked by the last attack."""
-        s, start = self._settings, time.perf_counter()
-        if not s.proxies:
-            return []
-        adversarial = self._images if s.attacks else None
-        if s.attacks and self._reason is None:  # else there is no gradient to follow, nor a proxy of attacked images
-            engine = choose_engine(self._engine, self._network, self._images, s.bn, s.precision)
-            twin = prepare(self._network, self._images, s.bn, self._images.dtype)
-            generator = make_generator(self._seed, "scores", self._images.device)
-            adversarial = attacked(twin, self._images, self._labels, s.attacks[-1], generator, engine).clamp(0, 1)
-        attacking = time.perf_counter() - start
-        rows = scores(
-            self._network,
-            self._images,
-            self._labels,
-            s.proxies,
-            adversarial=adversarial,
-            generator=make_generator(self._seed, "scores", self._images.device),
+    def kernel_scores(self, attack: Attack | None) -> list[Scored]:
+        """Return what the clean kernel says, or what the kernels of an attack say."""
+        label = _label(attack)
+        if not self.network.cell.connected:
+            return [Scored(*key, None, NO_PATH, 0.0) for key in kernel_keys(label)]
+        values, seconds = self._of_clean() if attack is None else self._of_attack(attack)
+        return [Scored.of(kernel, label, name, value, seconds) for (kernel, name), value in values.items()]
+
+    def proxy_scores(self, attack: Attack | None, names: list[str]) -> list[Scored]:
+        """Return proxies of the images as they are, or as they are attacked."""
+        images, seconds = self.images, 0.0
+        if attack is not None:
+            if not self.network.cell.connected:  # then an attack has no gradient to follow
+                return [Scored(None, attack.label, name, None, NO_PATH, 0.0) for name in names]
+            # The network computes in fp32, whatever the arithmetic of its kernels.
+            precision = "fp32" if self.settings.precision == "fp64" else self.settings.precision
+            adversarial, _, seconds = self._once(attack, precision)
+            images = adversarial.clamp(0, 1)
+        rows = scores(self.network, images, self.labels, names, generator=self._generator())
+        return [replace(row, attack=_label(attack), seconds=row.seconds + seconds) for row in rows]
+
+    def _generator(self) -> torch.Generator:
+        return make_generator(self.seed, "scores", self.images.device)
+
+    def _fix(self, precision: str) -> tuple[FixedNetwork, float]:
+        engine = self.engine if precision == self.settings.precision else "torch"
+        options = {"bn": self.settings.bn, "precision": precision, "engine": engine}
+        return _timed(lambda: FixedNetwork(self.network, self.images, **options))
+
+    def _attack(self, attack: Attack, precision: str) -> tuple[torch.Tensor, torch.Generator, float]:
+        """Return A(x), and the generator that goes on to draw A(A(x))."""
+        (fixed, fixing), generator = self._fixed(precision), self._generator()
+        images, attacking = _timed(lambda: fixed.attacked(self.images, self.labels, attack, generator))
+        return images, generator, fixing + attacking
+
+    def _of_clean(self) -> tuple[dict[tuple[str, str], Value], float]:
+        fixed, fixing = self._fixed(self.settings.precision)
+        kernel, making = _timed(lambda: ntk.gram_matrix(fixed, self.images, output=self.settings.output).cpu().numpy())
+        values = self._of_matrix("clean", kernel)
+        values["regression", "standard_clean"] = self._regress(kernel)["standard_clean"].accuracy
+        return values, fixing + making
+
+    def _of_attack(self, attack: Attack) -> tuple[dict[tuple[str, str], Value], float]:
+        s, (fixed, _) = self.settings, self._fixed(self.settings.precision)
+        once, generator, seconds = self._once(attack, s.precision)
+        twice, again = _timed(lambda: fixed.attacked(once, self.labels, attack, generator))
+        versions = (self.images, once, twice)
+        kernels, making = _timed(lambda: ntk.kernels_between(fixed, versions, beta=s.beta, output=s.output))
+        assert kernels.robust_twice is not None
+        assert kernels.cross_twice is not None
+        values: dict[tuple[str, str], Value] = {}
+        for name in KERNELS:
+            values |= self._of_matrix(name, getattr(kernels, name))
+        blocks = (
+            (kernels.clean, kernels.cross, kernels.robust),
+            (kernels.robust, kernels.cross_twice, kernels.robust_twice),
         )
-        return [
-            Scored(None, s.attacks[-1].label, row.name, row.value, row.failure, row.seconds + attacking)
-            if row.images == "adversarial"
-            else Scored(None, None, row.name, row.value, row.failure, row.seconds)
-            for row in rows
-        ]
+        for name, three in zip(COMBINED, blocks, strict=True):
+            values[name, "weyl_bound"] = ntk.weyl_bound(*three, weight=s.beta, precision=s.precision)
+        held_out = self._regress(kernels.clean, robust=kernels.robust, cross=kernels.cross)
+        values |= {("regression", name): held_out[name].accuracy for name in OF_ATTACKED}
+        return values, seconds + again + making
 
-    def _of_kernels(self, found: Kernels | None) -> Iterator[tuple[str, str, Value]]:
-        for kernel in ("robust", "cross", "robust_twice", "cross_twice", "combined", "combined_robust"):
-            for name, value in self._of_kernel(kernel, found and getattr(found, kernel)).items():
-                yield kernel, name, value
-        for kernel in ("combined", "combined_robust"):
-            yield kernel, "weyl_bound", self._weyl(kernel, found)
-        regression = self._regression(*((found.clean, found.robust, found.cross) if found else ()))
-        for name in ("standard_attacked", "adversarial_clean", "adversarial_attacked"):
-            yield "regression", name, regression[name]
+    def _of_matrix(self, name: str, kernel: Floats) -> dict[tuple[str, str], Value]:
+        values = ntk.score_kernel(kernel, self.labels.cpu().numpy(), self.settings.precision, kind_of(name))
+        return {(name, score): value for score, value in values.items()}
 
-    def _of_kernel(self, kernel: str, matrix: Any) -> dict[str, Value]:
-        kind = "symmetric" if kernel in SYMMETRIC else "cross"
-        if self._reason is not None:
-            return {score.name: Value.failed(self._reason) for score in SCORES if kind in score.kinds}
-        return score_kernel(matrix, self._classes, self._settings.precision, kind)
-
-    def _weyl(self, kernel: str, found: Kernels | None) -> Value:
-        if found is None or found.robust_twice is None or found.cross_twice is None:
-            return Value.failed(str(self._reason))
-        parts = (found.clean, found.cross, found.robust)
-        if kernel == "combined_robust":
-            parts = (found.robust, found.cross_twice, found.robust_twice)
-        return weyl_bound(*parts, weight=found.beta, precision=self._settings.precision)
-
-    def _regression(self, clean: Any = None, robust: Any = None, cross: Any = None) -> dict[str, Value]:
-        if self._reason is not None:
-            return {entry.name: Value.failed(self._reason) for entry in fields(HeldOut)}
-        s, train = self._settings, self._settings.train_images
-        order = np.arange(s.images)
-        found = held_out_accuracy(
-            clean,
-            self._classes,
-            Split(order[:train], order[train:]),
-            classes=s.skeleton.classes,
-            precision=s.precision,
-            relative_ridge=s.relative_ridge,
-            robust=robust,
-            cross=cross,
-        )
-        return {entry.name: getattr(found, entry.name).accuracy for entry in fields(HeldOut)}
+    def _regress(self, clean: Floats, **of_attacked: Floats) -> dict[str, Regression]:
+        s, order = self.settings, np.arange(self.settings.images)
+        split = ntk.RowSplit(order[: s.train_images], order[s.train_images :])
+        options: dict[str, Any] = {"precision": s.precision, "relative_ridge": s.relative_ridge, **of_attacked}
+        return ntk.held_out_accuracy(clean, self.labels.cpu().numpy(), split, classes=s.skeleton.classes, **options)
 
 
-def _scored(kernel: str, attack: Attack | None, name: str, value: Value, seconds: float) -> Scored:
-    return Scored(kernel, None if attack is None else attack.label, name, value.value, value.failure, seconds)
+def _label(attack: Attack | None) -> str | None:
+    return None if attack is None else attack.label
+
+
+def _timed(make: Callable[[], Result]) -> tuple[Result, float]:
+    """Return what a function makes, and the seconds that it took."""
+    start = time.perf_counter()
+    return make(), time.perf_counter() - start

@@ -1,24 +1,28 @@
-"""What decides the scores of a cell, in one frozen object, and what this project's tables were made with."""
+"""What decides the scores of a cell, in one frozen object, and what this project's tables were made with. No torch."""
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, field, replace
 
 from ..datasets import canonical_name, dataset
 from ..errors import InvalidValueError, UnknownNameError
+from ..files import json_hash
 from ..metrics import Attack, fgsm, pgd
-from ..ntk.gram import PRECISIONS
-from ..ntk.modes import BN_MODES
-from ..ntk.values import checked_real
-from ..proxies import PROXIES
+from ..ntk import BN_MODES, OUTPUTS, PRECISIONS
+from ..proxies import PROXIES, find_proxy
 from ..settings import Settings, settings_for
 from ..skeletons import Skeleton
+
+LISTS = ("attacks", "proxies")  # which scores there are; every other setting decides their values
 
 
 @dataclass(frozen=True)
 class ScoreSettings(Settings):
     """Everything that decides the scores of a cell but its initial weights.
+
+    A score is identified by all settings but the lists of attacks and proxies, and by its own kernel, attack and name:
+    tables whose settings differ in the lists alone belong together, see `identity`.
 
     Attributes
     ----------
@@ -35,9 +39,15 @@ class ScoreSettings(Settings):
     beta : float
         Weight of the adversarial loss in the combined kernels.
     train_fraction, relative_ridge : float
-        Of kernel regression: the first images train, the others test; see `ntk.predictors.held_out_accuracy`.
+        Of kernel regression: the first images train, the others test; see `ntk.held_out_accuracy`.
     proxies : tuple of str
-        Keys of `proxies.PROXIES`; those that can are computed on images attacked by the last attack, too.
+        Keys of `proxies.PROXIES`, all by default; those that can are computed on images attacked by the last attack,
+        too.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If a name is not known or a value is out of range.
     """
 
     dataset: str = "cifar10"
@@ -51,7 +61,7 @@ class ScoreSettings(Settings):
     beta: float = 0.5
     train_fraction: float = 0.75
     relative_ridge: float = 1e-3
-    proxies: tuple[str, ...] = tuple(PROXIES)
+    proxies: tuple[str, ...] = field(default_factory=lambda: tuple(PROXIES))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", canonical_name(self.dataset))
@@ -59,9 +69,10 @@ class ScoreSettings(Settings):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
-        for name, known in (("bn", BN_MODES), ("precision", tuple(PRECISIONS)), ("output", ("sum", "trace"))):
-            if getattr(self, name) not in known:
-                raise UnknownNameError(name, getattr(self, name), known)
+        of_a_pair = tuple(output for output in OUTPUTS if output != "full")
+        for name, choices in (("bn", BN_MODES), ("precision", PRECISIONS), ("output", of_a_pair)):
+            if getattr(self, name) not in choices:
+                raise UnknownNameError(name, getattr(self, name), choices)
         self._check_numbers()
         self._check_skeleton()
         self._check_lists()
@@ -70,29 +81,29 @@ class ScoreSettings(Settings):
         for name, high, expected in (
             ("beta", 1.0, "a weight in [0, 1]"),
             ("train_fraction", 1.0, "a fraction in (0, 1)"),
-            ("relative_ridge", math.inf, "a finite number of at least 0"),
+            ("relative_ridge", sys.float_info.max, "a finite number of at least 0"),
         ):
-            object.__setattr__(self, name, checked_real(name, getattr(self, name), expected, 0, high))
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+                raise InvalidValueError(name, value, expected)
+            object.__setattr__(self, name, float(value))
         if not 0 < self.train_images < self.images:
             expected = f"a fraction of {self.images} images that leaves some to train and some to test"
             raise InvalidValueError("train_fraction", self.train_fraction, expected)
 
     def _check_skeleton(self) -> None:
-        facts, kind = dataset(self.dataset), "a Skeleton"
-        if isinstance(self.skeleton, Skeleton):
-            kind = f"one for {facts.classes} classes and {facts.input_channels} x {facts.image_size}^2 pixels"
-            given = (self.skeleton.classes, self.skeleton.input_channels, self.skeleton.image_size)
-            if given == (facts.classes, facts.input_channels, facts.image_size):
-                return
-        raise InvalidValueError("skeleton", self.skeleton, f"{kind}, the images of {self.dataset}")
+        row, s = dataset(self.dataset), self.skeleton
+        shape = (row.classes, row.input_channels, row.image_size)
+        if not isinstance(s, Skeleton) or (s.classes, s.input_channels, s.image_size) != shape:
+            images = f"{row.classes} classes and {row.input_channels} x {row.image_size}^2 pixels"
+            raise InvalidValueError("skeleton", s, f"a Skeleton for {images}, the images of {self.dataset}")
 
     def _check_lists(self) -> None:
-        for name in ("attacks", "proxies"):
+        for name in LISTS:
             if not isinstance(getattr(self, name), tuple):
                 raise InvalidValueError(name, getattr(self, name), "a tuple")
         for proxy in self.proxies:
-            if not isinstance(proxy, str) or proxy not in PROXIES:
-                raise UnknownNameError("proxy", proxy, tuple(PROXIES))
+            find_proxy(proxy)
         for attack in self.attacks:
             if not isinstance(attack, Attack) or not _serves(attack):
                 raise InvalidValueError("attacks", attack, "FGSM in L-infinity, or PGD with steps and step_size")
@@ -105,6 +116,11 @@ class ScoreSettings(Settings):
         """How many of the images kernel regression trains on, the first ones."""
         return round(self.train_fraction * self.images)
 
+    @property
+    def identity(self) -> str:
+        """The hash without the lists: equal where the scores of one kernel, attack and name are the same."""
+        return json_hash({name: value for name, value in self.to_dict().items() if name not in LISTS})
+
 
 def score_settings_for(name: str) -> ScoreSettings:
     """Return the settings of this project's score tables: networks as they are trained, attacks as in the tables."""
@@ -113,7 +129,7 @@ def score_settings_for(name: str) -> ScoreSettings:
     if training.dataset == "digits":
         return replace(common, images=128, attacks=(fgsm(0.1), pgd(0.1, steps=7, step_size=0.1 / 4)))
     attacks = tuple(make(eps) for eps in (3 / 255, 8 / 255) for make in (fgsm, _training_pgd))
-    cheap = tuple(name for name in PROXIES if name not in ("grasp", "croze"))  # which cost more than all else together
+    cheap = tuple(name for name, proxy in PROXIES.items() if not proxy.costly)
     return replace(common, attacks=attacks, proxies=cheap)
 
 

@@ -15,18 +15,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..engines import provenance
 from ..errors import InvalidValueError, MissingDataError, TableError
+from ..ntk import Scored
 from ..table import KEY, Reader, quarantine, shard_file, shard_name, write_table
-
-if TYPE_CHECKING:
-    from .scoring import Scored
-    from .settings import ScoreSettings
+from .settings import ScoreSettings
 
 log = logging.getLogger(__name__)
 

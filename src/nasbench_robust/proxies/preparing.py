@@ -1,14 +1,14 @@
-"""What the proxies share: copies of the network to work on, the weights that count, gradients."""
+"""What the proxies share: copies of the network to work on, the weights that count, what zero gradients mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-from ..errors import UncomputableScoreError
 from ..networks import Network, duplicate
+from ..ntk import Value
 
 
 def training_copy(network: Network) -> Network:
@@ -40,27 +40,7 @@ def layers_with_weights(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     return [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
 
 
-def gradients(
-    proxy: str, total: torch.Tensor, tensors: Sequence[torch.Tensor], *, create_graph: bool = False
-) -> tuple[torch.Tensor, ...]:
-    """Return the gradients of a total, a loss for example.
-
-    Parameters
-    ----------
-    proxy : str
-        Who asks, for the error.
-    total : Tensor, shape ()
-    tensors : sequence of Tensor
-        What to differentiate by.
-    create_graph : bool
-        Whether the gradients are to be differentiated again.
-
-    Raises
-    ------
-    UncomputableScoreError
-        If they are all zero.
-    """
-    found = torch.autograd.grad(total, tensors, create_graph=create_graph)
-    if not any(gradient.any() for gradient in found):
-        raise UncomputableScoreError(proxy, "the gradient is zero everywhere")
-    return found
+def unless_zero(score: float, *gradients: Iterable[torch.Tensor]) -> float | Value:
+    """Return a score that is made of gradients, or the failure that those of one pass are all zero."""
+    zero = any(not any(gradient.any() for gradient in one_pass) for one_pass in gradients)
+    return Value.failed("the gradient is zero everywhere") if zero else score
