@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from digits_sample import compare_sample
@@ -70,10 +71,9 @@ def _make(args: argparse.Namespace) -> int:
     resumed = _resumed(args.resume)
     there = {unit for folder in resumed for unit in _complete(folder, settings)}
     missing = [unit for unit in units if unit not in there]
-    code = make_locally(
-        args.out, settings, missing, args.workers, lambda worklist: train_command(args, worklist), say=tell
-    )
-    made = find_missing(args.out, settings, units) != units
+    find = partial(find_missing, args.out, settings)
+    code = make_locally(args.out, missing, args.workers, partial(train_command, args), find, say=tell)
+    made = find(units) != units
     if not made and there.isdisjoint(units):  # a table without a run is none
         return code
     folders = []

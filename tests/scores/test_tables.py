@@ -18,10 +18,13 @@ from nasbench_robust.scores import (
     FOLDER,
     SCORES_SCHEMA,
     Scored,
+    ScoreKey,
     ScoreSettings,
     check_folder,
     collect_scores,
+    missing_scores,
     read_scores,
+    score_keys,
     score_settings_for,
     scored_units,
     write_scores,
@@ -41,6 +44,9 @@ def made_up(unit: Unit) -> list[Scored]:
         Scored("robust", "pgd@0.1", "condition_number", None, "the kernel is singular", 0.5),
         Scored(None, None, "params", 2.0**40 + 1, None, 0.0),
     ]
+
+
+KEYS = frozenset(ScoreKey(row.kernel, row.attack, row.score) for row in made_up(UNITS[0]))
 
 
 def write(unit: Unit, folder: Path, settings: ScoreSettings = SETTINGS) -> Path:
@@ -69,12 +75,8 @@ def test_table_has_every_row_in_order_and_the_settings(folder: Path, tmp_path: P
                 assert (row[name] if isinstance(row[name], str) else None) == getattr(scored, name)
             assert (row["score"], row["seconds"]) == (scored.score, scored.seconds)
             assert (row["dataset"], row["device"]) == ("digits", "a processor")
-
-
-def test_missing_values_are_null_and_not_nan(folder: Path, tmp_path: Path) -> None:
-    collect_scores(folder, tmp_path / "scores.parquet")
     values = Reader(tmp_path / "scores.parquet").read().column("value").to_pylist()
-    assert values.count(None) == len(UNITS)
+    assert values.count(None) == len(UNITS)  # null, and not nan
     assert not any(math.isnan(value) for value in values if value is not None)
 
 
@@ -107,14 +109,15 @@ def test_collection_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
 
 def test_a_file_keeps_its_cells_and_gets_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
     path, later = tmp_path / "scores.parquet", tmp_path / "later"
-    assert scored_units(path, SETTINGS) == set()
+    assert scored_units(path, SETTINGS) == {}
     rows = collect_scores(folder, path).rows
     there = scored_units(path, SETTINGS)
+    assert there == {(unit.index, unit.seed): KEYS for unit in UNITS}
     first, _ = read_scores(path)
     write(Unit(*min(there)), later)  # again: the file's own rows stay
     write(Unit(9, 3), later)
     assert collect_scores(later, path).rows == rows + len(made_up(Unit(9, 3)))
-    assert scored_units(path, SETTINGS) == there | {(9, 3)}
+    assert scored_units(path, SETTINGS) == {**there, (9, 3): KEYS}
     both, settings = read_scores(path)
     assert settings == SETTINGS.to_dict()
     kept = both[[(index, seed) in there for index, seed in zip(both["index"], both["seed"], strict=True)]]
@@ -192,6 +195,8 @@ def test_damaged_shards_alone_are_no_table(tmp_path: Path) -> None:
         collect_scores(tmp_path, tmp_path / "scores.parquet")
     assert not (tmp_path / "scores.parquet").exists()
     assert find_missing(tmp_path, SETTINGS, [Unit(3, 10)], FOLDER) == [Unit(3, 10)]
+    with pytest.raises(MissingDataError, match="no scores in"):
+        collect_scores(tmp_path / "nothing", tmp_path / "scores.parquet")
 
 
 def test_table_that_is_damaged_or_another_is_named(folder: Path, tmp_path: Path) -> None:
@@ -207,12 +212,71 @@ def test_table_that_is_damaged_or_another_is_named(folder: Path, tmp_path: Path)
         read_scores(tmp_path / "nothing.parquet")
 
 
-def test_nothing_to_collect(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="no scores in"):
-        collect_scores(tmp_path, tmp_path / "scores.parquet")
-
-
 # --- other settings
+
+
+PGD = SETTINGS.attacks[-1]
+ONE_ATTACK = replace(SETTINGS, attacks=(PGD,), proxies=("params",))
+SLOWER = replace(SETTINGS, attacks=(replace(PGD, steps=20),))  # another pgd@0.1
+NEW = [Scored(None, None, "zen", 1 / 7, None, 0.5), Scored(None, "pgd@0.1", "snip", None, "too dark", 0.5)]
+
+
+def test_settings_that_differ_in_their_lists_belong_together(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    for settings in (ONE_ATTACK, replace(SETTINGS, attacks=(), proxies=())):
+        check_folder(folder, settings)
+    collect_scores(folder, path)
+    assert scored_units(path, ONE_ATTACK).keys() == {(unit.index, unit.seed) for unit in UNITS}
+    write(Unit(1, 0), folder, ONE_ATTACK)  # a shard with other lists, before the others by name
+    rows = collect_scores(folder, tmp_path / "anew").rows
+    assert rows == collect_scores(folder, path).rows == 15
+    for name, first in (("anew", ONE_ATTACK), ("scores.parquet", SETTINGS)):
+        _, stored = read_scores(tmp_path / name)
+        merged = ScoreSettings.from_dict(stored)
+        assert merged.identity == SETTINGS.identity
+        assert merged.attacks[: len(first.attacks)] == first.attacks
+        assert (set(merged.attacks), set(merged.proxies)) == (set(SETTINGS.attacks), set(SETTINGS.proxies))
+
+
+def test_one_label_for_two_attacks_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert SLOWER.identity == SETTINGS.identity
+    with pytest.raises(InvalidValueError, match="a new folder"):
+        check_folder(folder, SLOWER)
+    collect_scores(folder, tmp_path / "scores.parquet")
+    with pytest.raises(InvalidValueError, match="a new file"):
+        scored_units(tmp_path / "scores.parquet", SLOWER)
+    with pytest.raises(TableError, match="its settings differ"):
+        write_scores(NEW, SLOWER, 3, 10, folder, "a processor")
+
+
+def test_a_table_grows_by_what_it_lacks_and_keeps_its_rows(folder: Path, tmp_path: Path) -> None:
+    """Whether the old scores are in a table alone, with the new ones in another folder, or in the shards themselves."""
+    path = tmp_path / "scores.parquet"
+    collect_scores(folder, path)
+    before = Reader(path).read()
+    kept, shard = path.read_bytes(), Reader(folder / FOLDER / NAME).read()
+    for target in (tmp_path / "elsewhere", folder):
+        path.write_bytes(kept)
+        write_scores([*made_up(Unit(3, 2)), *NEW], SETTINGS, 3, 10, target, "another")
+        assert collect_scores(target, path).rows == before.num_rows + 2
+        after = Reader(path).read()
+        new = np.isin(after["score"].to_pylist(), ["zen", "snip"])
+        assert after.filter(pa.array(~new)).equals(before, check_metadata=True)
+        added = after.filter(pa.array(new)).select(["index", "seed", "score", "device"]).to_pylist()
+        assert [tuple(row.values()) for row in added] == [(3, 10, name, "another") for name in ("zen", "snip")]
+    assert Reader(folder / FOLDER / NAME).read().slice(0, 3).equals(shard)
+
+
+def test_what_is_missing_is_neither_in_the_shard_nor_in_the_table(folder: Path, tmp_path: Path) -> None:
+    lacking = [key for key in score_keys(SETTINGS) if key not in KEYS]
+    assert missing_scores(folder, SETTINGS, 3, 10) == lacking
+    assert missing_scores(folder, SETTINGS, 4, 10) == score_keys(SETTINGS)
+    assert missing_scores(tmp_path, SETTINGS, 3, 10, {(3, 10): KEYS}) == lacking
+    assert missing_scores(folder, SETTINGS, 3, 10, {(3, 10): lacking}) == []
+    cut(folder / FOLDER / NAME)
+    assert missing_scores(folder, SETTINGS, 3, 10) == []  # until it is set aside
+    with pytest.raises(TableError, match="not readable as Parquet"):
+        write_scores(NEW, SETTINGS, 3, 10, folder, "a processor")
 
 
 def test_shards_of_other_settings_are_refused_and_stay(folder: Path, tmp_path: Path) -> None:
@@ -227,7 +291,7 @@ def test_shards_of_other_settings_are_refused_and_stay(folder: Path, tmp_path: P
 def test_folder_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> None:
     check_folder(folder, SETTINGS)
     check_folder(tmp_path / "new", OTHER)
-    with pytest.raises(InvalidValueError, match=f"a new folder, or one of scores with settings {OTHER.hash}"):
+    with pytest.raises(InvalidValueError, match=f"a new folder, or one of scores with settings {OTHER.identity}"):
         check_folder(folder, OTHER)
     with pytest.raises(InvalidValueError, match="folder is"):
         check_folder(folder, score_settings_for("cifar10"))

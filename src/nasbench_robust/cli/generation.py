@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def _train(args: argparse.Namespace) -> int:
     images: Any = load_arrays(settings.dataset, args.data_root)
     if engine != "native":
         images = _on_device(images, args)
-    job = CellJob(settings, images, engine, args.every)
-    return make(job, units, args.out, signals, say=say, bar=epoch_bar, tell_there=not args.work)
+    job = CellJob(settings, Path(args.out), images, engine, args.every)
+    return make(job, units, signals, say=say, bar=epoch_bar, tell_there=not args.work)
 
 
 def _on_device(images: Any, args: argparse.Namespace) -> Any:
@@ -130,10 +131,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..runs import make_locally
+    from ..runs import find_missing, make_locally
 
     settings, units = _read_table(args)
-    return make_locally(args.out, settings, units, args.workers, lambda path: train_command(args, path), say=tell)
+    missing, command = partial(find_missing, args.out, settings), partial(train_command, args)
+    return make_locally(args.out, units, args.workers, command, missing, say=tell)
 
 
 def _submit_arguments(parser: argparse.ArgumentParser) -> None:

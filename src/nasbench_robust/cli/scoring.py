@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .command import Command, add_cells, add_images, epoch_bar, positive, seed, tell
 from .generation import TASK_VARIABLE, read_line
 
 if TYPE_CHECKING:
+    from ..runs import Unit
     from ..scores import ScoreSettings
 
 
@@ -36,27 +39,33 @@ def _score(args: argparse.Namespace) -> int:
     # The matrices here are too small for several threads, whose waiting costs more than they save: one process a core.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is imported
         os.environ.setdefault(variable, "1")
-    from ..runs import Unit, find_missing, make_locally, make_tasks, parse_cells, write_worklist
-    from ..scores import FOLDER, check_folder, collect_scores, scored_units
+    from ..runs import Unit, make_locally, make_tasks, parse_cells, write_worklist
+    from ..scores import check_folder, collect_scores, missing_scores, score_keys, scored_units
 
     settings = _score_settings(args)
     check_folder(args.out, settings)
     if args.work:
         return _score_line(args, settings)
-    there = scored_units(args.table, settings) if args.table else set()
-    wanted = [(index, number) for number in args.seeds for index in parse_cells(args.cells)]
-    units = [Unit(*key) for key in wanted if key not in there]
+    there = scored_units(args.table, settings) if args.table else {}
+    wanted = [Unit(index, number) for number in args.seeds for index in parse_cells(args.cells)]
+    every = frozenset(score_keys(settings))
+    units = [unit for unit in wanted if not every <= there.get((unit.index, unit.seed), frozenset())]
+
+    def find_missing(units: Sequence[Unit]) -> list[Unit]:
+        return [unit for unit in units if missing_scores(args.out, settings, unit.index, unit.seed, there)]
+
     if there:
         tell(f"{len(wanted) - len(units)} of {len(wanted)} are in {args.table}")
     if args.write_worklist:
-        missing = find_missing(args.out, settings, units, FOLDER)
+        missing = find_missing(units)
         tasks = make_tasks(missing, args.per_task)
         write_worklist(tasks, args.write_worklist)
         print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
         return 0
     start = time.time()
-    command = _score_command(args)
-    code = make_locally(args.out, settings, units, args.workers, command, kind=FOLDER, say=tell)
+    code = make_locally(
+        args.out, units, args.workers, partial(_score_command, args), find_missing, what="scores", say=tell
+    )
     if code or not args.table:
         return code
     report = collect_scores(args.out, args.table)
@@ -71,13 +80,14 @@ def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
     """Score the units of one line of a work list."""
     from ..images import load_images, use_threads
     from ..runs import Signals, make
-    from ..scores import ScoreJob, chosen_images
+    from ..scores import ScoreJob, chosen_images, scored_units
 
     signals, units = Signals(), read_line(args)
     use_threads(1)
     images, labels = chosen_images(settings, load_images(settings.dataset, args.device, args.data_root))
-    job = ScoreJob(settings, images, labels, args.engine)
-    return make(job, units, args.out, signals, say=lambda _: None, bar=epoch_bar, tell_there=False)
+    there = scored_units(args.table, settings) if args.table else {}
+    job = ScoreJob(settings, Path(args.out), images, labels, args.engine, there)
+    return make(job, units, signals, say=lambda _: None, bar=epoch_bar, tell_there=False)
 
 
 def _score_settings(args: argparse.Namespace) -> ScoreSettings:
@@ -88,16 +98,16 @@ def _score_settings(args: argparse.Namespace) -> ScoreSettings:
     return read_settings(args.settings, settings) if args.settings else settings
 
 
-def _score_command(args: argparse.Namespace) -> Any:
-    """Return, given a work list, the command that scores a line of it, but for the number of the line."""
+def _score_command(args: argparse.Namespace, worklist: Path) -> list[str]:
+    """Return the command that scores a line of a work list, but for the number of the line."""
     options = ["--out", str(Path(args.out).resolve()), "--dataset", args.dataset]
     options += ["--engine", args.engine, "--device", args.device]
     if args.data_root:
         options += ["--data-root", args.data_root]
-    if args.settings:
-        options += ["--settings", str(Path(args.settings).resolve())]
-    program = [sys.executable, "-m", "nasbench_robust", "score"]
-    return lambda worklist: [*program, "--work", str(worklist.resolve()), *options]
+    for name in ("settings", "table"):
+        if getattr(args, name):
+            options += [f"--{name}", str(Path(getattr(args, name)).resolve())]
+    return [sys.executable, "-m", "nasbench_robust", "score", "--work", str(worklist.resolve()), *options]
 
 
 SCORE = Command(
@@ -106,7 +116,8 @@ SCORE = Command(
     _score_arguments,
     _score,
     "One shard per cell and initial seed; what is there is not made again, and several processes or machines may work "
-    "on one folder. --table FILE adds the shards to a file, whose cells are not made again either. In a Slurm array "
+    "on one folder. --table FILE adds the shards to a file, whose scores are not made again either: of a cell that "
+    "lacks a proxy or an attack of the settings only that is made. In a Slurm array "
     "write the work list with --write-worklist FILE, then run tasks with --work FILE.",
 )
 COMMANDS = (SCORE,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .command import Command, add_images, epoch_bar, say, seed
@@ -42,7 +43,7 @@ def _search(args: argparse.Namespace) -> int:
     settings = search_settings_for(args.dataset, args.method, args.space, **changes)
     if args.settings:
         settings = read_settings(args.settings, settings)
-    return make(SearchJob(settings, _load(args)), args.seeds, args.out, signals, say=say, bar=epoch_bar)
+    return make(SearchJob(settings, Path(args.out), _load(args)), args.seeds, signals, say=say, bar=epoch_bar)
 
 
 def _genotype_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +66,9 @@ def _genotype(args: argparse.Namespace) -> int:
     settings = {architecture: default_settings(architecture, args.dataset) for architecture in architectures}
     if args.settings:
         settings = {architecture: read_settings(args.settings, default) for architecture, default in settings.items()}
-    job = GenotypeJob(settings, _load(args))
+    job = GenotypeJob(settings, Path(args.out), _load(args))
     units = [(architecture, number) for number in args.seeds for architecture in architectures]
-    return make(job, units, args.out, signals, say=say, bar=epoch_bar)
+    return make(job, units, signals, say=say, bar=epoch_bar)
 
 
 SEARCH = Command(

@@ -30,6 +30,10 @@ class Job(Protocol[Unit, Result]):
     """A kind of work. The results of its units are files in one folder."""
 
     @property
+    def folder(self) -> Path:
+        """Where the results go."""
+
+    @property
     def epochs(self) -> int:
         """How many epochs a unit has, for a bar of progress."""
 
@@ -39,7 +43,7 @@ class Job(Protocol[Unit, Result]):
     def label(self, unit: Unit) -> str:
         """Return what a unit is called where it is reported."""
 
-    def is_done(self, folder: Path, unit: Unit) -> bool:
+    def is_done(self, unit: Unit) -> bool:
         """Return whether the folder holds the unit already; raise `InvalidValueError` if it is another job's."""
 
     def run(
@@ -47,7 +51,7 @@ class Job(Protocol[Unit, Result]):
     ) -> Result:
         """Make a unit; raise `RunInterruptedError` if `should_stop` said yes, with the state in the checkpoint."""
 
-    def write(self, unit: Unit, result: Result, folder: Path) -> Path:
+    def write(self, unit: Unit, result: Result) -> Path:
         """Write the result of a unit, whole or not at all, and return its path."""
 
     def summary(self, result: Result) -> str:
@@ -70,7 +74,6 @@ class Signals:
 def make(
     job: Job[Unit, Result],
     units: Iterable[Unit],
-    folder: str | os.PathLike[str],
     signals: Signals,
     *,
     say: Callable[[str], None],
@@ -82,9 +85,8 @@ def make(
     Parameters
     ----------
     job : Job
+        Its folder is tried out before the first unit.
     units : iterable
-    folder : path
-        Where the results go; it is tried out before the first unit.
     signals : Signals
         SIGTERM and SIGUSR1 end the work with a checkpoint and `EXIT_REQUEUE`; on SIGUSR1, which Slurm sends before the
         time limit, the job is queued again.
@@ -95,9 +97,9 @@ def make(
     tell_there : bool
         Whether to say which units are there already.
     """
-    check_folder(folder)
+    check_folder(job.folder)
     for unit in units:
-        if signals.should_stop() or not _make(job, unit, Path(folder), signals, say, bar, tell_there):
+        if signals.should_stop() or not _make(job, unit, signals, say, bar, tell_there):
             return stopped(signals)
     return stopped(signals) if signals.should_stop() else 0
 
@@ -105,7 +107,6 @@ def make(
 def _make(
     job: Job[Unit, Result],
     unit: Unit,
-    folder: Path,
     signals: Signals,
     say: Callable[[str], None],
     bar: Bar,
@@ -113,19 +114,19 @@ def _make(
 ) -> bool:
     """Make one unit; return False if it was asked to stop."""
     name, label = job.name(unit), job.label(unit)
-    with claim(folder, name) as had:
-        if not had or job.is_done(folder, unit):
+    with claim(job.folder, name) as had:
+        if not had or job.is_done(unit):
             if tell_there:
-                say(f"{label}: " + (f"already in {folder}" if had else "another process is making it"))
+                say(f"{label}: " + (f"already in {job.folder}" if had else "another process is making it"))
             return True
-        checkpoint = folder / "checkpoints" / f"{name}.ckpt"
+        checkpoint = job.folder / "checkpoints" / f"{name}.ckpt"
         with bar(job.epochs, label) as progress:
             try:
                 result = job.run(unit, checkpoint, progress, signals.should_stop)
             except RunInterruptedError as error:
                 say(str(error))
                 return False
-        path = job.write(unit, result, folder)
+        path = job.write(unit, result)
         checkpoint.unlink(missing_ok=True)
     say(f"{label}: {job.summary(result)} -> {path}")
     return True

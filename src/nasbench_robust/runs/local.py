@@ -8,20 +8,19 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..table import OfDataset
-from .worklists import Unit, find_missing, write_worklist
+from .worklists import Unit, write_worklist
 
 EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
 
 
 def make_locally(
     folder: str | os.PathLike[str],
-    settings: OfDataset,
     units: Sequence[Unit],
     workers: int,
     command: Callable[[Path], Sequence[str]],
+    find_missing: Callable[[Sequence[Unit]], list[Unit]],
     *,
-    kind: str = "runs",
+    what: str = "runs",
     say: Callable[[str], None],
 ) -> int:
     """Make the units that a folder lacks and return the exit code.
@@ -33,23 +32,27 @@ def make_locally(
     ----------
     folder : path
         Of the shards.
-    settings, units, kind
-        What is to be there, as for `find_missing`.
+    units : sequence of Unit
+        What is to be there.
     workers : int
         How many processes.
     command : callable
         Given a work list, returns the command that makes a line of it, but for ``--task`` and the number of the line.
+    find_missing : callable
+        Returns those of some units that the folder lacks.
+    what : str
+        What units are called where they are counted.
     say : callable
         Takes a line about how far it is.
     """
-    missing = find_missing(folder, settings, units, kind)
-    say(f"{len(units)} {kind}, {len(units) - len(missing)} there, {len(missing)} missing")
+    missing = find_missing(units)
+    say(f"{len(units)} {what}, {len(units) - len(missing)} there, {len(missing)} missing")
     if not missing:
         return 0
     worklist = Path(folder) / "jobs" / "local.jsonl"
     write_worklist(_share(missing, workers), worklist)
     codes = _run([[*command(worklist), "--task", str(worker)] for worker in range(workers)])
-    left = find_missing(folder, settings, units, kind)
+    left = find_missing(missing)
     say(f"{len(left)} missing")
     return max(map(abs, codes)) if left else 0  # of a process that was killed, the negative number of the signal
 

@@ -216,6 +216,8 @@ class CellJob:
     Attributes
     ----------
     settings : TrainingSettings
+    folder : Path
+        Of the shards.
     images : Images
         As `run_cell` takes them.
     engine : str
@@ -224,6 +226,7 @@ class CellJob:
     """
 
     settings: TrainingSettings
+    folder: Path
     images: Images[Any]
     engine: str
     every: int = 1
@@ -241,9 +244,9 @@ class CellJob:
         """Return what a run is called where it is reported."""
         return f"cell {unit.index}, seed {unit.seed}"
 
-    def is_done(self, folder: Path, unit: Unit) -> bool:
+    def is_done(self, unit: Unit) -> bool:
         """Return whether the folder holds the run already; raise `InvalidValueError` if it has other settings."""
-        return holds_run(folder, self.settings, self.name(unit))
+        return holds_run(self.folder, self.settings, self.name(unit))
 
     def run(
         self, unit: Unit, checkpoint: Path, progress: Callable[[Any], None], should_stop: Callable[[], bool]
@@ -261,9 +264,9 @@ class CellJob:
             should_stop=should_stop,
         )
 
-    def write(self, unit: Unit, run: Run, folder: Path) -> Path:
+    def write(self, unit: Unit, run: Run) -> Path:
         """Write the run's shards."""
-        return write_run(run, self.settings, folder)
+        return write_run(run, self.settings, self.folder)
 
     def summary(self, run: Run) -> str:
         """Return what is reported of a run: its accuracies, or why it has none."""

@@ -1,34 +1,26 @@
-"""Scores on disk: one tidy table, a row for every score of a cell; shards for what is under way. No torch.
+"""Tables of scores: one tidy row for every score of a cell, and the settings that decide all of them. No torch.
 
-A folder of scores belongs to one set of settings and holds ``scores/``, one Parquet file per cell and seed, which
-`worklists` and `runs.shard_name` name as they name the shards of training runs. A damaged one is set aside when they
-are collected, so that it counts as missing and is made again.
+Tables grow: those whose settings differ in the lists of attacks and proxies alone belong together. What is there stays
+as it is, what is lacking is added, and the metadata hold the lists of everything that was asked for.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
-import logging
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from ..engines import provenance
-from ..errors import InvalidValueError, MissingDataError, TableError
-from ..ntk import Scored
-from ..table import KEY, Reader, quarantine, shard_file, shard_name, write_table
-from .settings import ScoreSettings
+from ..errors import InvalidValueError, TableError
+from ..metrics import Attack
+from ..settings import build
+from ..table import Reader
+from .keys import ScoreKey
+from .settings import LISTS, ScoreSettings
 
-log = logging.getLogger(__name__)
-
-FOLDER = "scores"
 _METADATA_KEY = b"nasbench_robust_scores"
 SCORES_SCHEMA = pa.schema(
     [
@@ -46,128 +38,8 @@ SCORES_SCHEMA = pa.schema(
         pa.field("date", pa.timestamp("s", "UTC"), nullable=False),
     ]
 )
-
-
-def write_scores(
-    found: Sequence[Scored], settings: ScoreSettings, index: int, seed: int, folder: str | os.PathLike[str], device: str
-) -> Path:
-    """Write the shard of a cell and seed, unless it is there, and return its path."""
-    key = {
-        "dataset": settings.dataset,
-        "index": index,
-        "seed": seed,
-        "revision": provenance.revision(),
-        "device": device,
-        "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
-    }
-    rows = [{**key, **asdict(scored), "value": _stored(scored.value)} for scored in found]
-    path = Path(folder) / FOLDER / shard_name(settings, index, seed)
-    metadata = {_METADATA_KEY: json.dumps(settings.to_dict(), sort_keys=True).encode()}
-    write_table(pa.Table.from_pylist(rows, SCORES_SCHEMA.with_metadata(metadata)), path, replace=False)
-    return path
-
-
-def _stored(value: float | None) -> float | None:
-    """Return a value to 24 bits, as exact as fp32 arithmetic makes it and half as large on disk; counts stay whole."""
-    if value is None or float(value).is_integer():
-        return value
-    fraction, exponent = math.frexp(value)  # and not a cast to fp32, whose range some scores of large networks leave
-    return math.ldexp(round(fraction * 2**24), exponent - 24)
-
-
-@dataclass
-class CollectedScores:
-    """What a collection found.
-
-    Attributes
-    ----------
-    rows : int
-        Of the file that was written.
-    quarantined : list of Path
-        Damaged shards, where they are now.
-    hours : float
-        Core hours that the scores took, by the times in the rows; what several scores share counts once.
-    """
-
-    rows: int = 0
-    quarantined: list[Path] = field(default_factory=list)
-    hours: float = 0.0
-
-
-def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> CollectedScores:
-    """Merge the shards of a folder into one file, sorted by cell and seed; set damaged ones aside.
-
-    Cells and seeds that the file has already stay as they are there.
-
-    Raises
-    ------
-    MissingDataError
-        If there are no sound shards, and no file.
-    TableError
-        If a shard is of other settings than the others, or than the file.
-    """
-    report = CollectedScores()
-    parts: list[pa.Table] = [Reader(path).read()] if Path(path).exists() else []
-    there = {shard_file(*key) for table in parts for key in _keys(table)}
-    for shard in sorted((Path(folder) / FOLDER).glob("[!.]*.parquet")):
-        if shard.name in there:
-            continue
-        try:
-            part = _read_shard(shard)
-        except TableError as error:
-            log.warning("%s; it is set aside and counts as missing", error)
-            report.quarantined += quarantine(Path(folder), (FOLDER,), shard.name)
-            continue
-        if parts and not part.schema.equals(parts[0].schema, check_metadata=True):
-            raise TableError(shard, "its settings differ from those of other shards")
-        parts.append(part)
-    if not parts:
-        raise MissingDataError(f"no scores in {Path(folder) / FOLDER}", "check the folder")
-    table = pa.concat_tables(parts).combine_chunks()
-    order: Any = np.lexsort([table.column(name).to_numpy() for name in ("seed", "index")])  # the last one counts most
-    write_table(table.take(pa.array(order)), path, floats=("value", "seconds"))
-    report.rows, report.hours = table.num_rows, _hours(table)
-    return report
-
-
-def _hours(table: pa.Table) -> float:
-    """Return the hours of all kernels and proxies; what the kernels of one cell and attack say was made at once."""
-    frame = table.select(["index", "seed", "kernel", "attack", "score", "seconds"]).to_pandas()
-    frame["made"] = frame["score"].where(frame["kernel"].isna(), "kernels")
-    each = frame.groupby(["index", "seed", "attack", "made"], dropna=False)["seconds"].max()
-    return float(each.sum()) / 3600
-
-
-def _read_shard(path: Path) -> pa.Table:
-    """Read a shard, which holds the scores of the cell and seed in its name."""
-    table = Reader(path).read()
-    settings_of(table.schema, path)
-    if table.schema.names != SCORES_SCHEMA.names:
-        raise TableError(path, f"has the columns {', '.join(table.schema.names)}")
-    if [shard_file(*key) for key in _keys(table)] != [path.name]:
-        raise TableError(path, "does not hold the scores of the cell and seed in its name")
-    return table
-
-
-def scored_units(path: str | os.PathLike[str], settings: ScoreSettings) -> set[tuple[int, int]]:
-    """Return index and seed of everything that a file of scores has; none if there is no such file.
-
-    Raises
-    ------
-    InvalidValueError
-        If the file has scores of other settings.
-    """
-    if not Path(path).exists():
-        return set()
-    reader = Reader(path)
-    if settings_of(reader.schema, Path(path)) != settings.to_dict():
-        raise InvalidValueError("table", str(path), f"a new file, or one of scores with settings {settings.hash}")
-    return {(index, seed) for _, index, seed in _keys(reader.read(KEY))}
-
-
-def _keys(table: pa.Table) -> set[tuple[str, int, int]]:
-    """Return data set, index and seed of all rows."""
-    return set(zip(*(table.column(name).to_pylist() for name in KEY), strict=True))
+IDENTITY = ("index", "seed", *ScoreKey._fields)  # of a row
+Units = dict[tuple[int, int], set[ScoreKey]]  # by index and seed: the scores that are there
 
 
 def read_scores(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
@@ -182,23 +54,82 @@ def read_scores(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
     return table.to_pandas(), settings_of(table.schema, Path(path))
 
 
+def scored_units(path: str | os.PathLike[str], settings: ScoreSettings) -> Units:
+    """Return which scores a file has of each cell and seed; nothing if there is no such file.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file has scores of settings that differ in more than the lists of attacks and proxies.
+    """
+    if not Path(path).exists():
+        return {}
+    reader = Reader(path)
+    check_settings("table", path, settings_of(reader.schema, Path(path)), settings)
+    return units_of(reader.read(IDENTITY))
+
+
 def settings_of(schema: pa.Schema, path: Path) -> dict[str, Any]:
     """Return the settings in the metadata of a table of scores."""
     try:
-        settings: dict[str, Any] = json.loads(schema.metadata[_METADATA_KEY])
+        settings = json.loads(schema.metadata[_METADATA_KEY])
     except (TypeError, KeyError, ValueError):
-        raise TableError(path, "not a table of scores: its metadata hold no settings") from None
+        settings = None
+    if not isinstance(settings, dict):
+        raise TableError(path, "not a table of scores: its metadata hold no settings")
     return settings
 
 
-def check_folder(folder: str | os.PathLike[str], settings: ScoreSettings) -> None:
-    """Raise `InvalidValueError` where a folder holds scores of other settings: they do not belong into one table."""
-    for shard in (Path(folder) / FOLDER).glob("[!.]*.parquet"):
-        try:
-            given = settings_of(Reader(shard).schema, shard)
-        except TableError:
-            continue  # damaged: `collect_scores` sets it aside, and another one tells
-        if given != settings.to_dict():
-            expected = f"a new folder, or one of scores with settings {settings.hash}"
-            raise InvalidValueError("folder", str(folder), expected)
-        return
+def with_settings(table: pa.Table, settings: dict[str, Any]) -> pa.Table:
+    """Return a table with these settings in its metadata."""
+    content = json.dumps(settings, sort_keys=True).encode()
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: content})
+
+
+def check_settings(kind: str, path: str | os.PathLike[str], stored: dict[str, Any], settings: ScoreSettings) -> None:
+    """Raise `InvalidValueError` where the settings of a table or folder and others do not belong into one table."""
+    if _union(stored, settings.to_dict()) is None:
+        new = f"a new {'file' if kind == 'table' else kind}"
+        raise InvalidValueError(kind, str(path), f"{new}, or one of scores with settings {settings.identity}")
+
+
+def _union(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+    """Return settings with the entries of both in their lists; None where they give one score two values."""
+    lists = {}
+    for name in LISTS:
+        own = first.get(name, [])
+        lists[name] = [*own, *(entry for entry in second.get(name, []) if entry not in own)]
+    labels = [build(Attack, "attacks", attack).label for attack in lists["attacks"]]
+    # Attacks of one label that differ in their steps, say, would be two scores under one key.
+    if {**first, **lists} != {**second, **lists} or len(set(labels)) < len(labels):
+        return None
+    return {**first, **lists}
+
+
+def units_of(table: pa.Table) -> Units:
+    """Return the scores that a table has of each cell and seed."""
+    units: Units = {}
+    same: dict[ScoreKey, ScoreKey] = {}  # equal keys are one object: there are millions of rows
+    for index, seed, *names in zip(*(table[name].to_pylist() for name in IDENTITY), strict=True):
+        key = ScoreKey(*names)
+        units.setdefault((index, seed), set()).add(same.setdefault(key, key))
+    return units
+
+
+def merged(tables: Sequence[pa.Table], paths: Sequence[Path]) -> pa.Table:
+    """Return several tables as one; of a score that several have, the row of the first one stays.
+
+    Raises
+    ------
+    TableError
+        If a table has other columns than the first one, or settings that do not belong to those of the others.
+    """
+    settings = settings_of(tables[0].schema, paths[0])
+    for table, path in zip(tables, paths, strict=True):
+        union = _union(settings, settings_of(table.schema, path))
+        if union is None or not table.schema.equals(tables[0].schema):
+            raise TableError(path, "its settings differ from those of other shards, or its columns")
+        settings = union
+    table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).combine_chunks()
+    repeated = table.select(IDENTITY).to_pandas().duplicated()
+    return with_settings(table.filter(pa.array(~repeated)), settings)

@@ -205,11 +205,14 @@ class GenotypeJob:
     ----------
     settings : dict of Architecture to AdversarialSettings
         How each of them is trained.
+    folder : Path
+        Of the results.
     images : Images
         On the device that is to be used.
     """
 
     settings: dict[Architecture, AdversarialSettings]
+    folder: Path
     images: TensorImages
 
     @property
@@ -225,9 +228,9 @@ class GenotypeJob:
         """Return what a run is called where it is reported."""
         return self.name(unit)
 
-    def is_done(self, folder: Path, unit: tuple[Architecture, int]) -> bool:
+    def is_done(self, unit: tuple[Architecture, int]) -> bool:
         """Return whether the folder holds the run already."""
-        return (folder / f"{self.name(unit)}.json").exists()
+        return (self.folder / f"{self.name(unit)}.json").exists()
 
     def run(
         self,
@@ -241,9 +244,9 @@ class GenotypeJob:
         options: dict[str, Any] = {"progress": progress, "checkpoint": checkpoint, "should_stop": should_stop}
         return run_architecture(architecture, self.settings[architecture], self.images, seed, **options)
 
-    def write(self, unit: tuple[Architecture, int], result: dict[str, Any], folder: Path) -> Path:
+    def write(self, unit: tuple[Architecture, int], result: dict[str, Any]) -> Path:
         """Write the result as JSON."""
-        path = folder / f"{self.name(unit)}.json"
+        path = self.folder / f"{self.name(unit)}.json"
         write_result(result, path)
         return path
 

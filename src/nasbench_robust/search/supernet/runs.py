@@ -186,11 +186,14 @@ class SearchJob:
     Attributes
     ----------
     settings : SearchSettings
+    folder : Path
+        Of the records.
     images : Images
         On the device that is to be used.
     """
 
     settings: SearchSettings
+    folder: Path
     images: TensorImages
 
     @property
@@ -206,9 +209,9 @@ class SearchJob:
         """Return what a search is called where it is reported."""
         return self.name(unit)
 
-    def is_done(self, folder: Path, unit: int) -> bool:
+    def is_done(self, unit: int) -> bool:
         """Return whether the folder holds the search already."""
-        return (folder / self.name(unit)).exists()
+        return (self.folder / self.name(unit)).exists()
 
     def run(
         self, unit: int, checkpoint: Path, progress: Callable[[SearchEpoch], None], should_stop: Callable[[], bool]
@@ -217,9 +220,9 @@ class SearchJob:
         options: dict[str, Any] = {"progress": progress, "checkpoint": checkpoint, "should_stop": should_stop}
         return run_search(self.settings, self.images, unit, **options)
 
-    def write(self, unit: int, result: dict[str, Any], folder: Path) -> Path:
+    def write(self, unit: int, result: dict[str, Any]) -> Path:
         """Write the record as JSON."""
-        return write_search(result, folder)
+        return write_search(result, self.folder)
 
     def summary(self, result: dict[str, Any]) -> str:
         """Return what is reported of a search: what it ended with, or why it did not."""
