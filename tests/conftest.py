@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small for more; before torch is imported
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ROOT = Path(__file__).parents[1]
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
 PAGE_FIELDS = tuple(
     f"{dataset}#{metric}"
@@ -162,3 +166,18 @@ def first_digits() -> Callable[[int], TensorImages]:
         return replace(images, train=images.train[:count], test=images.test[:60], validation=images.validation[:40])
 
     return first
+
+
+@pytest.fixture
+def load_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Return a function that imports a program, ``"benchmarks/query"`` say; it and its neighbours are forgotten."""
+
+    def load(name: str) -> ModuleType:
+        path = ROOT / name
+        monkeypatch.syspath_prepend(str(path.parent))
+        for neighbour in path.parent.glob("*.py"):
+            monkeypatch.setitem(sys.modules, neighbour.stem, None)
+            del sys.modules[neighbour.stem]
+        return importlib.import_module(path.name)
+
+    return load

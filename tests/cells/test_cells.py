@@ -6,9 +6,6 @@ import copy
 import itertools
 import pickle
 import re
-import subprocess
-import sys
-import timeit
 from collections import Counter
 
 import numpy as np
@@ -45,6 +42,12 @@ def test_a_string_and_its_index_name_the_same_cell(every_cell):
         assert Cell.from_str(str(cell)) == cell
         assert Cell(cell.operations) == cell
     assert len({str(cell) for cell in every_cell}) == SIZE
+
+
+def test_strings_outside_the_look_up_are_read_by_the_same_rules(every_cell):
+    """White space makes the look-up miss, so this is the parser and not the table."""
+    for cell in every_cell[::10]:
+        assert Cell.from_str(f"{cell} ") == cell
 
 
 def test_first_and_tenth_cell_of_the_published_order():
@@ -110,15 +113,6 @@ def test_representative_and_members_agree(every_cell):
 def test_members_of_all_classes_are_a_partition():
     members = [Cell.from_index(index).members for index in np.unique(cells.representatives()).tolist()]
     assert sorted(itertools.chain.from_iterable(members)) == list(range(SIZE))
-
-
-def test_the_class_map_takes_less_than_a_second_in_a_fresh_process():
-    program = (
-        "import time; from nasbench_robust import cells; start = time.perf_counter(); cells.representatives();"
-        "print(time.perf_counter() - start)"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(ran.stdout) < 1
 
 
 def test_arrays_of_the_space_are_read_only():
@@ -574,15 +568,6 @@ def test_341_cells_in_five_classes_are_disconnected():
     assert np.unique(cells.representatives()[disconnected]).tolist() == [10, 12, 74, 172, 879]
     # a class is connected as a whole or not at all
     assert np.isin(cells.representatives(), [10, 12, 74, 172, 879]).sum() == 341
-
-
-# ---------------------------------------------------------------------- speed
-
-
-def test_reading_a_string_takes_less_than_ten_microseconds():
-    Cell.from_str(CELL_0)
-    best = min(timeit.repeat(lambda: Cell.from_str(CELL_0), number=2_000, repeat=7)) / 2_000
-    assert best < 10e-6
 
 
 def test_strings_outside_the_look_up_are_read_by_the_same_rules(every_cell):

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +16,7 @@ import pytest
 
 import nasbench_robust
 from nasbench_robust.cells import Cell
-from nasbench_robust.cli import main
+from nasbench_robust.cli import COMMANDS, main
 from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import locate
@@ -26,7 +25,6 @@ from nasbench_robust.table import write_table
 PROGRAM = [sys.executable, "-m", "nasbench_robust"]
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"  # 9930
 METRICS = ["clean_acc", "fgsm_acc@3/255", "pgd_acc@3/255", "fgsm_acc@8/255", "pgd_acc@8/255", "autoattack_acc@8/255"]
-COMMANDS = ["query", "info", "best", "download", "import", "export", "validate", "publish"]
 
 
 @pytest.fixture(autouse=True)
@@ -65,24 +63,11 @@ def error_of(result: tuple[int, str, str]) -> str:
 # ---------------------------------------------------------------------- the program
 
 
-def test_help_is_instant_and_lists_the_commands():
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert (done.returncode, done.stderr) == (0, "")
-        for command in COMMANDS:
-            assert f"\n    {command} " in done.stdout
-    assert min(seconds) < 1
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_a_help_text(capsys, command):
-    with pytest.raises(SystemExit) as left:
-        main([command, "--help"])
-    assert left.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: nasbench-robust {command} ")
+def test_help_lists_the_commands():
+    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in COMMANDS:
+        assert f"\n    {command.name} " in done.stdout
 
 
 def test_version(capsys):
@@ -92,14 +77,6 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"nasbench-robust {nasbench_robust.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["quer"], ["query"], ["query", "3", "-m", "clean_acc", "--seed", "x"]])
-def test_wrong_usage_is_explained_with_exit_code_2(capsys, arguments):
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == 2
-    assert "usage: nasbench-robust" in capsys.readouterr().err
-
-
 def test_a_real_process_answers_on_stdout_alone(made_up_table, bench):
     arguments = ["query", "9930", "-r", str(made_up_table), "-d", "cifar10", "-m", "pgd_acc"]
     done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True)
@@ -107,15 +84,9 @@ def test_a_real_process_answers_on_stdout_alone(made_up_table, bench):
     assert float(done.stdout) == bench.query(9930, "cifar10", "pgd_acc")
 
 
-def test_a_real_process_fails_with_one_line_and_no_traceback(made_up_table):
-    arguments = ["query", "9930", "-r", str(made_up_table), "-d", "cifar10", "-m", "pgd"]
-    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True)
-    assert "did you mean 'pgd_acc'?" in error_of((done.returncode, done.stdout, done.stderr))
-
-
-@pytest.mark.parametrize("command", [["export"], ["export", "--format", "json"], ["info"]])
+@pytest.mark.parametrize("command", ["export", "info"])
 def test_a_reader_that_has_seen_enough_is_no_error(made_up_table, command):
-    arguments = [*PROGRAM, *command, "-r", str(made_up_table)]
+    arguments = [*PROGRAM, command, "-r", str(made_up_table)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(10)
         process.stdout.close()
@@ -148,25 +119,24 @@ def test_query_json_holds_all_of_lookup(run, table, bench):
     assert {"value", "std", "seeds", "index", "representative", "split", "test_images", "release"} <= set(found)
 
 
-WRONG_QUERIES = {
-    "metric": (["9930", "-d", "cifar10", "-m", "val_acc"], "unknown metric 'val_acc'; did you mean 'clean_acc'?"),
-    "data set": (["9930", "-d", "cifar", "-m", "clean_acc"], "unknown data set 'cifar'; did you mean 'cifar10'"),
-    "no data set": (["9930", "-m", "clean_acc"], "dataset is None, expected one of cifar10, cifar100"),
-    "eps": (["9930", "-d", "cifar10", "-m", "pgd_acc", "--eps", "8"], "did you mean 8/255?"),
-    "seed": (["9930", "-d", "cifar10", "-m", "pgd_acc", "--seed", "1"], "no seed 1"),
-    "split": (["9930", "-d", "cifar10", "-m", "pgd_acc", "--split", "validation"], "on the validation split"),
-    "negative index": (["-1", "-d", "cifar10", "-m", "pgd_acc"], "0..15624; the nearest is 0 (given -1)"),
-    "index too large": (["15625", "-d", "cifar10", "-m", "pgd_acc"], "the nearest is 15624 (given 15625)"),
-    "decimal index": (["1.5", "-d", "cifar10", "-m", "pgd_acc"], "given '1.5'"),
-    "malformed string": (["|none~0|", "-d", "cifar10", "-m", "pgd_acc"], "expected 3 nodes"),
-    "two signs": (["-d", "cifar10", "-m", "pgd_acc", "--", "--5"], "'--5'"),
-    "five thousand digits": (["9" * 5_000, "-d", "cifar10", "-m", "pgd_acc"], "99"),
+WRONG_CELLS = {
+    "negative index": ("-1", "0..15624; the nearest is 0 (given -1)"),
+    "decimal index": ("1.5", "given '1.5'"),
+    "two signs": ("--5", "'--5'"),
+    "five thousand digits": ("9" * 5_000, "99"),
+    "malformed string": ("|none~0|", "expected 3 nodes"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "text"), WRONG_QUERIES.values(), ids=WRONG_QUERIES)
-def test_a_wrong_query_gets_one_line_that_says_what_would_be_right(run, table, arguments, text):
-    assert text in error_of(run("query", *table, *arguments))
+@pytest.mark.parametrize(("arch", "text"), WRONG_CELLS.values(), ids=WRONG_CELLS)
+def test_what_is_no_cell_gets_one_line(run, table, arch, text):
+    assert text in error_of(run("query", *table, "-d", "cifar10", "-m", "pgd_acc", "--", arch))
+
+
+def test_query_hands_on_split_and_seed(run, table):
+    question = ("query", "9930", *table, "-d", "cifar10", "-m", "pgd_acc")
+    assert "on the validation split" in error_of(run(*question, "--split", "validation"))
+    assert "no seed 1" in error_of(run(*question, "--seed", "1"))
 
 
 def test_without_a_release_the_bundled_one_answers(run, tmp_path):
@@ -196,12 +166,6 @@ def test_best_lists_the_best_cells(run, table, bench):
 def test_best_json_holds_every_digit(run, table, bench):
     _, output, _ = run("best", *table, "-d", "cifar10", "-m", "pgd_acc", "-k", "50", "--json")
     assert json.loads(output) == bench.best("cifar10", "pgd_acc", 50).to_dict(orient="records")
-
-
-def test_best_refuses_a_k_of_zero(run, table):
-    assert "k is 0, expected a positive integer" in error_of(
-        run("best", *table, "-d", "cifar10", "-m", "pgd_acc", "-k", "0")
-    )
 
 
 def test_info_says_what_a_release_is_and_what_was_measured(run, table, bench):
@@ -258,7 +222,6 @@ def test_export_to_a_file_comes_back_exactly(run, table, bench, tmp_path, ending
 
 def test_export_writes_the_format_that_is_named(run, table, bench, tmp_path):
     out = tmp_path / "table.txt"
-    run("export", *table, "-dataset=cifar10", "--format", "json", "--out", out) if False else None
     assert run("export", *table, "--dataset", "cifar10", "--format", "json", "--out", out)[0] == 0
     assert len(json.loads(out.read_text())) == 6_466
     assert run("export", *table, "--dataset", "cifar10", "--cells", "all", "--out", out)[0] == 0  # csv where none is
@@ -282,17 +245,9 @@ def test_export_makes_the_folder_it_writes_to(run, table, tmp_path):
         assert len(read_export(out)) == 6_466
 
 
-def test_export_says_what_is_wrong_and_leaves_nothing(run, table, tmp_path):
+def test_parquet_needs_a_file(run, table):
     nowhere = error_of(run("export", *table, "--format", "parquet"))
     assert "--out is None, expected a file to write Parquet to" in nowhere
-    assert "did you mean 'representatives'?" in error_of(run("export", *table, "--cells", "representative"))
-    assert "unknown metric 'pgd'" in error_of(run("export", *table, "--metrics", "clean_acc,pgd"))
-    (tmp_path / "file").write_text("no folder")
-    for out in (tmp_path / "file" / "table.csv", tmp_path / "file" / "table.parquet", tmp_path):
-        error = error_of(run("export", *table, "-d", "cifar10", "--format", out.suffix[1:] or "csv", "--out", out))
-        assert str(tmp_path) in error
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
 
 
 # ---------------------------------------------------------------------- download, import, validate
@@ -331,22 +286,13 @@ def test_download_of_the_bundled_release_names_its_table(run):
 
 
 def test_download_says_what_is_wrong(run, registered, tmp_path, monkeypatch):
-    assert "unknown release 'made'; did you mean 'made-up'?" in error_of(run("download", "made"))
     assert f"made-up is not on this machine and {OFFLINE_VARIABLE} is set" in error_of(run("download", "made-up"))
-    assert "cannot read" in error_of(run("download", "made-up", "--path", tmp_path / "absent.json"))
     (tmp_path / "other.json").write_text("acc={}")
     assert registered.sha256 in error_of(run("download", "made-up", "--path", tmp_path / "other.json"))
     monkeypatch.delenv(OFFLINE_VARIABLE)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     error = error_of(run("--quiet", "download", "made-up", "--url", "http://127.0.0.1:9/elsewhere.json"))
     assert "http://127.0.0.1:9/elsewhere.json: the connection failed" in error
-
-
-def test_a_release_that_is_not_there_is_one_line_for_every_command(run):
-    for command in (["info"], ["best", "-m", "pgd_acc"], ["query", "3", "-m", "pgd_acc"], ["export"]):
-        assert "nas-robbench-201 is not on this machine" in error_of(run(*command, "-r", "nas-robbench-201"))
-        assert "did you mean 'nas-robbench-201'?" in error_of(run(*command, "-r", "nas-robbench"))
-        assert "no file or folder absent.parquet" in error_of(run(*command, "-r", "absent.parquet"))
 
 
 def test_import_writes_both_tables_and_overwrites_nothing(run, made_up_file, bench, tmp_path):
@@ -369,15 +315,6 @@ def test_import_of_single_seeds_can_be_asked_by_seed(run, tmp_path):
     assert "seeds that were run: 1, 2" in error
     _, output, _ = run("query", "9930", "-r", tmp_path, "-m", "clean_acc", "--json")
     assert json.loads(output)["seeds"] == {"1": 0.7936, "2": 0.7958}
-
-
-def test_import_says_what_is_wrong_with_a_file_and_writes_nothing(run, tmp_path):
-    file, out = tmp_path / "page.json", tmp_path / "out"
-    file.write_text('acc={"": ["cifar10#val_acc"], "0": [0.5')
-    assert f"{file}: character " in error_of(run("import", "page", file, "--out", out))
-    assert "no file" in error_of(run("import", "page", tmp_path / "absent.json", "--out", out))
-    assert "Is a directory" in error_of(run("import", "page", tmp_path, "--out", out))
-    assert not out.exists()
 
 
 def test_validate_finds_nothing_wrong_with_a_good_table(run, made_up_table, tmp_path):
@@ -411,11 +348,6 @@ def test_validate_of_what_is_no_table_is_an_error(run, tmp_path):
     code, output, errors = run("validate", tmp_path / "text.parquet")
     assert (code, errors) == (1, "")
     assert "error: unreadable: " in output
-
-
-def test_validate_of_what_is_not_there_is_a_wrong_input(run, tmp_path):
-    assert "no file or folder" in error_of(run("validate", tmp_path / "absent.parquet"))
-    assert "did you mean 'nas-robbench-201'?" in error_of(run("validate", "nas-robbench"))
 
 
 def test_the_published_golden_value_on_the_command_line(run, published_table):
