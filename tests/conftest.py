@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small
 
 import numpy as np
 import pytest
+from servers import Hub, serving
 
 from nasbench_robust import cells
 from nasbench_robust.datasets import DATASETS
@@ -140,6 +141,14 @@ def made_up_table(made_up_file: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def bench(made_up_table: Path) -> Benchmark:
     return Benchmark(made_up_table)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A repository of the hub, empty yet, on this machine."""
+    pytest.importorskip("huggingface_hub")
+    with serving(Hub(tmp_path)) as server:
+        yield server
 
 
 @pytest.fixture

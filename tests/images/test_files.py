@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import pickle
 import re
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +19,7 @@ import torch
 from conftest import data_file
 from pictures import FOLDERS, KINDS, MD5_NAMES, TEST, encoded, made_up, write, write_batches, write_parquet
 from PIL import Image
+from servers import Hub
 
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
@@ -250,101 +246,41 @@ import json, sys
 from dataclasses import replace
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import NasbenchRobustError
-from nasbench_robust.images import load_images
+from nasbench_robust.images import load_arrays
 DATASETS["cifar10"] = replace(DATASETS["cifar10"], train_images=256, test_images=130)
 for root in sys.argv[1:]:
     try:
-        answer = int(load_images("cifar10", root=root).train.pixels.long().sum())
+        answer = int(load_arrays("cifar10", root=root).train.pixels.sum(dtype=int))
     except NasbenchRobustError as error:
         answer = f"{type(error).__name__}: {error}"
     print(json.dumps(answer))
 """
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The part of the hub's interface that a download of several files needs."""
-
-    def do_GET(self) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        path = self.path.partition("?")[0]
-        files = self.server.files
-        if re.fullmatch(rf"/api/datasets/owner/name(/revision/(main|{COMMIT}))?", path):
-            listed = [{"rfilename": file} for file in files]
-            return self.answer(json.dumps({"id": "owner/name", "sha": COMMIT, "siblings": listed}).encode(), {})
-        if re.fullmatch(rf"/api/datasets/owner/name/tree/(main|{COMMIT})", path):
-            listed = [{"type": "file", "path": f, "size": len(c), "oid": sha1(c)} for f, c in files.items()]
-            return self.answer(json.dumps(listed).encode(), {})
-        asked = re.fullmatch(rf"/datasets/owner/name/resolve/(?:main|{COMMIT})/(.+)", path)
-        if asked is None or asked[1] not in files:
-            return self.answer(b"", {"X-Error-Code": "RepoNotFound"}, 404)
-        content = files[asked[1]]
-        return self.answer(content, {"X-Repo-Commit": COMMIT, "ETag": f'"{sha1(content)}"'})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def answer(self, content: bytes, headers: dict[str, str], status: int = 200) -> None:
-        self.send_response(status)
-        headers = {**headers, "Content-Length": str(len(content)), "Connection": "close"}
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def sha1(content: bytes) -> str:
-    return hashlib.sha1(content).hexdigest()
-
-
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
+def repository(hub: Hub, tmp_path: Path) -> Hub:
     """A repository with both splits below a folder, and a file that nobody needs."""
     folder = write_parquet(tmp_path / "repository" / "plain_text", "cifar10", made_up("cifar10"))
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    site.files = {f"plain_text/{file.name}": file.read_bytes() for file in sorted(folder.iterdir())}
-    site.files["README.md"] = b"# card"
-    site.requests = []
-    thread = threading.Thread(target=site.serve_forever, daemon=True)
-    thread.start()
-    yield site
-    site.shutdown()
-    site.server_close()
-    thread.join()
+    files = {f"plain_text/{file.name}": file.read_bytes() for file in sorted(folder.iterdir())}
+    hub.commits = {COMMIT: {**files, "README.md": b"# card"}}
+    return hub
 
 
-def load_in_a_new_process(hub: ThreadingHTTPServer, tmp_path: Path, *roots: str, **environment: str) -> list[object]:
-    """Load in a new process, since the hub's client reads its settings on import."""
-    own = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hf")}
-    own |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    own |= {"NASBENCH_ROBUST_HOME": str(tmp_path / "home"), **environment}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    command = [sys.executable, "-c", LOAD, *roots]
-    done = subprocess.run(command, env=inherited | own, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def test_repository_of_the_hub_is_downloaded_once(repository: Hub) -> None:
+    total, sources = int(made_up("cifar10")[0].pixels.astype(int).sum()), ("hub:owner/name", f"hub:owner/name@{COMMIT}")
+    assert repository.answers(LOAD, *sources) == [total, total]
+    assert sorted(request.rpartition("/")[2].partition("-")[0] for request in repository.downloads) == ["test", "train"]
+    repository.requests.clear()
+    *known, absent = repository.answers(LOAD, *sources, "hub:owner/other", NASBENCH_ROBUST_OFFLINE="1")
+    assert known == [total, total]
+    assert absent.startswith("MissingDataError: hub:owner/other is not on this machine and NASBENCH_ROBUST_O")
+    assert repository.requests == []
 
 
-def test_repository_of_the_hub_is_downloaded_once(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    total = int(made_up("cifar10")[0].pixels.astype(int).sum())
-    assert load_in_a_new_process(hub, tmp_path, "hub:owner/name", f"hub:owner/name@{COMMIT}") == [total, total]
-    fetched = [request for request in hub.requests if request.startswith("GET /datasets")]
-    assert sorted(request.rpartition("/")[2].partition("-")[0] for request in fetched) == ["test", "train"]
-    hub.requests.clear()
-    answers = load_in_a_new_process(
-        hub, tmp_path, "hub:owner/name", f"hub:owner/name@{COMMIT}", "hub:owner/other", NASBENCH_ROBUST_OFFLINE="1"
-    )
-    assert answers[:2] == [total, total]
-    assert str(answers[2]).startswith("MissingDataError: hub:owner/other is not on this machine and NASBENCH_ROBUST_O")
-    assert hub.requests == []
-
-
-def test_what_the_hub_does_not_have_is_a_download_error(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    del hub.files["plain_text/test-00000-of-00001.parquet"]
-    other, lacking = load_in_a_new_process(hub, tmp_path, "hub:owner/other", f"hub:owner/name@{COMMIT}")
-    assert str(other).startswith("DownloadError: hub:owner/other: ")
+def test_what_the_hub_does_not_have_is_a_download_error(repository: Hub) -> None:
+    del repository.commits[COMMIT]["plain_text/test-00000-of-00001.parquet"]
+    other, lacking = repository.answers(LOAD, "hub:owner/other", f"hub:owner/name@{COMMIT}")
+    assert other.startswith("DownloadError: hub:owner/other: ")
     assert lacking == f"DownloadError: hub:owner/name@{COMMIT}: there is no file like *test-*.parquet in it"
 
 

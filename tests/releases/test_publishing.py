@@ -1,33 +1,33 @@
-"""Publishing a release and loading it back.
-
-The other side is a small server on this machine that speaks the few requests of the hub's client that are needed here
-(make a repository, ask how to send files, commit them inline, resolve files). It is not the real hub: large files,
-which the real one takes by another way, are not tested.
-"""
+"""Publishing a release and loading it back, from a server on this machine that stands for the hub."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import re
-import subprocess
+import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from servers import Hub
 
 from nasbench_robust.cells import connected, representatives
 from nasbench_robust.cli import main
-from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, RefusedError, UploadError
+from nasbench_robust.errors import (
+    InvalidValueError,
+    MissingDataError,
+    MissingPackageError,
+    NasbenchRobustError,
+    RefusedError,
+    UploadError,
+)
 from nasbench_robust.files import OFFLINE_VARIABLE
 from nasbench_robust.metrics import Metric, fgsm, pgd
-from nasbench_robust.releases import publish, upload
+from nasbench_robust.releases import load, publish, upload
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import (
     CURVES_SCHEMA,
@@ -42,7 +42,6 @@ from nasbench_robust.table import (
     write_table,
 )
 
-WAIT_SECONDS = 120
 IMAGES = 360
 INDICES = sorted({int(index) for index in representatives()[15_000:15_040] if connected()[index]})
 METRICS = (Metric("clean_acc"), Metric.of(fgsm(0.1)), Metric.of(pgd(0.1)))
@@ -75,10 +74,10 @@ def rows() -> list[dict]:
     return listed
 
 
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release as it is collected."""
-    folder = tmp_path / "release"
+    folder = tmp_path_factory.mktemp("collected")
     key = {"release": INFO.name, "dataset": "digits", "index": INDICES[1], "seed": 0}
     epoch = {"epoch": 1, "learning_rate": 0.1, "train_loss": 1.0, "train_acc": 0.5, "split": "test"}
     curve = [{**key, **epoch, "clean_acc": 0.5, "pgd_acc": 0.25}]
@@ -88,6 +87,12 @@ def release(tmp_path: Path) -> Path:
     write_table(cells_table(INFO), folder / "cells.parquet")
     write_table(runs_table(INFO, rows()), folder / "runs.parquet")
     return folder
+
+
+@pytest.fixture
+def release(collected: Path, tmp_path: Path) -> Path:
+    """One to be changed."""
+    return shutil.copytree(collected, tmp_path / "release")
 
 
 def header(folder: Path) -> dict:
@@ -236,197 +241,140 @@ def test_nothing_stays_beside_the_files_if_writing_fails(release: Path, monkeypa
 
 # ---------------------------------------------------------------------- the hub
 
-
-class HubHandler(BaseHTTPRequestHandler):
-    """The few requests that publishing and loading need; commits are kept in `server.commits`, in order."""
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        server, path = self.server, self.path.partition("?")[0]
-        server.requests.append(f"POST {path}")
-        if self.headers.get("Authorization") != "Bearer hf_fake":
-            return self.answer(401, b'{"error": "Invalid credentials"}', {"X-Error-Message": "Invalid credentials"})
-        if path == "/api/repos/create":
-            made = {"url": f"{server.address}/datasets/owner/name"}
-            return self.answer(409 if server.commits else 200, json.dumps(made).encode())
-        if path == "/api/validate-yaml":
-            return self.answer(200, b'{"errors": [], "warnings": []}')
-        if path == "/api/datasets/owner/name/preupload/main":
-            files = [file["path"] for file in json.loads(content)["files"]]
-            modes = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in files]
-            return self.answer(200, json.dumps({"files": modes}).encode())
-        if path == "/api/datasets/owner/name/commit/main":
-            return self.commit([json.loads(line) for line in content.splitlines()])
-        return self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-
-    def commit(self, lines: list[dict]) -> None:
-        files = {
-            line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
-        }
-        oid = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-        self.server.commits[oid] = files
-        address = f"{self.server.address}/datasets/owner/name/commit/{oid}"
-        self.answer(200, json.dumps({"commitUrl": address, "commitOid": oid}).encode())
-
-    def do_GET(self) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        asked = re.fullmatch(r"/datasets/owner/name/resolve/([^/]+)/(.+)", self.path)
-        if asked is None:
-            return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
-        commit = list(self.server.commits)[-1] if asked[1] == "main" else asked[1]
-        if commit not in self.server.commits:
-            return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-        if asked[2] not in self.server.commits[commit]:
-            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-        content = self.server.commits[commit][asked[2]]
-        return self.answer(200, content, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        always = {"Content-Length": str(len(content)), "Content-Type": "application/json", "Connection": "close"}
-        for name, value in {**always, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
-    pytest.importorskip("huggingface_hub")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    server.daemon_threads = True
-    server.requests, server.commits = [], {}
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def run(hub: ThreadingHTTPServer, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs Python in a new process, since the hub's client reads its settings on import."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        own = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        own |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_TOKEN": "hf_fake"}
-        own |= {"NASBENCH_ROBUST_HOME": str(tmp_path / "home"), **environment}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-        command = [sys.executable, *arguments]
-        return subprocess.run(command, env={**inherited, **own}, capture_output=True, text=True, timeout=WAIT_SECONDS)
-
-    return run
-
-
-PUBLISH = ("-m", "nasbench_robust", "publish")
-VALUES = """
-import sys
-import nasbench_robust
+# What a new process says about sources.
+LOAD = f"""
+import json, sys
+import nasbench_robust as nbr
 for source in sys.argv[1:]:
     try:
-        bench = nasbench_robust.load(source)
-        print(bench.frame(cells="all").to_csv(index=False))
-    except nasbench_robust.errors.NasbenchRobustError as error:
-        print(f"{type(error).__name__}: {error}")
+        bench = nbr.load(source)
+        values = (bench.query_many({INDICES}, metric=name).tolist() for name in ("clean_acc", "pgd_acc"))
+        answer = [bench.version, *values]
+    except nbr.errors.NasbenchRobustError as error:
+        answer = f"{{type(error).__name__}}: {{error}}"
+    print(json.dumps(answer))
 """
+PUBLISH = ("-m", "nasbench_robust", "publish")
+COMMITS = ["a" * 40, "b" * 40]
 
 
-def test_what_is_published_can_be_loaded(release: Path, hub: ThreadingHTTPServer, run: Callable) -> None:
-    done = run(*PUBLISH, str(release), "--repo", "owner/name", "--out", str(release.parent / "out"))
+def answer_of(folder: Path, version: str = "3") -> list:
+    """Return what `LOAD` is to say about a release."""
+    bench = Benchmark(folder / "runs.parquet")
+    return [version, *(bench.query_many(INDICES, metric=name).tolist() for name in ("clean_acc", "pgd_acc"))]
+
+
+def test_what_is_published_can_be_loaded_and_published_again(release: Path, hub: Hub) -> None:
+    done = hub.run(*PUBLISH, str(release), "--repo", "owner/name", "--out", str(release.parent / "out"))
     assert done.returncode == 0, done.stderr
-    [commit] = hub.commits
-    assert done.stdout.splitlines()[-2:] == [f"commit {commit}", f'nasbench_robust.load("hub:owner/name@{commit}")']
-    assert hub.commits[commit] == contents(release.parent / "out")
-    expected = Benchmark(release / "runs.parquet").frame(cells="all").to_csv(index=False)
+    [first] = hub.commits
+    assert done.stdout.splitlines()[-2:] == [f"commit {first}", f'nasbench_robust.load("hub:owner/name@{first}")']
+    assert hub.commits[first] == contents(release.parent / "out")
     hub.requests.clear()
-    for source in (f"hub:owner/name@{commit}", "hub:owner/name"):
-        assert run("-c", VALUES, source).stdout.strip() == expected.strip()
-    assert [request for request in hub.requests if request.startswith("GET")] == [
-        f"GET /datasets/owner/name/resolve/{commit}/{name}" for name in ("manifest.json", "runs.parquet")
-    ]
+    expected, source = answer_of(release), f"hub:owner/name@{first}"
+    assert hub.answers(LOAD, source, "hub:owner/name") == [expected, expected]
+    asked_for = [f"GET /datasets/owner/name/resolve/{first}/{name}" for name in ("manifest.json", "runs.parquet")]
+    assert hub.downloads == asked_for  # the branch is at that commit
     hub.requests.clear()
-    assert run("-c", VALUES, f"hub:owner/name@{commit}").stdout.strip() == expected.strip()
-    assert run("-c", VALUES, "hub:owner/name", **{OFFLINE_VARIABLE: "1"}).stdout.strip() == expected.strip()
-    assert hub.requests == []
+    *known, absent = hub.answers(LOAD, source, "hub:owner/name", "hub:owner/other", **{OFFLINE_VARIABLE: "1"})
+    assert known == [expected, expected]
+    assert absent.startswith(f"MissingDataError: hub:owner/other is not on this machine and {OFFLINE_VARIABLE}")
+    assert hub.answers(LOAD, source) == [expected]
+    assert hub.requests == []  # a commit never changes
+
+    done = hub.run(*PUBLISH, str(release), "--repo", "owner/name", "--release-version", "4")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(files["manifest.json"])["version"] for files in hub.commits.values()] == ["3", "4"]
+    hub.requests.clear()
+    assert hub.answers(LOAD, "hub:owner/name", source) == [answer_of(release, "4"), expected]
+    assert len(hub.downloads) == 2
 
 
-def test_a_second_version_goes_into_the_same_repository(release: Path, hub, run: Callable) -> None:
-    for version in ("1", "2"):
-        done = run(*PUBLISH, str(release), "--repo", "owner/name", "--release-version", version)
-        assert done.returncode == 0, done.stderr
-    assert [json.loads(files["manifest.json"])["version"] for files in hub.commits.values()] == ["1", "2"]
+def test_what_the_hub_does_not_have_is_a_download_error_and_what_is_no_table_a_table_error(hub: Hub) -> None:
+    hub.commits = {COMMITS[0]: {"runs.parquet": b"no table"}}
+    sources = ["hub:owner/other", "hub:owner/name@no-such-branch", f"hub:owner/name@{COMMITS[1]}", "hub:owner/name"]
+    *missing, broken = hub.answers(LOAD, *sources)
+    for source, answer in zip(sources, missing, strict=False):
+        assert answer.startswith(f"DownloadError: {source}: ")
+        assert "404" in answer
+        assert "\n" not in answer
+    assert broken.startswith("TableError: ")
 
 
-@pytest.mark.parametrize("damaged", ["runs.parquet", "manifest.json"])
-def test_a_table_that_is_not_the_published_one_is_refused(release: Path, hub, run: Callable, damaged: str) -> None:
-    assert run(*PUBLISH, str(release), "--repo", "owner/name").returncode == 0
-    [(commit, files)] = hub.commits.items()
-    good = files[damaged]
-    table = read_table(release / "runs.parquet").slice(1)
-    write_table(table, release.parent / "other.parquet")
-    files[damaged] = (release.parent / "other.parquet").read_bytes() if damaged == "runs.parquet" else b"{}"
-    source = f"hub:owner/name@{commit}"
-    answers = run("-c", VALUES, source, source).stdout.splitlines()
-    assert len(answers) == 2
-    for answer in answers:
-        assert answer.startswith(f"DownloadError: {source}: "), answer
+def test_a_table_that_is_not_the_published_one_is_refused(release: Path, hub: Hub) -> None:
+    good = contents(publish(release).folder)
+    write_table(read_table(release / "runs.parquet").slice(1), release.parent / "other.parquet")
+    other = {"runs.parquet": (release.parent / "other.parquet").read_bytes(), "manifest.json": b"{}"}
+    hub.commits = {commit: {**good, name: other[name]} for commit, name in zip(COMMITS, other, strict=True)}
+    sources = [f"hub:owner/name@{commit}" for commit in COMMITS for _ in range(2)]
+    for source, answer in zip(sources, hub.answers(LOAD, *sources), strict=True):
+        assert answer.startswith(f"DownloadError: {source}: ")
         assert "SHA-256" in answer
         assert answer.endswith("; nothing was kept")
-    files[damaged] = good
-    assert run("-c", VALUES, source).stdout.startswith("dataset,index,")
+    hub.commits = dict.fromkeys(COMMITS, good)
+    assert hub.answers(LOAD, *sources[1:3]) == [answer_of(release)] * 2
 
 
-def test_a_damaged_copy_in_the_cache_is_found_and_asked_for_again(release: Path, hub, run: Callable) -> None:
-    assert run(*PUBLISH, str(release), "--repo", "owner/name").returncode == 0
-    source = f"hub:owner/name@{next(iter(hub.commits))}"
-    good = run("-c", VALUES, source).stdout
-    [cached] = (release.parent / "home").rglob("snapshots/*/runs.parquet")
+def test_a_damaged_copy_in_the_cache_is_found_and_asked_for_again(release: Path, hub: Hub) -> None:
+    hub.commits = {COMMITS[0]: contents(publish(release).folder)}
+    source = f"hub:owner/name@{COMMITS[0]}"
+    assert hub.answers(LOAD, source) == [answer_of(release)]
+    [cached] = (hub.folder / "home").rglob("snapshots/*/runs.parquet")
     cached.resolve().write_bytes(b"damaged")
-    assert run("-c", VALUES, source).stdout.startswith("DownloadError: ")
-    assert run("-c", VALUES, source).stdout == good
+    refused, again = hub.answers(LOAD, source, source)
+    assert refused.startswith("DownloadError: ")
+    assert again == answer_of(release)
 
 
-def test_a_repository_without_a_manifest_can_still_be_loaded(release: Path, hub, run: Callable) -> None:
-    assert run(*PUBLISH, str(release), "--repo", "owner/name").returncode == 0
-    [(commit, files)] = hub.commits.items()
+def test_a_repository_without_a_manifest_can_still_be_loaded(release: Path, hub: Hub) -> None:
+    files = contents(publish(release).folder)
     del files["manifest.json"]
-    for source in (f"hub:owner/name@{commit}", "hub:owner/name"):
-        assert run("-c", VALUES, source).stdout.startswith("dataset,index,")
+    hub.commits = {COMMITS[0]: files}
+    source = f"hub:owner/name@{COMMITS[0]}"
+    assert hub.answers(LOAD, source, "hub:owner/name") == [answer_of(release)] * 2
     hub.requests.clear()
-    assert run("-c", VALUES, f"hub:owner/name@{commit}").stdout.startswith("dataset,index,")
+    assert hub.answers(LOAD, source) == [answer_of(release)]
     assert hub.requests == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "message"),
-    [
-        (["--repo", "owner/name"], {"HF_TOKEN": "hf_wrong"}, "owner/name: "),
-        (["--repo", "owner/name"], {OFFLINE_VARIABLE: "1"}, f"owner/name: nothing is sent while {OFFLINE_VARIABLE} is"),
-        (["--repo", "owner/name"], {"HF_ENDPOINT": "http://127.0.0.1:1"}, "owner/name: "),
-        (["--repo", "name"], {}, "repository is 'name', expected owner/name"),
-        (["--repo", "owner/name", "--licence", "unpublished"], {}, "licence is 'unpublished', expected the licence"),
-    ],
-)
-def test_what_cannot_be_sent_is_one_sentence(release: Path, hub, run, arguments, environment, message) -> None:
-    done = run(*PUBLISH, str(release), *arguments, **environment)
+@pytest.mark.parametrize("environment", [{"HF_TOKEN": "hf_wrong"}, {"HF_ENDPOINT": "http://127.0.0.1:1"}])
+def test_what_the_hub_does_not_take_is_one_sentence(release: Path, hub: Hub, environment: dict) -> None:
+    done = hub.run(*PUBLISH, str(release), "--repo", "owner/name", **environment)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"nasbench-robust: {message}")
+    assert done.stderr.startswith("nasbench-robust: owner/name: ")
     assert done.stderr.count("\n") == 1
     assert hub.commits == {}
 
 
-def test_without_the_hubs_client_the_error_says_what_to_install(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published = publish(release)
+def test_what_is_not_to_be_sent_is_known_before(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(OFFLINE_VARIABLE, raising=False)
+    with pytest.raises(InvalidValueError, match="repository is 'name', expected owner/name"):
+        publish(release, repository="name")
+    published = publish(release, licence="unpublished")
+    with pytest.raises(InvalidValueError, match="licence is 'unpublished', expected the licence"):
+        upload(published, "owner/name")
+    published = publish(release, licence="CC0")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingPackageError, match=r"'huggingface_hub' is needed.*nasbench-robust\[hub\]"):
         upload(published, "owner/name")
+    with pytest.raises(MissingPackageError, match=r"'huggingface_hub' is needed.*nasbench-robust\[hub\]"):
+        load("hub:owner/name")
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
-    with pytest.raises(UploadError, match="nothing is sent"):
+    with pytest.raises(UploadError, match=f"nothing is sent while {OFFLINE_VARIABLE} is set"):
         upload(published, "owner/name")
+
+
+@pytest.mark.parametrize(
+    "source", ["hub:", "hub:name", "hub:owner/name/more", "hub:owner/name@", "hub:own er/name", "hub:owner/name@a b"]
+)
+def test_a_malformed_hub_name_is_refused(source: str) -> None:
+    with pytest.raises(InvalidValueError, match=re.escape(f"source is {source!r}, expected hub:owner/name or hub:")):
+        load(source)
+
+
+@pytest.mark.parametrize("ending", ["", f"@{COMMITS[0]}"])
+def test_a_name_that_only_the_hub_refuses_is_our_error_too(ending: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    monkeypatch.setenv("NASBENCH_ROBUST_HOME", str(tmp_path))
+    with pytest.raises(NasbenchRobustError, match="na--me"):
+        load(f"hub:owner/na--me{ending}")

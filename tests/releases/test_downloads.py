@@ -1,9 +1,8 @@
-"""Downloads against a web server on this machine that misbehaves on request, and the ways into `load`."""
+"""Downloads against a web server on this machine that misbehaves on request."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -14,124 +13,82 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from servers import Handler, Server, serving
 
-import nasbench_robust as nbr
-from nasbench_robust.errors import (
-    DownloadError,
-    InvalidValueError,
-    MissingDataError,
-    MissingPackageError,
-    SourceFormatError,
-    UnknownNameError,
-)
-from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE, home
+from nasbench_robust.errors import DownloadError, MissingDataError, SourceFormatError
+from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import importers, load
 from nasbench_robust.releases.loading import fetch
-from nasbench_robust.table import Benchmark, write_table
+from nasbench_robust.table import Benchmark
 
 QUESTION = (9930, "cifar10", "pgd_acc")
 FETCH = """
 import sys
-from nasbench_robust.registry import Release
+from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases.loading import fetch
 print(fetch(Release(*sys.argv[1:])))
 """
 WAIT_SECONDS = 60
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Asks the site how to answer the next request."""
+class Answers(Handler):
+    """Answers the next requests as `answers` of the site says, all others as `otherwise` says."""
 
     def do_GET(self) -> None:
         self.server.requests.append(self.path)
         answers = self.server.answers
         getattr(self, answers.pop(0) if answers else self.server.otherwise)()
 
-    def start(self, status: int, length: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
+    def half(self) -> bytes:
+        return self.server.content[: len(self.server.content) // 2]
 
     def good(self) -> None:
-        self.start(200, len(self.server.content))
-        self.wfile.write(self.server.content)
+        self.answer(200, self.server.content)
 
     def cut(self) -> None:
-        self.start(200, len(self.server.content))
-        self.wfile.write(self.server.content[: len(self.server.content) // 2])
+        self.answer(200, self.half(), {"Content-Length": str(len(self.server.content))})
 
     def short(self) -> None:  # as `cut`, and the length that is announced is that of the half
-        half = self.server.content[: len(self.server.content) // 2]
-        self.start(200, len(half))
-        self.wfile.write(half)
+        self.answer(200, self.half())
 
     def wrong(self) -> None:
-        self.start(200, 5)
-        self.wfile.write(b"acc={")
+        self.answer(200, b"acc={")
 
     def absent(self) -> None:
-        self.start(404, 0)
+        self.answer(404)
 
     def failing(self) -> None:
-        self.start(500, 0)
+        self.answer(500)
 
     def moved(self) -> None:
-        self.send_response(302)
-        self.send_header("Location", "/elsewhere/page.json")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.answer(302, headers={"Location": "/elsewhere/page.json"})
 
     def stalling(self) -> None:
-        half = len(self.server.content) // 2
-        self.start(200, len(self.server.content))
-        self.wfile.write(self.server.content[:half])
+        self.cut()
         self.wfile.flush()
         self.server.stalled.release()
         self.server.go_on.wait(WAIT_SECONDS)
-        self.wfile.write(self.server.content[half:])
-
-    def log_message(self, *args: object) -> None:
-        pass
+        self.wfile.write(self.server.content[len(self.half()) :])
 
 
-class Site(ThreadingHTTPServer):
-    """A web server on 127.0.0.1 that answers the next requests as `answers` says, all others as `otherwise` says."""
-
-    daemon_threads = True
-
-    def __init__(self, handler: type[BaseHTTPRequestHandler], content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self.content = content
-        self.requests: list[str] = []
-        self.answers: list[str] = []
-        self.otherwise = "good"
+class Site(Server):
+    def __init__(self, content: bytes) -> None:
+        super().__init__(Answers)
+        self.content, self.answers, self.otherwise = content, [], "good"
         self.stalled, self.go_on = threading.Semaphore(0), threading.Event()
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *args: object) -> None:
-        pass  # a client that was killed
-
-
-def served(site: Site) -> Iterator[Site]:
-    thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield site
-    site.go_on.set()
-    site.shutdown()
-    site.server_close()
-    thread.join(WAIT_SECONDS)
 
 
 @pytest.fixture
 def site(made_up_file: Path) -> Iterator[Site]:
-    yield from served(Site(Handler, made_up_file.read_bytes()))
+    with serving(Site(made_up_file.read_bytes())) as site:
+        yield site
+        site.go_on.set()
 
 
 @pytest.fixture
@@ -153,9 +110,10 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ready_table(made_up_table: Path, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
-    """Spare a test that is not about conversion the parsing of the page file."""
-    table = pq.ParquetFile(made_up_table).read()
+    """Spare a test that is not about conversion the parsing of the page file, and the writing of whole tables."""
+    table = pq.read_table(made_up_table, filters=[("index", "<=", QUESTION[0]), ("index", ">", QUESTION[0] - 500)])
     monkeypatch.setitem(importers.IMPORTERS, "page", lambda path: table)
+    monkeypatch.setattr("nasbench_robust.table.cells_table", lambda info: pa.table({"index": [0]}))
     return table
 
 
@@ -199,7 +157,7 @@ def test_a_release_is_downloaded_once_and_then_works_offline_in_every_process(si
     assert site.requests == ["/page.json"]
 
 
-def test_the_home_holds_the_download_the_tables_and_nothing_else(site, release, private_home, ready_table):
+def test_the_home_holds_the_download_the_tables_and_nothing_else(site, release, private_home):
     table = fetch(release)
     assert the_download(private_home).read_bytes() == site.content
     assert {path.name for path in files_in(private_home) if path.suffix == ".parquet"} == {
@@ -445,7 +403,7 @@ def test_a_local_copy_that_is_not_there_is_an_error(release, tmp_path):
             fetch(release, path=path)
 
 
-# ---------------------------------------------------------------------- load and its ways in
+# ---------------------------------------------------------------------- by the name of a release
 
 
 def test_load_takes_the_name_of_a_release_with_a_copy_or_an_address(site, release, bench, made_up_file, monkeypatch):
@@ -463,237 +421,3 @@ def test_load_says_what_it_downloads_and_a_later_load_says_nothing(site, release
     caplog.clear()
     load("made-up")
     assert caplog.text == ""
-
-
-def test_load_takes_a_file_a_folder_of_runs_and_a_folder_of_shards(made_up_table, bench, tmp_path):
-    release, sharded = tmp_path / "release", tmp_path / "sharded"
-    release.mkdir()
-    (release / "runs.parquet").symlink_to(made_up_table)
-    (release / "cells.parquet").write_text("not looked at")
-    table = pq.ParquetFile(made_up_table).read()
-    for number in range(3):
-        write_table(table.slice(number * 12_932, 12_932), sharded / "runs" / f"part-{number}.parquet")
-    for source in (made_up_table, release, sharded, sharded / "runs"):
-        for form in (source, str(source)):
-            assert load(form).query(*QUESTION) == bench.query(*QUESTION)
-        assert load(path=source).query(*QUESTION) == bench.query(*QUESTION)
-
-
-def test_load_takes_the_name_of_a_folder_here(made_up_table, tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "runs.parquet").symlink_to(made_up_table)
-    monkeypatch.chdir(tmp_path)
-    assert load("mine").name == "nas-robbench-201"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (
-            {"source": "nas-robbench"},
-            UnknownNameError,
-            "'nas-robbench'; did you mean 'nas-robbench-201'",
-        ),
-        ({"source": "standard"}, UnknownNameError, "did you mean 'standard-training'?"),
-        ({"source": "nas-robbench", "path": "x"}, UnknownNameError, "did you mean 'nas-robbench-201'"),
-        (
-            {"source": "other", "url": "http://x/"},
-            UnknownNameError,
-            "known: digits, nas-robbench-201, standard-training",
-        ),
-        ({"source": "folder/absent"}, MissingDataError, "no file or folder folder/absent; check the path"),
-        ({"source": "absent.parquet"}, MissingDataError, "no file or folder absent.parquet"),
-        ({"source": Path("absent")}, MissingDataError, "no file or folder absent"),
-        ({"path": "absent"}, MissingDataError, "no file or folder absent"),
-        ({"source": "digit"}, UnknownNameError, "did you mean 'digits'?"),
-        ({"source": "digits", "path": "x"}, InvalidValueError, "path is 'x', expected None: digits is part of"),
-        ({"source": "digits", "url": "http://x/"}, InvalidValueError, "url is 'http://x/', expected None: digits"),
-        ({"url": "http://x/"}, InvalidValueError, "url is 'http://x/', expected None: digits is part of the package"),
-        ({"source": 201}, InvalidValueError, "source is 201"),
-    ],
-)
-def test_load_says_what_is_wrong_with_a_source(arguments, error, message):
-    with pytest.raises(error, match=re.escape(message)):
-        load(**arguments)
-
-
-def test_the_package_offers_load():
-    assert nbr.load is load
-
-
-def test_the_home_is_the_platforms_cache_unless_a_variable_names_another(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(HOME_VARIABLE, "~/tables")
-    assert home() == tmp_path / "tables"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv(HOME_VARIABLE, "")
-    assert home().name == "nasbench-robust"
-    monkeypatch.delenv(HOME_VARIABLE)
-    assert home().name == "nasbench-robust"
-    assert tmp_path in home().parents
-    assert list(tmp_path.iterdir()) == []  # asking creates nothing
-
-
-def test_the_published_files_are_the_ones_that_are_registered(published_file, standard_file):
-    for name, path in (("nas-robbench-201", published_file), ("standard-training", standard_file)):
-        assert RELEASES[name].filename == path.name
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == RELEASES[name].sha256
-
-
-def test_the_published_releases_load_from_a_local_copy(published_file, standard_file, published, monkeypatch):
-    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
-    assert load("nas-robbench-201", path=published_file).query(*QUESTION) == published.query(*QUESTION)
-    standard = load("standard-training", path=standard_file)
-    assert standard.lookup(9930, "cifar10", "pgd_acc").metric == "pgd_acc@1/255"
-
-
-# ---------------------------------------------------------------------- the hub
-
-COMMITS = ["a" * 40, "b" * 40]
-LOAD_ALL = """
-import json, sys
-import nasbench_robust as nbr
-from nasbench_robust.errors import NasbenchRobustError
-for source in sys.argv[1:]:
-    try:
-        answer = nbr.load(source).version
-    except NasbenchRobustError as error:
-        answer = f"{type(error).__name__}: {error}"
-    print(json.dumps(answer))
-"""
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    """The part of the hub's interface that a download of one file needs; branch main is the last of `server.tables`."""
-
-    def do_GET(self) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        asked = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-        if asked is None or asked[1] != "owner/name":
-            return self.refuse("RepoNotFound")
-        commit = list(self.server.tables)[-1] if asked[2] == "main" else asked[2]
-        if commit not in self.server.tables:
-            return self.refuse("RevisionNotFound")
-        if asked[3] != "runs.parquet":
-            return self.refuse("EntryNotFound")
-        content = self.server.tables[commit]
-        self.answer(200, len(content), {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
-        if self.command == "GET":
-            self.wfile.write(content)
-        return None
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def refuse(self, code: str) -> None:
-        self.answer(404, 0, {"X-Error-Code": code, "X-Error-Message": f"{code} here"})
-
-    def answer(self, status: int, length: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(length), "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def versions(made_up_table: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Two commits of a repository: a small part of the table, called versions 1 and 2."""
-    table = pq.ParquetFile(made_up_table).read().slice(0, 100)
-    contents = {}
-    for number, commit in enumerate(COMMITS, 1):
-        metadata = table.schema.metadata[b"nasbench_robust"].replace(b'"version": "1"', b'"version": "%d"' % number)
-        path = tmp_path_factory.mktemp("hub") / "runs.parquet"
-        write_table(table.replace_schema_metadata({b"nasbench_robust": metadata}), path)
-        contents[commit] = path.read_bytes()
-    return contents
-
-
-@pytest.fixture
-def hub(versions: dict[str, bytes]) -> Iterator[Site]:
-    site = Site(HubHandler, b"")
-    site.tables = dict(versions)
-    yield from served(site)
-
-
-@pytest.fixture
-def load_in_a_new_process(hub, tmp_path):
-    """Return a function that loads sources in a new process, since the hub's client reads its settings on import."""
-
-    def run(*sources: str, **environment: str) -> list[str]:
-        own = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        own |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **environment}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-        command = [sys.executable, "-c", LOAD_ALL, *sources]
-        done = subprocess.run(command, env={**inherited, **own}, capture_output=True, text=True, timeout=WAIT_SECONDS)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    return run
-
-
-def downloads(hub: Site) -> list[str]:
-    return [request for request in hub.requests if request.startswith("GET /datasets")]
-
-
-def test_a_branch_on_the_hub_is_downloaded_once_and_again_when_it_has_moved(hub, load_in_a_new_process):
-    newer = hub.tables.pop(COMMITS[1])
-    assert load_in_a_new_process("hub:owner/name", "hub:owner/name@main") == ["1", "1"]
-    assert len(downloads(hub)) == 1
-    hub.tables[COMMITS[1]] = newer
-    assert load_in_a_new_process("hub:owner/name") == ["2"]
-    assert len(downloads(hub)) == 2
-
-
-def test_a_commit_on_the_hub_is_asked_for_once(hub, load_in_a_new_process):
-    source = f"hub:owner/name@{COMMITS[0]}"
-    assert load_in_a_new_process(source) == ["1"]
-    assert len(downloads(hub)) == 1
-    hub.requests.clear()
-    assert load_in_a_new_process(source, source) == ["1", "1"]
-    assert hub.requests == []
-
-
-def test_what_came_from_the_hub_works_offline_and_nothing_else_does(hub, load_in_a_new_process):
-    load_in_a_new_process("hub:owner/name")
-    hub.requests.clear()
-    answers = load_in_a_new_process("hub:owner/name", "hub:owner/other", NASBENCH_ROBUST_OFFLINE="1")
-    assert answers[0] == "2"
-    assert answers[1].startswith("MissingDataError: hub:owner/other is not on this machine and NASBENCH_ROBUST_OFFLINE")
-    assert hub.requests == []
-
-
-def test_what_the_hub_does_not_have_is_a_download_error(load_in_a_new_process):
-    sources = ["hub:owner/other", "hub:owner/name@no-such-branch", f"hub:owner/name@{'c' * 40}"]
-    for source, answer in zip(sources, load_in_a_new_process(*sources), strict=True):
-        assert answer.startswith(f"DownloadError: {source}: ")
-        assert "404" in answer
-        assert "\n" not in answer
-
-
-def test_a_file_from_the_hub_that_is_no_table_is_a_table_error(hub, load_in_a_new_process):
-    hub.tables = {COMMITS[0]: b"no table"}
-    [answer] = load_in_a_new_process("hub:owner/name")
-    assert answer.startswith("TableError: ")
-
-
-@pytest.mark.parametrize(
-    "source", ["hub:", "hub:name", "hub:owner/name/more", "hub:owner/name@", "hub:own er/name", "hub:owner/name@a b"]
-)
-def test_a_malformed_hub_name_is_refused(source):
-    with pytest.raises(InvalidValueError, match=re.escape(f"source is {source!r}, expected hub:owner/name or hub:")):
-        load(source)
-
-
-@pytest.mark.parametrize("ending", ["", f"@{COMMITS[0]}"])
-def test_a_name_that_only_the_hub_refuses_is_our_error_too(ending, monkeypatch):
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    with pytest.raises(nbr.errors.NasbenchRobustError, match="na--me"):
-        load(f"hub:owner/na--me{ending}")
-
-
-def test_without_the_hubs_client_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingPackageError, match=r"'huggingface_hub' is needed.*pip install 'nasbench-robust\[hub\]'"):
-        load("hub:owner/name")
