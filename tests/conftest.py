@@ -44,11 +44,11 @@ class StopAt:
     """Says yes when it is asked for the n-th time."""
 
     def __init__(self, number: int) -> None:
-        self.left = number
+        self.asked, self.number = 0, number
 
     def __call__(self) -> bool:
-        self.left -= 1
-        return self.left == 0
+        self.asked += 1
+        return self.asked == self.number
 
 
 def data_file(name: str) -> Path:
