@@ -568,9 +568,3 @@ def test_341_cells_in_five_classes_are_disconnected():
     assert np.unique(cells.representatives()[disconnected]).tolist() == [10, 12, 74, 172, 879]
     # a class is connected as a whole or not at all
     assert np.isin(cells.representatives(), [10, 12, 74, 172, 879]).sum() == 341
-
-
-def test_strings_outside_the_look_up_are_read_by_the_same_rules(every_cell):
-    """White space makes the look-up miss, so this is the parser and not the table."""
-    for cell in every_cell[::10]:
-        assert Cell.from_str(f"{cell} ") == cell
