@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from .errors import InvalidValueError, UnknownNameError
@@ -13,12 +14,12 @@ Check: TypeAlias = Callable[[str, Any], Any]
 
 
 def integer(least: int) -> Check:
-    """Return the check of an integer of at least `least`; a boolean is none."""
+    """Return the check of an integer of at least `least`, NumPy's too; a boolean is none."""
 
     def check(name: str, value: Any) -> int:
-        if type(value) is not int or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
-        return value
+        return int(value)
 
     return check
 
@@ -27,7 +28,7 @@ def number(least: float = 0.0, *, above: bool = False) -> Check:
     """Return the check of a finite number of at least `least`, or above it; it is kept as a float."""
 
     def check(name: str, value: Any) -> float:
-        is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_real = isinstance(value, Real) and not isinstance(value, bool)
         if not is_real or not math.isfinite(value) or value < least or (above and value == least):
             raise InvalidValueError(name, value, f"a finite number {'above' if above else 'of at least'} {least:g}")
         return float(value)
