@@ -19,7 +19,8 @@ from .. import cells
 from ..arrays import Floats
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
-from ..metrics import same_eps
+from ..metrics import Metric, same_eps
+from .arrays import mean_by_index
 from .result import Result
 from .schema import ReleaseInfo
 from .store import Store
@@ -177,6 +178,42 @@ class Benchmark:
             self._store.raise_missing(Cell.from_index(int(indices[missing.argmax()])), name, measured, seed)
         return values
 
+    def values(
+        self,
+        dataset: str | None = None,
+        metric: str = "",
+        *,
+        eps: float | str | None = None,
+        seed: int | None = None,
+        split: str = "test",
+    ) -> Floats:
+        """Return the answers for all cells at once, by cell index.
+
+        Parameters
+        ----------
+        dataset, metric, eps, seed, split
+            As in `query`; ``"train_seconds"`` as metric is what training a cell cost, the mean over its seeds.
+
+        Returns
+        -------
+        ndarray of float64, shape (15625,)
+            Read only; nan where there is no result.
+
+        Raises
+        ------
+        UnknownNameError, InvalidValueError, MissingResultError
+            As for `query`, but for cells without a result.
+        """
+        if metric != "train_seconds":
+            return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
+        name = self._store.dataset(dataset)
+        seconds = self._store.floats(name, metric)
+        recorded = ~np.isnan(seconds)
+        of_representative, _ = mean_by_index(self._store.integers(name, "index")[recorded], seconds[recorded])
+        values = of_representative[cells.representatives()]
+        values.flags.writeable = False
+        return values
+
     def train_seconds(self, arch: Cell | int | str, dataset: str | None = None) -> float:
         """Return what training the cell cost: seconds of one run, the mean over its seeds.
 
@@ -279,6 +316,15 @@ class Benchmark:
                 )
         frame = pd.DataFrame(listed)
         return frame.astype({"steps": "Int64", "restarts": "Int64", "random_start": "boolean"})
+
+    def measured(self, dataset: str | None = None) -> dict[Metric, tuple[int, ...]]:
+        """Return the metrics that a data set has any result of, with the seeds that were run for each.
+
+        No seeds stand where the source gives only means, or does not name them.
+        """
+        name = self._store.dataset(dataset)
+        seeds = {metric: np.unique(self._store.rows(name, metric).seed) for metric in self._store.measured(name)}
+        return {metric: tuple(ran[ran >= 0].tolist()) for metric, ran in seeds.items()}
 
     def best(
         self, dataset: str | None = None, metric: str = "", k: int = 10, *, eps: float | str | None = None

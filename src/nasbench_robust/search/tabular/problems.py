@@ -16,9 +16,10 @@ import numpy as np
 from ... import cells
 from ...arrays import Floats
 from ...cells import Cell
+from ...checks import integer, number
 from ...errors import InvalidValueError, MissingResultError
 from ...metrics import UNATTACKED, Metric, parse_long_name
-from ...table import Benchmark, mean_by_index
+from ...table import Benchmark, Result
 from .pareto import running_hypervolume
 
 RANDOM = "random"
@@ -55,11 +56,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.queries is None and self.seconds is None:
             raise InvalidValueError("budget", self, "a limit of queries, of seconds, or both", "Budget(queries=150)")
-        whole = isinstance(self.queries, (int, np.integer)) and not isinstance(self.queries, bool)
-        if self.queries is not None and not (whole and self.queries > 0):
-            raise InvalidValueError("queries", self.queries, "a positive integer or None", "150")
+        if self.queries is not None:
+            integer(1)("queries", self.queries)
         if self.seconds is not None:
-            checked_seconds(self.seconds)
+            number(above=True)("seconds", self.seconds)
 
 
 class TableProblem:
@@ -114,17 +114,23 @@ class TableProblem:
     ) -> None:
         if isinstance(seed, str) and seed != RANDOM:
             raise InvalidValueError("seed", seed, "an integer, None for the mean over seeds, or 'random'", repr(RANDOM))
-        self._store = bench._store  # its arrays, behind the same names and errors as the query API
         self.bench, self.split, self.seed = bench, split, seed
-        self.dataset = self._store.dataset(dataset)
+        self._seeds = {metric.column: seeds for metric, seeds in bench.measured(dataset).items()}
         names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        self.metrics: tuple[Metric, ...] = tuple(self._metric(name, eps, split) for name in names)
+        answers = [self._any_answer(_question(dataset, name, eps, split)) for name in names]
+        self.metrics = tuple(Metric(one.metric.partition("@")[0], one.attack, one.split) for one in answers)
         self.columns = tuple(metric.column for metric in self.metrics)
         if not self.columns or len(set(self.columns)) < len(self.columns):
             raise InvalidValueError("metrics", metrics, "one metric, or several different ones", "'pgd_acc'")
-        self.values = np.stack([self._array(metric) for metric in self.metrics], axis=1)
+        self.dataset = answers[0].dataset
+        self._seed = None if isinstance(seed, str) else seed
+        self.values = self._table(self._seed)
         self.runs = self._single_runs() if seed == RANDOM else None
-        self._seconds = self._recorded_seconds() if seconds is None else np.full(cells.SIZE, checked_seconds(seconds))
+        if seconds is None:
+            recorded = bench.values(dataset, "train_seconds")
+            self._seconds = None if np.isnan(recorded).all() else recorded
+        else:
+            self._seconds = np.full(cells.SIZE, number(above=True)("seconds", seconds))
 
     # ------------------------------------------------------------------ what the search sees
 
@@ -163,37 +169,34 @@ class TableProblem:
 
     def raise_missing(self, cell: Cell) -> NoReturn:
         """Say that the table has no answer for a cell."""
-        for metric, value in zip(self.metrics, self.values[cell.index], strict=True):
-            if math.isnan(value):
-                seed = self.seed if isinstance(self.seed, int) else None
-                self._store.raise_missing(cell, self.dataset, metric, seed)
+        for column in self.columns:
+            self.bench.query(cell, self.dataset, column, seed=self._seed)
         raise MissingResultError(f"{self.bench.name} records no training time for cell {cell.representative}")
 
     # ------------------------------------------------------------------ what it is judged by
 
     def judge(self, metric: str, *, eps: float | str | None = None, split: str = "test") -> Floats:
         """Return an accuracy by cell index, shape (15625,), mean over seeds, nan where there is none."""
-        return self._store.array(self.dataset, self._metric(metric, eps, split), None)
+        return self._values(_question(self.dataset, metric, eps, split))
 
     @property
     def judges(self) -> tuple[str, ...]:
         """Long names of the searched metrics on the test split, where the release has them."""
-        measured = {metric.column: metric for metric in self._store.measured(self.dataset)}
         wanted = (column.partition("#")[0] for column in self.columns)
-        return tuple(column for column in wanted if column in measured)
+        return tuple(column for column in wanted if column in self._seeds)
 
     @cached_property
     def means(self) -> Floats:
         """Mean accuracies over seeds by cell index, shape (15625, objectives), whatever single runs are queried."""
-        return np.stack([self._store.array(self.dataset, metric, None) for metric in self.metrics], axis=1)
+        return self._table(None)
 
     @cached_property
     def optimum(self) -> float:
         """The best mean accuracy of any cell; for several objectives, the hypervolume of all cells above 0."""
-        known = self.means[~np.isnan(self.means).any(axis=1)]
+        complete = self.means[~np.isnan(self.means).any(axis=1)]
         if self.objectives == 1:
-            return float(known.max())
-        best_first = known[known.sum(axis=1).argsort()[::-1]]  # the front is found early, and most cells add nothing
+            return float(complete.max())
+        best_first = complete[complete.sum(axis=1).argsort()[::-1]]  # the front comes early, and most cells add nothing
         return float(running_hypervolume(best_first)[-1])
 
     def __repr__(self) -> str:
@@ -201,49 +204,35 @@ class TableProblem:
 
     # ------------------------------------------------------------------ reading the table
 
-    def _metric(self, name: str, eps: float | str | None, split: str) -> Metric:
-        short, named, _ = parse_long_name(name.partition("#")[0]) if isinstance(name, str) and name else ("", None, "")
-        own = None if short in UNATTACKED or named is not None else eps
+    def _values(self, question: dict[str, Any]) -> Floats:
         try:
-            return self._store.metric(self.dataset, name, own, split)
+            return self.bench.values(**question)
         except MissingResultError as error:
-            held_out = any(metric.split == "validation" for metric in self._store.measured(self.dataset))
-            if split == "validation" and not held_out:
-                raise MissingResultError(
-                    error.what,
-                    hint=f"{self.bench.name} has no held-out split: split='test' selects on test images, knowingly",
-                ) from None
-            raise
+            if question["split"] != "validation" or any("#validation" in column for column in self._seeds):
+                raise
+            hint = f"{self.bench.name} has no held-out split: split='test' selects on test images, knowingly"
+            raise MissingResultError(error.what, hint=hint) from None
 
-    def _array(self, metric: Metric) -> Floats:
-        if self.seed is None or self.seed == RANDOM:
-            return self._store.array(self.dataset, metric, None)
-        return self._store.array(*self._store.resolve(self.dataset, metric.column, None, self.seed, None))
+    def _any_answer(self, question: dict[str, Any]) -> Result:
+        """Return an answer to a question about some cell; it says which data set and metric are meant."""
+        return self.bench.lookup(int((~np.isnan(self._values(question))).argmax()), **question)
 
-    def _recorded_seconds(self) -> Floats | None:
-        """Return the training time of every cell, the mean over its runs, or None where there is none."""
-        seconds = self._store.floats(self.dataset, "train_seconds")
-        given = ~np.isnan(seconds)
-        if not given.any():
-            return None
-        index = self._store.integers(self.dataset, "index")[given]
-        return mean_by_index(index, seconds[given])[0][cells.representatives()]
+    def _table(self, seed: int | None) -> Floats:
+        """Return the accuracies of one seed, or the means, shape (15625, objectives)."""
+        columns = [self.bench.values(self.dataset, column, seed=seed) for column in self.columns]
+        return np.stack(columns, axis=1)
 
     def _single_runs(self) -> Floats:
         """Return the accuracies of single runs, shape (seeds, 15625, objectives), nan where one is missing."""
-        ran = [set(self._store.rows(self.dataset, metric).seed.tolist()) - {-1} for metric in self.metrics]
-        seeds = sorted(set.intersection(*ran))
+        seeds = sorted(set.intersection(*(set(self._seeds[column]) for column in self.columns)))
         if not seeds:
             what = f"{self.bench.name} gives no single seeds for {', '.join(self.columns)} on {self.dataset}"
             raise MissingResultError(what, hint="seed=None returns the means that it has")
-        runs = [[self._store.array(self.dataset, metric, seed) for metric in self.metrics] for seed in seeds]
-        return np.moveaxis(np.array(runs), 1, 2)
+        return np.array([self._table(seed) for seed in seeds])
 
 
-def checked_seconds(seconds: float) -> float:
-    """Return seconds as a float if they are a positive number."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.integer, np.floating)):
-        raise InvalidValueError("seconds", seconds, "a positive number or None")
-    if not 0 < seconds < math.inf:
-        raise InvalidValueError("seconds", seconds, "a positive number or None")
-    return float(seconds)
+def _question(dataset: str | None, metric: str, eps: float | str | None, split: str) -> dict[str, Any]:
+    """Return the arguments of a query; a metric that has no attack, or names its own budget, takes no other."""
+    short, own, _ = parse_long_name(metric.partition("#")[0]) if isinstance(metric, str) and metric else ("", None, "")
+    takes_eps = short not in UNATTACKED and own is None
+    return {"dataset": dataset, "metric": metric, "eps": eps if takes_eps else None, "split": split}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from ... import cells
+from ...arrays import Floats
 from ...cells import Cell
+from ...checks import integer
 from ...errors import BudgetSpentError, InvalidValueError
 from ...statistics import checked_generator
 from .problems import Budget, TableProblem
@@ -65,28 +68,25 @@ class Simulator:
         if problem.runs is not None:
             checked_generator(rng)
         self.problem, self.budget, self.queries, self.seconds = problem, budget, 0, 0.0
-        self._rng = rng
-        self._costs = problem.seconds.tolist() if budget.seconds is not None else None
-        self._most = budget.queries if budget.queries is not None else float("inf")
-        self._answers = problem.answers
-        self._known: dict[int, Value] | None = None if budget.charge_repeats else {}
-        self._representatives = cells.representatives() if self._known is not None else None
+        self._rng, self._answers = rng, problem.answers
+        self._costs = [0.0] * cells.SIZE if budget.seconds is None else problem.seconds.tolist()
+        self._most = math.inf if budget.queries is None else budget.queries
+        self._longest = math.inf if budget.seconds is None else budget.seconds
+        self._free: dict[int, Value] = {}  # by representative, where repeats are free
         self._cells: list[int] = []
         self._values: list[Value] = []
 
     @property
     def spent(self) -> bool:
         """Whether no charged query fits any more, whatever it costs."""
-        return self.queries >= self._most or (self.budget.seconds is not None and self.seconds >= self.budget.seconds)
+        return self.queries >= self._most or self.seconds >= self._longest
 
     def affords(self, cell: Cell) -> bool:
         """Return whether a query of the cell would fit into the budget."""
-        if self._known is not None and cell.representative in self._known:
+        if cell.representative in self._free:
             return True
-        if self.queries >= self._most:
-            return False
         # Written so that a cell of unknown cost is let through to `query`, which says what is missing.
-        return self._costs is None or not self.seconds + self._costs[cell.index] > float(self.budget.seconds or 0)
+        return self.queries < self._most and not self.seconds + self._costs[cell.index] > self._longest
 
     def query(self, cell: Cell) -> Value:
         """Return the accuracy of a cell, and charge for it.
@@ -103,21 +103,22 @@ class Simulator:
         MissingResultError
             If the table has no result, or no cost, of the cell.
         """
-        known = self._known
-        if known is not None and cell.representative in known:
-            return known[cell.representative]
+        if cell.representative in self._free:
+            return self._free[cell.representative]
+        cost = self._costs[cell.index]
         if not self.affords(cell):
-            self._refuse(cell)
-        value = self._answers[cell.index] if self.problem.runs is None else self._drawn(cell)
-        cost = 0.0 if self._costs is None else self._costs[cell.index]
+            if self.queries >= self._most:
+                raise BudgetSpentError("1 query", "0 queries")
+            raise BudgetSpentError(f"{cost:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
+        value = self._answers[cell.index] if self.problem.runs is None else self._drawn(cell, self.problem.runs)
         if value != value or cost != cost or value is None:  # nan, or None among several objectives
             self.problem.raise_missing(cell)
         self.queries += 1
         self.seconds += cost
         self._cells.append(cell.index)
         self._values.append(value)
-        if known is not None:
-            known[cell.representative] = value
+        if not self.budget.charge_repeats:
+            self._free[cell.representative] = value
         return value
 
     def trajectory(self) -> Trajectory:
@@ -126,22 +127,14 @@ class Simulator:
         values = np.array(self._values, np.float64).reshape(len(index), self.problem.objectives)
         return Trajectory(self.problem, index, values)
 
-    def _drawn(self, cell: Cell) -> Value:
+    def _drawn(self, cell: Cell, runs: Floats) -> Value:
         """Return the result of one of the cell's runs; all objectives are of the same run."""
-        rng = checked_generator(self._rng)
-        of_cell = self.problem.runs[:, cell.index]  # type: ignore[index]
+        of_cell = runs[:, cell.index]
         of_cell = of_cell[~np.isnan(of_cell).any(axis=1)]
         if not len(of_cell):
             self.problem.raise_missing(cell)
-        drawn = of_cell[rng.integers(len(of_cell))].tolist()
+        drawn = of_cell[checked_generator(self._rng).integers(len(of_cell))].tolist()
         return tuple(drawn) if len(drawn) > 1 else float(drawn[0])
-
-    def _refuse(self, cell: Cell) -> None:
-        if self.queries >= self._most:
-            raise BudgetSpentError("1 query", "0 queries")
-        left = float(self.budget.seconds or 0) - self.seconds
-        cost = self._costs[cell.index] if self._costs is not None else 0.0
-        raise BudgetSpentError(f"{cost:.6g} seconds", f"{left:.6g} seconds")
 
 
 def run(
@@ -173,7 +166,9 @@ def run(
     MissingResultError
         As for `Simulator`.
     """
-    _check_objectives(problem, search)
+    if problem.objectives > 1 and not getattr(search, "several", True):
+        expected = f"a method for {problem.objectives} objectives ({', '.join(problem.columns)})"
+        raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
     simulator = Simulator(problem, budget, rng=rng)
     idle = 0
     while not simulator.spent and idle < PATIENCE:
@@ -221,17 +216,6 @@ def repeat(
     InvalidValueError
         If `repeats` or `seed` is not a number of its kind.
     """
-    for name, number, least in (("repeats", repeats, 1), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-            raise InvalidValueError(name, number, f"an integer of at least {least}", str(least))
-    found = []
-    for number in range(repeats):
-        rng = np.random.default_rng([seed, number])
-        found.append(run(problem, make(rng), budget, rng=rng))
-    return Repeats(tuple(found))
-
-
-def _check_objectives(problem: TableProblem, search: Searcher) -> None:
-    if problem.objectives > 1 and getattr(search, "several", True) is False:
-        expected = f"a method for {problem.objectives} objectives ({', '.join(problem.columns)})"
-        raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
+    integer(0)("seed", seed)
+    generators = [np.random.default_rng([seed, number]) for number in range(integer(1)("repeats", repeats))]
+    return Repeats(tuple(run(problem, make(rng), budget, rng=rng) for rng in generators))
