@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...cells import Cell
+from ...checks import integer
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
 
@@ -62,9 +63,9 @@ class LocalSearch:
     def __init__(
         self, rng: np.random.Generator, *, initial: int = 10, first_improvement: bool = True, restart: bool = True
     ) -> None:
-        self._rng, self.initial = checked_generator(rng), checked_count("initial", initial)
+        self._rng, self.initial = checked_generator(rng), integer(1)("initial", initial)
         self.first_improvement, self.restart = bool(first_improvement), bool(restart)
-        self._known: dict[int, float] = {}  # by representative
+        self._told: dict[int, float] = {}  # by representative
         self._steps = self._walk()
 
     def ask(self) -> Cell | None:
@@ -79,16 +80,15 @@ class LocalSearch:
 
     def tell(self, cell: Cell, value: float) -> None:
         """Take the accuracy of a cell."""
-        self._known[cell.representative] = value
+        self._told[cell.representative] = value
 
     def _walk(self) -> Iterator[Cell]:
         """Yield the cells to train, in order; their values are told in between."""
         while True:
             starts = []
             for _ in range(self.initial):
-                start = Cell.sample(self._rng)
-                starts.append(start)
-                yield from self._unknown(start)
+                starts.append(Cell.sample(self._rng))
+                yield from self._untold(starts[-1])
             here: Cell | None = max(starts, key=self._value)
             while here is not None:
                 here = yield from self._move(here)
@@ -99,22 +99,23 @@ class LocalSearch:
         """Yield what has to be trained to leave a cell; return where to go, or None at a local optimum."""
         best = here
         neighbours = list(here.neighbours())
-        for place in self._rng.permutation(len(neighbours)).tolist():
-            yield from self._unknown(neighbours[place])
-            if self._value(neighbours[place]) > self._value(best):
-                best = neighbours[place]
+        for number in self._rng.permutation(len(neighbours)).tolist():
+            neighbour = neighbours[number]
+            yield from self._untold(neighbour)
+            if self._value(neighbour) > self._value(best):
+                best = neighbour
                 if self.first_improvement:
                     break
         return None if best is here else best
 
-    def _unknown(self, cell: Cell) -> Iterator[Cell]:
-        if cell.representative not in self._known:
+    def _untold(self, cell: Cell) -> Iterator[Cell]:
+        if cell.representative not in self._told:
             yield cell
 
     def _value(self, cell: Cell) -> float:
-        if cell.representative not in self._known:
+        if cell.representative not in self._told:
             raise InvalidValueError("tell", None, f"the accuracy of {cell!r}, which was asked for, before the next ask")
-        return self._known[cell.representative]
+        return self._told[cell.representative]
 
 
 class RegularisedEvolution:
@@ -138,8 +139,9 @@ class RegularisedEvolution:
 
     def __init__(self, rng: np.random.Generator, *, population: int = 30, sample: int = 10) -> None:
         self._rng = checked_generator(rng)
-        self.population, self.sample = checked_count("population", population), checked_count("sample", sample)
-        self._members: deque[tuple[float, Cell]] = deque(maxlen=population)
+        self.population: int = integer(1)("population", population)
+        self.sample: int = integer(1)("sample", sample)
+        self._members: deque[tuple[float, Cell]] = deque(maxlen=self.population)
         self._asked = 0
 
     def ask(self) -> Cell:
@@ -148,16 +150,9 @@ class RegularisedEvolution:
         if self._asked <= self.population or not self._members:
             return Cell.sample(self._rng)
         drawn = self._rng.integers(len(self._members), size=self.sample).tolist()
-        _, parent = max((self._members[place] for place in drawn), key=lambda member: member[0])
+        _, parent = max((self._members[number] for number in drawn), key=lambda member: member[0])
         return parent.mutate(self._rng)
 
     def tell(self, cell: Cell, value: float) -> None:
         """Add a cell; the oldest leaves a full population."""
         self._members.append((value, cell))
-
-
-def checked_count(name: str, number: int) -> int:
-    """Return a number if it is a positive integer."""
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-        raise InvalidValueError(name, number, "a positive integer", "1")
-    return int(number)

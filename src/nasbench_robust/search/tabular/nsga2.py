@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ...arrays import Floats, Integers
 from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...checks import integer, number
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
-from .evolution import checked_count
 from .pareto import crowding_distance, non_dominated_ranks
 
 
@@ -46,9 +46,9 @@ class NSGA2:
         mutation: float = 1 / len(EDGES),
     ) -> None:
         for name, chance in (("crossover", crossover), ("mutation", mutation)):
-            if not isinstance(chance, (int, float)) or not 0 <= chance <= 1:
+            if number()(name, chance) > 1:
                 raise InvalidValueError(name, chance, "a probability in [0, 1]")
-        self._rng, self.population = checked_generator(rng), checked_count("population", population)
+        self._rng, self.population = checked_generator(rng), integer(1)("population", population)
         self.crossover, self.mutation = crossover, mutation
         self._asked = 0
         self._parents: Integers = np.empty(0, np.int64)
@@ -89,8 +89,7 @@ class NSGA2:
         """Return the operations of the winner of a binary tournament."""
         one, other = self._rng.integers(len(self._parents), size=2).tolist()
         winner = one if self._order[one] <= self._order[other] else other
-        codes: npt.NDArray[np.uint8] = opcodes()[self._parents[winner]]
-        return codes
+        return np.asarray(opcodes()[self._parents[winner]])
 
     def _crossed(self, one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if self._rng.random() >= self.crossover:
@@ -100,5 +99,4 @@ class NSGA2:
     def _mutated(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         mutate = self._rng.random(len(EDGES)) < self.mutation
         steps = self._rng.integers(1, len(OPERATIONS), size=len(EDGES))
-        mutated: npt.NDArray[np.uint8] = np.where(mutate, (codes + steps) % len(OPERATIONS), codes)
-        return mutated
+        return np.where(mutate, (codes + steps) % len(OPERATIONS), codes)

@@ -106,24 +106,22 @@ def hypervolume(points: npt.ArrayLike, reference: Sequence[float] | None = None)
     Zitzler and Thiele (IEEE Transactions on Evolutionary Computation, 1999), by slicing: the last objective is cut at
     every point, and the volume of a slice is its thickness times the hypervolume of the points above it in the others.
     """
-    table = checked_points(points)
-    above = table - checked_reference(reference, table.shape[1])
+    above = _above(points, reference)
     return _sliced(above[(above > 0).all(axis=1)])
 
 
 def running_hypervolume(points: npt.ArrayLike, reference: Sequence[float] | None = None) -> Floats:
     """Return the hypervolume of the first 1, 2, ..., n points, shape (n,); the rest is as in `hypervolume`."""
-    table = checked_points(points)
-    above = table - checked_reference(reference, table.shape[1])
-    found = np.zeros(len(table))
-    front, volume = np.empty((0, table.shape[1])), 0.0
-    for step, point in enumerate(above):
+    above = _above(points, reference)
+    front, volumes = above[:0], [0.0]
+    for point in above:
         # A point that the front covers changes nothing, and most points of a long search are covered.
-        if (point > 0).all() and not (front >= point).all(axis=1).any():
+        if (point <= 0).any() or (front >= point).all(axis=1).any():
+            volumes.append(volumes[-1])
+        else:
             front = np.vstack([front[~(front <= point).all(axis=1)], point])
-            volume = _sliced(front)
-        found[step] = volume
-    return found
+            volumes.append(_sliced(front))
+    return np.array(volumes[1:])
 
 
 def _dominance(points: Floats) -> Booleans:
@@ -162,11 +160,13 @@ def checked_points(points: npt.ArrayLike) -> Floats:
     return table
 
 
-def checked_reference(reference: Sequence[float] | None, objectives: int) -> Floats:
-    """Return the reference point as an array, or raise `InvalidValueError`."""
+def _above(points: npt.ArrayLike, reference: Sequence[float] | None) -> Floats:
+    """Return how far points are above the reference in every objective."""
+    table = checked_points(points)
+    objectives = table.shape[1]
     if objectives > MOST_OBJECTIVES:
         raise InvalidValueError("points", f"{objectives} objectives", f"at most {MOST_OBJECTIVES} for a hypervolume")
     corner = np.zeros(objectives) if reference is None else np.asarray(reference, np.float64)
     if corner.shape != (objectives,) or not np.isfinite(corner).all():
         raise InvalidValueError("reference", reference, f"{objectives} finite numbers, one per objective")
-    return corner
+    return table - corner

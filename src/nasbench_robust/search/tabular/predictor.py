@@ -11,9 +11,8 @@ import numpy as np
 from ... import cells
 from ...arrays import Booleans, Floats, Integers
 from ...cells import EDGES, OPERATIONS, Cell, opcodes
-from ...errors import InvalidValueError
+from ...checks import integer, number
 from ...statistics import checked_generator
-from .evolution import checked_count
 
 _ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
@@ -27,13 +26,12 @@ def path_encoding() -> Booleans:
     White, Neiswanger and Savani (BANANAS, AAAI 2021), section 4.
     """
     present = [code for code, operation in enumerate(OPERATIONS) if operation != "none"]
-    found: dict[tuple[int, ...], Booleans] = {}
+    paths: dict[tuple[int, ...], Booleans] = {}
     for nodes in _ROUTES:
         codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
         for path in product(present, repeat=codes.shape[1]):
-            taken = (codes == path).all(axis=1)
-            found[path] = found[path] | taken if path in found else taken
-    encoding = np.stack(list(found.values()), axis=1)
+            paths[path] = paths.get(path, False) | (codes == path).all(axis=1)
+    encoding = np.stack(list(paths.values()), axis=1)
     encoding.flags.writeable = False
     return encoding
 
@@ -88,11 +86,10 @@ class PredictorGuided:
         ridge: float = 1.0,
     ) -> None:
         self._rng = checked_generator(rng)
-        self.initial, self.batch = checked_count("initial", initial), checked_count("batch", batch)
-        self.candidates, self.ensemble = checked_count("candidates", candidates), checked_count("ensemble", ensemble)
-        self.hidden, self.ridge = checked_count("hidden", hidden), ridge
-        if not isinstance(ridge, (int, float)) or not ridge > 0:
-            raise InvalidValueError("ridge", ridge, "a positive number", "1.0")
+        positive = integer(1)
+        self.initial, self.batch = positive("initial", initial), positive("batch", batch)
+        self.candidates, self.ensemble = positive("candidates", candidates), positive("ensemble", ensemble)
+        self.hidden, self.ridge = positive("hidden", hidden), number(above=True)("ridge", ridge)
         self._asked: set[int] = set()  # representatives
         self._index: list[int] = []
         self._values: list[float] = []
@@ -100,9 +97,8 @@ class PredictorGuided:
 
     def ask(self) -> Cell | None:
         """Return the next cell of the batch, or None when every class of cells has been asked for."""
-        if not self._queue:
-            known = len(self._index) >= self.initial
-            self._queue = self._predicted() if known else []
+        if not self._queue and len(self._index) >= self.initial:
+            self._queue = self._predicted()
         if not self._queue and len(self._asked) < np.unique(cells.representatives()).size:
             self._queue = [self._new()]
         if not self._queue:
@@ -134,15 +130,15 @@ class PredictorGuided:
 
     def _mutants(self) -> Integers:
         """Return neighbours of the best cells, best parent first, of classes that were not asked for."""
-        found: dict[int, int] = {}
-        for place in np.argsort(-np.array(self._values), kind="stable").tolist():
-            mutants = self._rng.permutation(cells.neighbours()[self._index[place]])
-            for mutant, representative in zip(mutants.tolist(), cells.representatives()[mutants].tolist(), strict=True):
+        mutants: dict[int, int] = {}  # by representative
+        for parent in np.argsort(-np.array(self._values), kind="stable").tolist():
+            for mutant in self._rng.permutation(cells.neighbours()[self._index[parent]]).tolist():
+                representative = int(cells.representatives()[mutant])
                 if representative not in self._asked:
-                    found.setdefault(representative, mutant)
-            if len(found) >= self.candidates:
+                    mutants.setdefault(representative, mutant)
+            if len(mutants) >= self.candidates:
                 break
-        return np.array(list(found.values())[: self.candidates], np.int64)
+        return np.array(list(mutants.values())[: self.candidates], np.int64)
 
     def _predict(self, index: Integers) -> Floats:
         """Return what each regressor predicts for cells, standardised, shape (ensemble, cells)."""
@@ -165,9 +161,9 @@ class PredictorGuided:
         """Return the weights of a ridge regression."""
         if len(inputs) < inputs.shape[1]:  # the smaller of the two equal systems
             kernel = inputs @ inputs.T + self.ridge * np.eye(len(inputs))
-            return np.asarray(inputs.T @ np.linalg.solve(kernel, values), np.float64)
+            return np.asarray(inputs.T @ np.linalg.solve(kernel, values))
         covariance = inputs.T @ inputs + self.ridge * np.eye(inputs.shape[1])
-        return np.asarray(np.linalg.solve(covariance, inputs.T @ values), np.float64)
+        return np.asarray(np.linalg.solve(covariance, inputs.T @ values))
 
 
 def _with_hidden(inputs: Floats, weights: Floats) -> Floats:

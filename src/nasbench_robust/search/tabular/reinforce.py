@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ...arrays import Floats
 from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...checks import number
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
 
@@ -18,8 +19,7 @@ _EDGE = np.arange(len(EDGES))
 def softmax(logits: Floats) -> Floats:
     """Return probabilities, shape (edges, operations); each row sums to 1."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def log_probability_gradient(logits: Floats, codes: npt.NDArray[np.integer[Any]]) -> Floats:
@@ -63,11 +63,10 @@ class Reinforce:
     several: ClassVar[bool] = False
 
     def __init__(self, rng: np.random.Generator, *, learning_rate: float = 0.01, momentum: float = 0.9) -> None:
-        if not isinstance(learning_rate, (int, float)) or not learning_rate > 0:
-            raise InvalidValueError("learning_rate", learning_rate, "a positive number", "0.01")
-        if not isinstance(momentum, (int, float)) or not 0 <= momentum < 1:
+        self._rng, self.momentum = checked_generator(rng), number()("momentum", momentum)
+        self.learning_rate = number(above=True)("learning_rate", learning_rate)
+        if momentum >= 1:
             raise InvalidValueError("momentum", momentum, "a number in [0, 1)", "0.9")
-        self._rng, self.learning_rate, self.momentum = checked_generator(rng), learning_rate, momentum
         self.logits: Floats = 1e-3 * rng.standard_normal((len(EDGES), len(OPERATIONS)))
         self._first, self._second = np.zeros_like(self.logits), np.zeros_like(self.logits)
         self._average, self._steps = 0.0, 0

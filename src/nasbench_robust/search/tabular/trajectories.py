@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Floats, Integers
+from ...checks import integer
 from ...errors import InvalidValueError, UnknownNameError
 from .pareto import non_dominated, running_hypervolume
 from .problems import TableProblem
@@ -42,22 +43,20 @@ class Trajectory:
     @property
     def seconds(self) -> Floats:
         """Training time spent up to and including each query; errors as for `TableProblem.seconds`."""
-        spent: Floats = self.problem.seconds[self.index].cumsum()
-        return spent
+        return np.cumsum(self.problem.seconds[self.index])
 
     @property
     def best(self) -> Floats:
         """Best value so far of the one objective, as the search was told it."""
-        found: Floats = np.maximum.accumulate(self._single())
-        return found
+        return np.maximum.accumulate(self._single())
 
     @property
     def incumbents(self) -> Integers:
         """Index of the cell with the best value so far; of equal ones the first."""
         values = self._single()
         before = np.append(-np.inf, np.maximum.accumulate(values)[:-1])
-        place = np.maximum.accumulate(np.where(values > before, np.arange(len(values)), 0))
-        return self.index[place]
+        best = np.maximum.accumulate(np.where(values > before, np.arange(len(values)), 0))
+        return self.index[best]
 
     @property
     def front(self) -> Integers:
@@ -72,12 +71,9 @@ class Trajectory:
         seeds, even where single runs were queried). Several: the hypervolume of all cells minus that of the queried
         ones, both of means, from the reference 0.
         """
-        means = self.problem.means
-        if self.problem.objectives == 1:
-            missed: Floats = self.problem.optimum - means[self.incumbents, 0]
-        else:
-            missed = self.problem.optimum - running_hypervolume(means[self.index])
-        return missed
+        means, several = self.problem.means, self.problem.objectives > 1
+        reached = running_hypervolume(means[self.index]) if several else means[self.incumbents, 0]
+        return self.problem.optimum - reached
 
     def hypervolume(self, reference: Sequence[float] | None = None) -> Floats:
         """Return the hypervolume of the values so far; see `pareto.hypervolume` for the reference and its errors."""
@@ -113,20 +109,17 @@ class Trajectory:
         return pd.DataFrame(self._columns(judges))
 
     def _columns(self, judges: Sequence[str] | None) -> dict[str, npt.NDArray[Any]]:
-        found: dict[str, npt.NDArray[Any]] = {"query": np.arange(1, len(self) + 1), "index": self.index}
+        columns: dict[str, npt.NDArray[Any]] = {"query": np.arange(1, len(self) + 1), "index": self.index}
         if self.problem.has_seconds:
-            found["seconds"] = self.seconds
+            columns["seconds"] = self.seconds
         if self.problem.objectives > 1:
             if judges:
                 expected = "none: of several objectives there is a front, and no one cell to judge"
                 raise InvalidValueError("judges", judges, expected)
-            for column, values in zip(self.problem.columns, self.values.T, strict=True):
-                found[f"value {column}"] = values
-            return {**found, "hypervolume": self.hypervolume(), "regret": self.regret}
-        found |= {"value": self.values[:, 0], "best": self.best, "incumbent": self.incumbents, "regret": self.regret}
-        for name in self.problem.judges if judges is None else judges:
-            found[name] = self.judged(name)
-        return found
+            columns |= {f"value {name}": self.values[:, place] for place, name in enumerate(self.problem.columns)}
+            return {**columns, "hypervolume": self.hypervolume(), "regret": self.regret}
+        columns |= {"value": self.values[:, 0], "best": self.best, "incumbent": self.incumbents, "regret": self.regret}
+        return columns | {name: self.judged(name) for name in (self.problem.judges if judges is None else judges)}
 
     def _single(self) -> Floats:
         if self.problem.objectives > 1:
@@ -154,10 +147,9 @@ class Repeats:
         """Return all searches as one tidy table: a column ``repeat``, and the columns of `Trajectory.frame`."""
         import pandas as pd
 
-        parts = [trajectory._columns(judges) for trajectory in self.trajectories]
-        number = np.repeat(np.arange(len(parts)), [len(trajectory) for trajectory in self.trajectories])
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return pd.DataFrame({"repeat": number, **joined})
+        number = np.repeat(np.arange(len(self)), [len(trajectory) for trajectory in self.trajectories])
+        columns = {name: np.concatenate(each) for name, each in self._columns(judges).items()}
+        return pd.DataFrame({"repeat": number, **columns})
 
     def curves(self, column: str, judges: Sequence[str] | None = None) -> Floats:
         """Return one column of `frame` as a matrix, shape (repeats, queries).
@@ -169,15 +161,12 @@ class Repeats:
         UnknownNameError
             If there is no such column.
         """
-        rows = []
-        longest = max(len(trajectory) for trajectory in self.trajectories)
-        for trajectory in self.trajectories:
-            columns = trajectory._columns(judges)
-            if column not in columns:
-                raise UnknownNameError("column", column, tuple(columns))
-            values = columns[column].astype(np.float64)
-            rows.append(np.pad(values, (0, longest - len(values)), mode="edge"))
-        return np.array(rows)
+        columns = self._columns(judges)
+        if column not in columns:
+            raise UnknownNameError("column", column, tuple(columns))
+        longest = max(map(len, self.trajectories))
+        padded = [np.pad(values, (0, longest - len(values)), mode="edge") for values in columns[column]]
+        return np.array(padded, np.float64)
 
     def summary(self, at: Sequence[int], judges: Sequence[str] | None = None) -> pd.DataFrame:
         """Return mean, standard deviation and deciles over the repeats after so many queries.
@@ -197,17 +186,17 @@ class Repeats:
         """
         import pandas as pd
 
-        for number in at:
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-                raise InvalidValueError("at", at, "positive numbers of queries", "[150, 500]")
-        parts = [trajectory._columns(judges) for trajectory in self.trajectories]
+        numbers = [integer(1)("at", number) for number in at]
         rows = []
-        for name in parts[0]:
-            if name in ("query", "index", "incumbent"):
-                continue
-            for number in at:
-                values = np.array([part[name][min(number, len(part[name])) - 1] for part in parts])
+        for name, columns in self._columns(judges).items():
+            for number in numbers if name not in ("query", "index", "incumbent") else ():
+                values = np.array([column[min(number, len(column)) - 1] for column in columns])
                 spread = values.std(ddof=1) if len(values) > 1 else np.nan
-                low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
-                rows.append((number, name, values.mean(), spread, low, middle, high, len(values)))
+                deciles = np.quantile(values, [0.1, 0.5, 0.9])
+                rows.append((number, name, values.mean(), spread, *deciles, len(values)))
         return pd.DataFrame(rows, columns=["query", "column", "mean", "std", "low", "median", "high", "repeats"])
+
+    def _columns(self, judges: Sequence[str] | None) -> dict[str, list[npt.NDArray[Any]]]:
+        """Return the columns of all searches by name."""
+        searches = [trajectory._columns(judges) for trajectory in self.trajectories]
+        return {name: [columns[name] for columns in searches] for name in searches[0]}
