@@ -3,6 +3,7 @@ from . import bounds as bounds
 from . import supernet as supernet
 from . import tabular as tabular
 from .tabular import NSGA2 as NSGA2
+from .tabular import SEARCHERS as SEARCHERS
 from .tabular import Budget as Budget
 from .tabular import LocalSearch as LocalSearch
 from .tabular import PredictorGuided as PredictorGuided
@@ -11,6 +12,7 @@ from .tabular import RegularisedEvolution as RegularisedEvolution
 from .tabular import Reinforce as Reinforce
 from .tabular import Repeats as Repeats
 from .tabular import Searcher as Searcher
+from .tabular import SearchMethod as SearchMethod
 from .tabular import Simulator as Simulator
 from .tabular import TableProblem as TableProblem
 from .tabular import Trajectory as Trajectory

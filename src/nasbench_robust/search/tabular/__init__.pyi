@@ -1,4 +1,6 @@
 from .adapters import optuna_objective as optuna_objective
+from .catalogue import SEARCHERS as SEARCHERS
+from .catalogue import SearchMethod as SearchMethod
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch
 from .evolution import RegularisedEvolution as RegularisedEvolution
