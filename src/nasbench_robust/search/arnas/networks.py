@@ -28,11 +28,12 @@ class _Frame(nn.Module):
         self, name: str, channels: int, layers: int, make_cell: Callable[[Layer], nn.Module], generator: torch.Generator
     ) -> None:
         super().__init__()
-        facts, stem = dataset(name), STEM_FACTOR * channels
+        images, stem = dataset(name), STEM_FACTOR * channels
         self.layers = layers_of(layers, channels, stem)
-        self.stem = nn.Sequential(nn.Conv2d(facts.input_channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
+        convolution = nn.Conv2d(images.input_channels, stem, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(convolution, nn.BatchNorm2d(stem))
         self.cells = nn.ModuleList(make_cell(layer) for layer in self.layers)
-        self.classifier = nn.Linear(self.layers[-1].outputs, facts.classes)
+        self.classifier = nn.Linear(self.layers[-1].outputs, images.classes)
         draw_parameters(self, generator)
 
     def _logits(self, images: torch.Tensor, rest: Sequence[tuple[Any, ...]]) -> torch.Tensor:
@@ -62,13 +63,7 @@ class ArnasNetwork(_Frame):
     """
 
     def __init__(
-        self,
-        genotype: Genotype,
-        name: str,
-        *,
-        channels: int = 64,
-        layers: int = 20,
-        generator: torch.Generator,
+        self, genotype: Genotype, name: str, *, channels: int = 64, layers: int = 20, generator: torch.Generator
     ) -> None:
         super().__init__(name, channels, layers, lambda layer: _DiscreteCell(genotype, layer), generator)
         self.genotype = genotype
@@ -114,9 +109,8 @@ class ArnasSupernet(_Frame):
         mixture : Tensor of the shape of `alpha`, optional
             Weights of the operations, by default `mixture()`; that of a genotype leaves all others out.
         """
-        if mixture is None:
-            mixture = self.mixture()
-        return self._logits(images, [(mixture[ROLES.index(layer.role)],) for layer in self.layers])
+        by_role = dict(zip(ROLES, self.mixture() if mixture is None else mixture, strict=True))
+        return self._logits(images, [(by_role[layer.role],) for layer in self.layers])
 
     def mixture(self) -> torch.Tensor:
         """Return the softmax of `alpha` over the operations, which it is differentiable in."""
@@ -150,9 +144,7 @@ class _MixedCell(_CellFrame):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer, affine=False)
         self.edges = nn.ModuleList(
-            nn.ModuleList(
-                _normalised_operation(name, layer.channels, _stride(layer, source)) for name in ARNAS_OPERATIONS
-            )
+            nn.ModuleList(_normalised_operation(name, layer, source) for name in ARNAS_OPERATIONS)
             for source, _ in ARNAS_EDGES
         )
 
@@ -195,11 +187,10 @@ def _stride(layer: Layer, source: int) -> int:
     return 2 if layer.role == "reduction" and source < 2 else 1
 
 
-def _normalised_operation(name: str, channels: int, stride: int) -> nn.Module:
+def _normalised_operation(name: str, layer: Layer, source: int) -> nn.Module:
     """Return an operation as the supernet has it: normalised, without scale and shift."""
-    operation = arnas_operation(name, channels, stride, affine=False)
-    pools = name in ("max_pool_3x3", "avg_pool_3x3")
-    return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False)) if pools else operation
+    operation = arnas_operation(name, layer.channels, _stride(layer, source), affine=False)
+    return nn.Sequential(operation, nn.BatchNorm2d(layer.channels, affine=False)) if "pool" in name else operation
 
 
 def arnas_operation(name: str, channels: int, stride: int = 1, *, affine: bool = True) -> nn.Module:

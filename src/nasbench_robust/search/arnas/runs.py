@@ -54,14 +54,13 @@ class StagedCells:
 
     def network(self, settings: TrainingSettings, generator: torch.Generator) -> StagedNetwork:
         """Return the network with weights drawn from the generator."""
-        facts, channels = dataset(settings.dataset), settings.skeleton.channels
-        widths = (channels, 2 * channels, 2 * channels)
-        return StagedNetwork(
-            self.cells, settings.skeleton, mean=facts.mean, std=facts.std, generator=generator, widths=widths
-        )
+        images, channels = dataset(settings.dataset), settings.skeleton.channels
+        options: dict[str, Any] = {"mean": images.mean, "std": images.std, "generator": generator}
+        return StagedNetwork(self.cells, settings.skeleton, widths=(channels, 2 * channels, 2 * channels), **options)
 
 
 Architecture = Genotype | StagedCells
+Unit = tuple[Architecture, int]  # with a seed
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -161,26 +160,30 @@ def run_architecture(
     trainer = make_trainer(architecture, settings, images, seed)
     name = run_name(architecture, settings, seed)
     running = Running(engine_named("torch"), trainer, name, [name], None if checkpoint is None else Path(checkpoint))
-    found: dict[str, Any] = {
+    try:
+        running.train(progress, every, should_stop)
+        running.measure(should_stop)
+        failure = None
+    except TrainingDivergedError as error:
+        failure = str(error)
+    return {
         "architecture": architecture.to_dict(),
         "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
         "seed": seed,
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
+        **(_measured(running) if failure is None else {"failure": failure}),
+        "train_seconds": trainer.seconds,
+        "eval_seconds": running.eval_seconds,
+        **running.provenance(),
+        "revision": provenance.revision(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    try:
-        running.train(progress, every, should_stop)
-        running.measure(should_stop)
-        found |= {"curve": [asdict(epoch) for epoch in trainer.curve], "accuracies": _accuracies(running)}
-    except TrainingDivergedError as error:
-        found["failure"] = str(error)
-    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    seconds = {"train_seconds": trainer.seconds, "eval_seconds": running.eval_seconds}
-    return {**found, **seconds, **running.provenance(), "revision": provenance.revision(), "date": date}
 
 
-def _accuracies(running: Running) -> list[dict[str, Any]]:
-    return [
+def _measured(running: Running) -> dict[str, Any]:
+    """Return curve and accuracies as JSON can hold them."""
+    accuracies = [
         {
             "metric": metric.column,
             "split": metric.split,
@@ -190,6 +193,7 @@ def _accuracies(running: Running) -> list[dict[str, Any]]:
         }
         for metric, outcome in running.outcomes.items()
     ]
+    return {"curve": [asdict(epoch) for epoch in running.trainer.curve], "accuracies": accuracies}
 
 
 def write_result(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -220,31 +224,27 @@ class GenotypeJob:
         """The most epochs of a run."""
         return max(settings.epochs for settings in self.settings.values())
 
-    def name(self, unit: tuple[Architecture, int]) -> str:
+    def name(self, unit: Unit) -> str:
         """Return the name of the run's file, without its ending."""
         return run_name(unit[0], self.settings[unit[0]], unit[1])
 
-    def label(self, unit: tuple[Architecture, int]) -> str:
+    def label(self, unit: Unit) -> str:
         """Return what a run is called where it is reported."""
         return self.name(unit)
 
-    def is_done(self, unit: tuple[Architecture, int]) -> bool:
+    def is_done(self, unit: Unit) -> bool:
         """Return whether the folder holds the run already."""
         return (self.folder / f"{self.name(unit)}.json").exists()
 
     def run(
-        self,
-        unit: tuple[Architecture, int],
-        checkpoint: Path,
-        progress: Callable[[Epoch], None],
-        should_stop: Callable[[], bool],
+        self, unit: Unit, checkpoint: Path, progress: Callable[[Epoch], None], should_stop: Callable[[], bool]
     ) -> dict[str, Any]:
         """Make a run."""
         architecture, seed = unit
         options: dict[str, Any] = {"progress": progress, "checkpoint": checkpoint, "should_stop": should_stop}
         return run_architecture(architecture, self.settings[architecture], self.images, seed, **options)
 
-    def write(self, unit: tuple[Architecture, int], result: dict[str, Any]) -> Path:
+    def write(self, unit: Unit, result: dict[str, Any]) -> Path:
         """Write the result as JSON."""
         path = self.folder / f"{self.name(unit)}.json"
         write_result(result, path)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Floats
+from ...checks import integer
 from ...errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 
 ARNAS_OPERATIONS = (
@@ -70,11 +71,11 @@ class Genotype:
         return plain
 
     @classmethod
-    def from_dict(cls, facts: object) -> Genotype:
+    def from_dict(cls, stored: object) -> Genotype:
         """Rebuild a genotype from what `to_dict` gave."""
-        if not isinstance(facts, dict) or set(facts) != set(ROLES):
-            raise InvalidCellError(facts, f"expected the cells {', '.join(ROLES)} by name")
-        return cls(**facts)
+        if not isinstance(stored, dict) or set(stored) != set(ROLES):
+            raise InvalidCellError(stored, f"expected the cells {', '.join(ROLES)} by name")
+        return cls(**stored)
 
     def mixture(self) -> Floats:
         """Return the weights that restrict a supernet to this genotype, shape (3, 14, 7): 1 where chosen, else 0."""
@@ -128,8 +129,8 @@ def read_genotype(path: str | os.PathLike[str]) -> Genotype:
         If it is no genotype.
     """
     try:
-        facts = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Genotype.from_dict(facts["genotype"] if isinstance(facts, dict) and "genotype" in facts else facts)
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Genotype.from_dict(stored.get("genotype", stored) if isinstance(stored, dict) else stored)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -159,12 +160,12 @@ def derive(mixture: npt.ArrayLike) -> Genotype:
 
 
 def _derive_cell(weights: Floats) -> tuple[Choice, ...]:
-    found = []
+    choices = []
     for node in range(2, 2 + NODES):
         edges = [edge for edge, (_, target) in enumerate(ARNAS_EDGES) if target == node]
         strongest = sorted(edges, key=lambda edge: -weights[edge].max())[:2]  # stable: the earlier source first
-        found += [(ARNAS_OPERATIONS[int(weights[edge].argmax())], ARNAS_EDGES[edge][0]) for edge in strongest]
-    return tuple(found)
+        choices += [(ARNAS_OPERATIONS[int(weights[edge].argmax())], ARNAS_EDGES[edge][0]) for edge in strongest]
+    return tuple(choices)
 
 
 @dataclass(frozen=True)
@@ -208,49 +209,35 @@ def layers_of(layers: int, channels: int, stem: int) -> tuple[Layer, ...]:
     stem : int
         Channels of the network's stem.
     """
-    if type(layers) is not int or layers < LEAST_LAYERS:
-        raise InvalidValueError("layers", layers, f"an integer of at least {LEAST_LAYERS}", str(LEAST_LAYERS))
-    first, second = layers // 3, 2 * layers // 3
-    found: list[Layer] = []
+    integer(LEAST_LAYERS)("layers", layers)
+    reductions = first, second = layers // 3, 2 * layers // 3
+    plan: list[Layer] = []
     inputs = (stem, stem)
     for number in range(layers):
-        role = "reduction" if number in (first, second) else "accurate" if number < second else "robust"
-        after = bool(found) and found[-1].role == "reduction"
-        found.append(Layer(role, inputs, channels if number < first else 2 * channels, after))
-        inputs = (inputs[1], found[-1].outputs)
-    return tuple(found)
+        role = "reduction" if number in reductions else "accurate" if number < second else "robust"
+        plan.append(Layer(role, inputs, channels if number < first else 2 * channels, number - 1 in reductions))
+        inputs = (inputs[1], plan[-1].outputs)
+    return tuple(plan)
 
 
-ARNAS = Genotype(
+ARNAS = Genotype(  # two pairs, those of one node, in a line
     accurate=(
-        ("skip_connect", 0),
-        ("skip_connect", 1),
-        ("sep_conv_5x5", 0),
-        ("sep_conv_3x3", 1),
-        ("sep_conv_5x5", 3),
-        ("sep_conv_3x3", 1),
-        ("sep_conv_5x5", 4),
-        ("skip_connect", 0),
+        ("skip_connect", 0), ("skip_connect", 1),
+        ("sep_conv_5x5", 0), ("sep_conv_3x3", 1),
+        ("sep_conv_5x5", 3), ("sep_conv_3x3", 1),
+        ("sep_conv_5x5", 4), ("skip_connect", 0),
     ),
     reduction=(
-        ("avg_pool_3x3", 1),
-        ("avg_pool_3x3", 0),
-        ("dil_conv_5x5", 2),
-        ("avg_pool_3x3", 0),
-        ("dil_conv_5x5", 3),
-        ("dil_conv_5x5", 2),
-        ("dil_conv_5x5", 4),
-        ("dil_conv_5x5", 3),
+        ("avg_pool_3x3", 1), ("avg_pool_3x3", 0),
+        ("dil_conv_5x5", 2), ("avg_pool_3x3", 0),
+        ("dil_conv_5x5", 3), ("dil_conv_5x5", 2),
+        ("dil_conv_5x5", 4), ("dil_conv_5x5", 3),
     ),
     robust=(
-        ("dil_conv_5x5", 0),
-        ("dil_conv_5x5", 1),
-        ("dil_conv_5x5", 1),
-        ("dil_conv_5x5", 2),
-        ("dil_conv_3x3", 3),
-        ("dil_conv_5x5", 2),
-        ("dil_conv_3x3", 4),
-        ("dil_conv_3x3", 3),
+        ("dil_conv_5x5", 0), ("dil_conv_5x5", 1),
+        ("dil_conv_5x5", 1), ("dil_conv_5x5", 2),
+        ("dil_conv_3x3", 3), ("dil_conv_5x5", 2),
+        ("dil_conv_3x3", 4), ("dil_conv_3x3", 3),
     ),
-)
+)  # fmt: skip
 """The architecture that the paper reports (arXiv 2405.05502)."""

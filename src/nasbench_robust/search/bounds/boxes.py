@@ -11,7 +11,7 @@ So boxes are counted in units of a power of two, one per image, that cells and r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import singledispatch
+from functools import reduce, singledispatch
 from typing import NamedTuple
 
 import torch
@@ -57,6 +57,10 @@ class Box(NamedTuple):
         assert self.exponent is other.exponent
         return self._replace(centre=self.centre + other.centre, radius=self.radius + other.radius)
 
+    def each(self, linear: Callable[[torch.Tensor], torch.Tensor]) -> Box:
+        """Return the box of all values of a linear map without negative weights."""
+        return self._replace(centre=linear(self.centre), radius=linear(self.radius))
+
     def in_units(self, values: torch.Tensor) -> torch.Tensor:
         """Return values, which broadcast against the centre, in the units of the box."""
         return values / torch.exp2(self.exponent).view(-1, *[1] * (self.centre.dim() - 1))
@@ -65,14 +69,12 @@ class Box(NamedTuple):
         """Return the same box in units in which its largest end point is about 1. Derivatives stay what they are."""
         largest = (self.centre.abs() + self.radius).detach().flatten(1).amax(dim=1)
         change = torch.where(largest > 0, largest, 1).log2().round()
-        units = self._replace(exponent=change)
-        centre, radius = units.in_units(self.centre), units.in_units(self.radius)
-        return Box(centre, radius, self.exponent + change)
+        return self.each(self._replace(exponent=change).in_units)._replace(exponent=self.exponent + change)
 
     def in_units_of_one(self) -> Box:
         """Return the same box with an exponent of 0: what is too large for the floating-point type becomes infinite."""
         back = self._replace(exponent=-self.exponent)
-        return Box(back.in_units(self.centre), back.in_units(self.radius), torch.zeros_like(self.exponent))
+        return self.each(back.in_units)._replace(exponent=torch.zeros_like(self.exponent))
 
 
 def image_box(images: torch.Tensor, eps: float) -> Box:
@@ -86,8 +88,8 @@ def image_box(images: torch.Tensor, eps: float) -> Box:
     if not 0 <= eps <= 1:
         raise InvalidValueError("eps", eps, "a radius from 0 to 1, for pixels in [0, 1]", "0" if eps < 0 else "1")
     if bool(((images < 0) | (images > 1)).any()):
-        given = f"pixels from {float(images.min()):g} to {float(images.max()):g}"
-        raise InvalidValueError("images", given, "pixels in [0, 1], before normalisation")
+        pixels = f"pixels from {float(images.min()):g} to {float(images.max()):g}"
+        raise InvalidValueError("images", pixels, "pixels in [0, 1], before normalisation")
     return Box.between((images - eps).clamp(min=0), (images + eps).clamp(max=1))
 
 
@@ -111,19 +113,20 @@ def _(module: nn.Conv2d, box: Box) -> Box:
     if module.padding_mode != "zeros":
         raise InvalidValueError("layer", module, "padding with zeros")
     shape = module.stride, module.padding, module.dilation, module.groups
-    centre = F.conv2d(box.centre, module.weight, None, *shape)  # type: ignore[arg-type]
-    if module.bias is not None:
-        centre = centre + box.in_units(module.bias.view(1, -1, 1, 1))
-    radius = F.conv2d(box.radius, module.weight.abs(), None, *shape)  # type: ignore[arg-type]
-    return box._replace(centre=centre, radius=radius)
+    return _affine(module, box, lambda values, weight: F.conv2d(values, weight, None, *shape))  # type: ignore[arg-type]
 
 
 @propagate.register
 def _(module: nn.Linear, box: Box) -> Box:
-    centre = F.linear(box.centre, module.weight)
+    return _affine(module, box, F.linear)
+
+
+def _affine(module: nn.Conv2d | nn.Linear, box: Box, times: Callable[..., torch.Tensor]) -> Box:
+    """Return the box of a layer, given what it makes of values and weights without its bias."""
+    centre = times(box.centre, module.weight)
     if module.bias is not None:
-        centre = centre + box.in_units(module.bias[None])
-    return box._replace(centre=centre, radius=F.linear(box.radius, module.weight.abs()))
+        centre = centre + box.in_units(module.bias.view(1, -1, *[1] * (centre.dim() - 2)))
+    return box._replace(centre=centre, radius=times(box.radius, module.weight.abs()))
 
 
 @propagate.register
@@ -153,7 +156,7 @@ def _(_module: nn.ReLU, box: Box) -> Box:
 @propagate.register(nn.Identity)
 @propagate.register(Zero)
 def _(module: nn.Module, box: Box) -> Box:
-    return box._replace(centre=module(box.centre), radius=module(box.radius))  # linear, and no weight is negative
+    return box.each(module)
 
 
 @propagate.register
@@ -183,8 +186,5 @@ def through_cell(box: Box, along_edge: Callable[[int, Box], Box]) -> Box:
     nodes = [box]
     for target in (1, 2, 3):
         incoming = [along_edge(edge, nodes[source]) for edge, (source, node) in enumerate(EDGES) if node == target]
-        total = incoming[0]
-        for other in incoming[1:]:
-            total = total.plus(other)
-        nodes.append(total)
+        nodes.append(reduce(Box.plus, incoming))
     return nodes[3].in_its_own_units()

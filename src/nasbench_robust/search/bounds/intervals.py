@@ -58,11 +58,7 @@ def interval_bounds(
 
 
 def certified_margins(
-    network: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    eps: float,
-    mixture: torch.Tensor | None = None,
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float, mixture: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Bound from below by how much the label's logit exceeds each other one, on all images within eps.
 
@@ -130,42 +126,45 @@ def _logits(network: nn.Module, images: Box, mixture: torch.Tensor | None) -> Bo
     return propagate(last, features)
 
 
-@singledispatch
-def _before_last_layer(network: nn.Module, _box: Box, _mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
+def _before_last_layer(network: nn.Module, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
     """Return the box of the inputs of the last linear layer, shape (n, features), and that layer."""
+    if mixture is None:
+        return _features(network, box)
+    if not isinstance(network, Supernet):
+        raise InvalidValueError("mixture", mixture, f"none for a {type(network).__name__}: a Supernet takes one")
+    least = float(mixture.detach().min())
+    if least < -ROUNDING:
+        raise InvalidValueError("mixture", f"as low as {least:g}", "weights that are not negative", "0")
+    return _through_supernet(network, box, mixture, None)
+
+
+@singledispatch
+def _features(network: nn.Module, _box: Box) -> tuple[Box, nn.Linear]:
     raise InvalidValueError("network", type(network).__name__, "a Network, Supernet, Subnetwork or nn.Sequential")
 
 
-@_before_last_layer.register
-def _(network: nn.Sequential, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
-    _check_no_mixture(network, mixture)
+@_features.register
+def _(network: nn.Sequential, box: Box) -> tuple[Box, nn.Linear]:
     *layers, last = network
     if not isinstance(last, nn.Linear):
         raise InvalidValueError("network", network, "a network whose last layer is linear")
     return in_turn(layers, box), last
 
 
-@_before_last_layer.register
-def _(network: Network, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
-    _check_no_mixture(network, mixture)
+@_features.register
+def _(network: Network, box: Box) -> tuple[Box, nn.Linear]:
     box = in_turn((network.normalise, network.stem, network.cells, network.last_activation), box)
     return _pixel_mean(box), network.classifier
 
 
-@_before_last_layer.register
-def _(network: Subnetwork, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
-    _check_no_mixture(network, mixture)
+@_features.register
+def _(network: Subnetwork, box: Box) -> tuple[Box, nn.Linear]:
     return _through_supernet(network.supernet, box, torch.ones_like(network.supernet.alpha), network.choice)
 
 
-@_before_last_layer.register
-def _(network: Supernet, box: Box, mixture: torch.Tensor | None) -> tuple[Box, nn.Linear]:
-    if mixture is None:
-        mixture = network.mixture()
-    least = float(mixture.detach().min())
-    if least < -ROUNDING:
-        raise InvalidValueError("mixture", f"as low as {least:g}", "weights that are not negative", "0")
-    return _through_supernet(network, box, mixture, None)
+@_features.register
+def _(network: Supernet, box: Box) -> tuple[Box, nn.Linear]:
+    return _through_supernet(network, box, network.mixture(), None)
 
 
 def _through_supernet(
@@ -184,21 +183,15 @@ def _through_mixed_cell(cell: MixedCell, box: Box, mixture: torch.Tensor, choice
     """Propagate through a mixed cell; `mixture` has shape (6, 5), `choice` names the only operation of every edge."""
 
     def along_edge(edge: int, source: Box) -> Box:
-        total = source._replace(centre=torch.zeros_like(source.centre), radius=torch.zeros_like(source.radius))
+        total = source.each(torch.zeros_like)
         operations: nn.ModuleList = cell.edges[edge]  # type: ignore[assignment]
         for code in range(len(operations)) if choice is None else (choice[edge],):
             if code != NONE:
-                found, weight = propagate(operations[code], source), mixture[edge, code]
-                total = total.plus(found._replace(centre=weight * found.centre, radius=weight * found.radius))
+                total = total.plus(propagate(operations[code], source).each(mixture[edge, code].mul))
         return total
 
     return through_cell(box, along_edge)
 
 
 def _pixel_mean(box: Box) -> Box:
-    return box._replace(centre=box.centre.mean(dim=(2, 3)), radius=box.radius.mean(dim=(2, 3)))
-
-
-def _check_no_mixture(network: nn.Module, mixture: torch.Tensor | None) -> None:
-    if mixture is not None:
-        raise InvalidValueError("mixture", mixture, f"none for a {type(network).__name__}: a Supernet takes one")
+    return box.each(lambda values: values.mean(dim=(2, 3)))

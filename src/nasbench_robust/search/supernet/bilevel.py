@@ -1,11 +1,12 @@
 """Differentiable search: weights and architecture of a supernet descend in turns, each on its half of the images.
 
 Source: Liu, Simonyan and Yang, "DARTS", ICLR 2019, algorithm 1. The method decides what the architecture descends
-along; see `objectives`.
+along; see `methods`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -136,7 +137,7 @@ class BilevelSearch:
         self._done += 1
         for name, value in {"train_loss": loss, **logs}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if not torch.isfinite(self.supernet.alpha).all() or self._sums["train_loss"] - self._sums["train_loss"] != 0:
+        if not (math.isfinite(self._sums["train_loss"]) and torch.isfinite(self.supernet.alpha).all()):
             raise TrainingDivergedError(len(self.history) + 1)
         ended = self._end_epoch() if self._done == self.steps_per_epoch else None
         self.seconds += time.perf_counter() - start
@@ -154,7 +155,7 @@ class BilevelSearch:
         direction, logs = self.method.combine(gradients, self.settings.strength)
         self.supernet.alpha.grad = direction
         self._adam.step()
-        return {**{f"term_{place}": float(loss.detach()) for place, loss in enumerate(losses)}, **logs}
+        return {**{f"term_{number}": float(loss.detach()) for number, loss in enumerate(losses)}, **logs}
 
     def _move_weights(self, batch: Batch) -> float:
         """Take one step of SGD and return the loss before it."""
@@ -198,8 +199,7 @@ class BilevelSearch:
         if self.settings.flip:
             images = random_flip(images, self._draws)
         labels = self.images.train.labels[chosen]
-        perturbed = self._perturbed(images, labels)
-        return Batch(images, labels, perturbed, self.settings.attack.eps, self._draws)
+        return Batch(images, labels, self._perturbed(images, labels), self.settings.attack.eps, self._draws)
 
     def _perturbed(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         attack = self.settings.attack
@@ -218,22 +218,22 @@ class BilevelSearch:
         learning_rate = float(self._schedule.get_last_lr()[0])
         self._schedule.step()
         logs = {name: total / self._done for name, total in self._sums.items()}
-        loss = logs.pop("train_loss")
-        self.history.append(
-            SearchEpoch(len(self.history) + 1, learning_rate, loss, self.supernet.alpha.detach().tolist(), logs)
-        )
+        loss, alpha = logs.pop("train_loss"), self.supernet.alpha.detach().tolist()
+        epoch = SearchEpoch(len(self.history) + 1, learning_rate, loss, alpha, logs)
+        self.history.append(epoch)
         self._start_epoch()
-        return self.history[-1]
+        return epoch
 
     # -------------------------------------------------------------- checkpoints
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what keeps a state of its own."""
+        return {"supernet": self.supernet, "optimiser": self._optimiser, "schedule": self._schedule, "adam": self._adam}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as tensors and plain values."""
         return {
-            "supernet": self.supernet.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "schedule": {k: v for k, v in self._schedule.state_dict().items() if not callable(v)},
-            "adam": self._adam.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
             "draws": self._draws.get_state(),
             "history": [asdict(epoch) for epoch in self.history],
             "seconds": self.seconds,
@@ -245,10 +245,8 @@ class BilevelSearch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a search where `state_dict` left it; arrays may stand where tensors were."""
         state = as_tensors(state, self._draws.device)
-        self.supernet.load_state_dict(state["supernet"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._schedule.load_state_dict(state["schedule"])
-        self._adam.load_state_dict(state["adam"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self._draws.set_state(state["draws"].cpu())
         self.history = [SearchEpoch(**epoch) for epoch in state["history"]]
         self.seconds = state["seconds"]

@@ -158,7 +158,7 @@ class Method:
     samples : bool
         Whether one operation of every edge is drawn (GDAS) instead of the softmax of all.
     spaces : tuple of str
-        Spaces that can be searched, of `search_settings.SPACES`.
+        Spaces that can be searched, of `settings.SPACES`.
     """
 
     name: str
@@ -249,7 +249,7 @@ def find_method(name: str, order: int | None = None, space: str | None = None) -
     if name not in METHODS:
         raise UnknownNameError("search method", name, list(METHODS))
     method = METHODS[name]
-    for label, given, known in (("order", order, method.orders), ("space", space, method.spaces)):
-        if given is not None and given not in known:
-            raise InvalidValueError(label, given, f"{' or '.join(map(str, known))} for {name}", str(known[-1]))
+    for argument, value, possible in (("order", order, method.orders), ("space", space, method.spaces)):
+        if value is not None and value not in possible:
+            raise InvalidValueError(argument, value, f"{' or '.join(map(str, possible))} for {name}", str(possible[-1]))
     return method

@@ -48,13 +48,13 @@ def one_shot_accuracies(
         One accuracy per cell, in [0, 1].
     """
     scratch = copy.deepcopy(supernet)
-    found: dict[Metric, list[float]] = {metric: [] for metric in metrics}
+    accuracies: dict[Metric, list[float]] = {metric: [] for metric in metrics}
     for cell in cells:
         network = Subnetwork(scratch, [cell])
         _collect_statistics(network, statistics)
         for metric, correct in evaluate(network, images, labels, metrics, generator).items():
-            found[metric].append(float(correct.double().mean()))
-    return found
+            accuracies[metric].append(float(correct.double().mean()))
+    return accuracies
 
 
 @torch.no_grad()

@@ -99,15 +99,16 @@ def run_search(
                 raise RunInterruptedError(f"{settings.method}, seed {seed}: stopped on request")
     except TrainingDivergedError as error:
         failure = str(error)
+    device = images.train.pixels.device
     return {
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
         "seed": seed,
         "history": [_epoch(epoch) for epoch in search.history],
-        **(_found(search, images) if failure is None else {}),
+        **(_result(search) if failure is None else {}),
         "failure": failure,
         "seconds": search.seconds,
-        "device": _device(images),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor(),
         "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
         "revision": provenance.revision(),
     }
@@ -115,36 +116,30 @@ def run_search(
 
 def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
     """Return an epoch as JSON can hold it: without what was logged and is not finite."""
-    logs = {name: value for name, value in epoch.logs.items() if math.isfinite(value)}
-    return {**asdict(epoch), "logs": logs}
+    return {**asdict(epoch), "logs": {name: value for name, value in epoch.logs.items() if math.isfinite(value)}}
 
 
-def _found(search: BilevelSearch, images: TensorImages) -> dict[str, Any]:
-    found = describe_found(search.supernet)
+def _result(search: BilevelSearch) -> dict[str, Any]:
+    """Return what a search found and, where it is one cell, one-shot scores."""
+    result = describe_found(search.supernet)
     if search.settings.space == "cell":
-        found["one_shot"] = _one_shot(search, images)
-    return found
+        result["one_shot"] = _one_shot(search)
+    return result
 
 
-def _one_shot(search: BilevelSearch, images: TensorImages) -> dict[str, Any]:
-    metrics = [Metric("clean_acc"), Metric.of(search.settings.attack)]
-    for_weights, for_architecture = (half[:ONE_SHOT_IMAGES] for half in search.halves)
+def _one_shot(search: BilevelSearch) -> dict[str, Any]:
+    for_weights, for_architecture = (search.images.train[half[:ONE_SHOT_IMAGES]] for half in search.halves)
     sample = one_shot_sample(search.settings.one_shot_cells)
-    found = one_shot_accuracies(
+    accuracies = one_shot_accuracies(
         search.supernet,
         [Cell.from_index(index) for index in sample],
-        images.train.pixels[for_weights],
-        images.train.pixels[for_architecture],
-        images.train.labels[for_architecture],
-        metrics,
-        make_generator(search.seed, "evaluation", images.train.pixels.device),
+        for_weights.pixels,
+        for_architecture.pixels,
+        for_architecture.labels,
+        [Metric("clean_acc"), Metric.of(search.settings.attack)],
+        make_generator(search.seed, "evaluation", for_weights.pixels.device),
     )
-    return {"cells": sample, **{metric.name: accuracies for metric, accuracies in found.items()}}
-
-
-def _device(images: TensorImages) -> str:
-    device = images.train.pixels.device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor()
+    return {"cells": sample, **{metric.name: values for metric, values in accuracies.items()}}
 
 
 def record_name(settings: SearchSettings, seed: int) -> str:
@@ -156,7 +151,6 @@ def record_name(settings: SearchSettings, seed: int) -> str:
 def write_search(record: dict[str, Any], folder: str | os.PathLike[str]) -> Path:
     """Write a record into a folder, whole or not at all, and return its path."""
     path = Path(folder) / record_name(SearchSettings.from_dict(record["settings"]), record["seed"])
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes((json.dumps(record, allow_nan=False) + "\n").encode(), path)
     return path
 
@@ -171,12 +165,11 @@ def read_search(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         SearchSettings.from_dict(record["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise SourceFormatError(path, "", f"not the record of a search: {error}") from None
-    found: dict[str, Any] = record
-    return found
+    return record
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def search_settings_for(name: str, method: str = "darts", space: str = "cell", *
     Parameters
     ----------
     name, method, space : str
-        Data set; one of `objectives.METHODS`, which gives `strength` and `order` their defaults; what is searched.
+        Data set; one of `methods.METHODS`, which gives `strength` and `order` their defaults; what is searched.
         ARNAS's space has its published search network, 8 cells and 24 channels, and batches of 32.
     **changes
         Fields of `SearchSettings`.

@@ -24,21 +24,15 @@ def make_supernet(settings: SearchSettings, generator: torch.Generator) -> Super
     generator : torch.Generator
         Source of the initial weights.
     """
-    skeleton = settings.skeleton
+    skeleton, channels = settings.skeleton, settings.skeleton.channels
     if settings.space == "cell":
         return supernet_for(skeleton, settings.dataset, generator)
     if settings.space == "arnas":
         layers = 3 * skeleton.cells_per_stage + 2
-        return ArnasSupernet(settings.dataset, channels=skeleton.channels, layers=layers, generator=generator)
-    facts, first = dataset(settings.dataset), skeleton.channels
-    return Supernet(
-        skeleton,
-        mean=facts.mean,
-        std=facts.std,
-        generator=generator,
-        groups=(0, 0, 1),
-        widths=(first, 2 * first, 2 * first),
-    )
+        return ArnasSupernet(settings.dataset, channels=channels, layers=layers, generator=generator)
+    images, widths = dataset(settings.dataset), (channels, 2 * channels, 2 * channels)
+    options: dict[str, Any] = {"mean": images.mean, "std": images.std, "groups": (0, 0, 1), "widths": widths}
+    return Supernet(skeleton, generator=generator, **options)
 
 
 def describe_found(supernet: Supernet | ArnasSupernet) -> dict[str, Any]:
