@@ -40,11 +40,6 @@ class Noise:
     groups: int
     values: int
 
-    @property
-    def sd_of_difference(self) -> float:
-        """Standard deviation of the difference between two values that should be equal: sd times root 2."""
-        return math.sqrt(2) * self.sd
-
 
 def seed_noise(runs: npt.ArrayLike) -> Noise:
     """Return the noise of the mean over seeds, from the spread within cells.
@@ -62,12 +57,12 @@ def seed_noise(runs: npt.ArrayLike) -> Noise:
         single run is what ``runs`` with two of the seeds gives, times root 2.
     """
     table = _checked_runs(runs)
-    number = (~np.isnan(table)).sum(axis=1)
-    several = table[number > 1]
-    if not len(several):
+    runs_of = (~np.isnan(table)).sum(axis=1)
+    several = runs_of > 1
+    if not several.any():
         return Noise(math.nan, 0, 0)
-    variances = np.nanvar(several, axis=1, ddof=1) / number[number > 1]
-    return Noise(float(np.sqrt(variances.mean())), len(several), int(number[number > 1].sum()))
+    variances = np.nanvar(table[several], axis=1, ddof=1) / runs_of[several]
+    return Noise(float(np.sqrt(variances.mean())), int(several.sum()), int(runs_of[several].sum()))
 
 
 def twin_noise(index: npt.ArrayLike, values: npt.ArrayLike) -> Noise:
@@ -141,12 +136,9 @@ def seed_correlation(runs: npt.ArrayLike) -> float:
         As for `seed_noise`; a pair of seeds is compared over the cells that have both, and left out below 3 of them.
     """
     table = _checked_runs(runs)
-    found = []
-    for one, other in combinations(table.T, 2):
-        both = ~np.isnan(one) & ~np.isnan(other)
-        if both.sum() >= 3:
-            found.append(spearman(one[both], other[both]))
-    return float(np.mean(found)) if found else math.nan
+    complete = [pair[:, ~np.isnan(pair).any(axis=0)] for pair in map(np.array, combinations(table.T, 2))]
+    correlations = [spearman(*pair) for pair in complete if pair.shape[1] >= 3]
+    return float(np.mean(correlations)) if correlations else math.nan
 
 
 def ceiling(one: float, other: float = 1.0) -> float:
@@ -172,11 +164,9 @@ def _families_of(index: npt.ArrayLike, length: int) -> Integers:
     numbers: Any = np.asarray(index)
     if numbers.shape != (length,) or numbers.dtype.kind not in "iu":
         raise InvalidValueError("index", index, f"{length} integers, one for each value")
-    known = (numbers >= 0) & (numbers < cells.SIZE)
-    known &= cells.representatives()[np.where(known, numbers, 0)] == numbers
-    if not known.all():
-        raise InvalidCellError(int(numbers[~known][0]), "expected the index of a representative")
+    strangers = numbers[~np.isin(numbers, cells.representatives())]
+    if len(strangers):
+        raise InvalidCellError(int(strangers[0]), "expected the index of a representative")
     if len(np.unique(numbers)) < length:
         raise InvalidValueError("index", index, "every cell once")
-    family: Integers = np.where(cells.connected()[numbers], families()[numbers].astype(np.int64), -1)
-    return family
+    return np.where(cells.connected()[numbers], families()[numbers].astype(np.int64), -1)

@@ -8,7 +8,7 @@ higher is better. Random draws come from the generator that the caller passes. N
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Booleans, Floats
+from ..checks import integer
 from ..errors import InvalidValueError, MissingPackageError
 
 _CHUNK = 16  # resamples that are ranked at once: what they need stays in the processor's cache
@@ -45,8 +46,7 @@ def ranks(values: npt.ArrayLike) -> Floats:
         If there are fewer than 3 values, or one is not finite.
     """
     (column,) = checked_columns(values=values)
-    ranked: Floats = _scipy_stats().rankdata(column)
-    return ranked
+    return np.asarray(_scipy_stats().rankdata(column))
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
@@ -67,18 +67,17 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     InvalidValueError
         If the lengths differ, there are fewer than 3 points, or a value is not finite.
     """
-    x, y = checked_columns(x=x, y=y)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(_scipy_stats().spearmanr(x, y).statistic)
+    return _correlation(x, y, lambda x, y: _scipy_stats().spearmanr(x, y))
 
 
 def kendall(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Return Kendall's tau-b, which corrects for ties; parameters, range and errors are those of `spearman`."""
+    return _correlation(x, y, lambda x, y: _scipy_stats().kendalltau(x, y, variant="b"))
+
+
+def _correlation(x: npt.ArrayLike, y: npt.ArrayLike, correlate: Callable[[Floats, Floats], Any]) -> float:
     x, y = checked_columns(x=x, y=y)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(_scipy_stats().kendalltau(x, y, variant="b").statistic)
+    return math.nan if np.ptp(x) == 0 or np.ptp(y) == 0 else float(correlate(x, y).statistic)
 
 
 def partial(
@@ -126,9 +125,7 @@ def partial_correlation(xy: npt.ArrayLike, xc: npt.ArrayLike, yc: npt.ArrayLike)
 
 def mean_rank(*columns: npt.ArrayLike) -> Floats:
     """Return the mean of the ranks that columns give to a cell: the simplest way of using several proxies at once."""
-    names = {f"column {position}": column for position, column in enumerate(columns)}
-    mean: Floats = np.mean([ranks(column) for column in checked_columns(**names)], axis=0)
-    return mean
+    return np.asarray(np.mean([ranks(column) for column in _numbered(columns)], axis=0))
 
 
 # ------------------------------------------------------------------ bootstrap over cells
@@ -161,13 +158,13 @@ def bootstrap(
     InvalidValueError
         If a column is not as `spearman` wants it, or an argument is out of range.
     """
-    named = checked_columns(**{f"column {position}": column for position, column in enumerate(columns)})
+    numbered = _numbered(columns)
     checked_generator(rng)
     drawn = []
-    for _ in range(_checked_positive("resamples", resamples)):
-        chosen = rng.integers(len(named[0]), size=len(named[0]))
-        drawn.append(statistic(*(column[chosen] for column in named)))
-    return Interval(float(statistic(*named)), *percentile_interval(drawn, level))
+    for _ in range(integer(1)("resamples", resamples)):
+        chosen = rng.integers(len(numbered[0]), size=len(numbered[0]))
+        drawn.append(statistic(*(column[chosen] for column in numbered)))
+    return Interval(float(statistic(*numbered)), *percentile_interval(drawn, level))
 
 
 def bootstrap_spearman(
@@ -201,15 +198,15 @@ def bootstrap_spearman(
     InvalidValueError
         As for `bootstrap`.
     """
-    rows = checked_columns(**{f"column {position}": column for position, column in enumerate(np.atleast_2d(columns))})
+    rows = _numbered(np.atleast_2d(columns))
     checked_generator(rng)
-    first = len(rows) if against is None else min(_checked_positive("against", against), len(rows))
+    first = len(rows) if against is None else integer(1)("against", against)
     orders = [_Order(column) for column in rows]
-    parts = []
-    for start in range(0, _checked_positive("resamples", resamples), _CHUNK):
+    chunks = []
+    for start in range(0, integer(1)("resamples", resamples), _CHUNK):
         counts = _draw(rng, len(rows[0]), min(_CHUNK, resamples - start))
-        parts.append(_correlate(orders, counts, first))
-    return np.concatenate(parts)
+        chunks.append(_correlate(orders, counts, first))
+    return np.concatenate(chunks)
 
 
 def percentile_interval(drawn: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -249,8 +246,7 @@ class _Order:
         middle = up_to - len(self.order) / 2
         middle[1:] += up_to[:-1] - len(self.order) / 2
         middle[0] -= len(self.order) / 2
-        centred: Floats = (middle / 2).take(self.group, axis=0)
-        return centred
+        return np.asarray((middle / 2).take(self.group, axis=0))
 
 
 def _draw(rng: np.random.Generator, cells: int, resamples: int) -> Floats:
@@ -269,8 +265,7 @@ def _correlate(orders: Sequence[_Order], counts: Floats, first: int) -> Floats:
     products = by_resample[:, :first] @ by_resample.transpose(0, 2, 1)
     norms = np.sqrt(np.einsum("bkn,bkn->bk", by_resample, by_resample))
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlations: Floats = np.clip(products / (norms[:, :first, None] * norms[:, None, :]), -1, 1)
-    return correlations
+        return np.asarray(np.clip(products / (norms[:, :first, None] * norms[:, None, :]), -1, 1))
 
 
 # ------------------------------------------------------------------ the best cells
@@ -344,12 +339,11 @@ def regret(proxy: npt.ArrayLike, target: npt.ArrayLike, k: int = 1) -> float:
 
 def _in_top(column: Floats, name: str, k: int) -> Floats:
     """Return for every cell the probability of being among the k best if equal ones are ordered at random."""
-    if _checked_positive(name, k) > len(column):
+    if integer(1)(name, k) > len(column):
         raise InvalidValueError(name, k, f"at most the {len(column)} cells there are", str(len(column)))
     cut = np.partition(column, -k)[-k]
     above, tied = column > cut, column == cut
-    share: Floats = above + tied * ((k - above.sum()) / tied.sum())
-    return share
+    return np.asarray(above + tied * ((k - above.sum()) / tied.sum()))
 
 
 # ------------------------------------------------------------------ arguments
@@ -364,16 +358,14 @@ def checked_columns(**columns: Any) -> list[Floats]:
         except (TypeError, ValueError):
             raise InvalidValueError(name, column, "numbers, one per cell") from None
         if array.ndim != 1 or len(array) < 3:
-            raise InvalidValueError(
-                name, column, f"one number per cell, of at least 3 cells; its shape is {array.shape}"
-            )
+            expected = f"one number per cell, of at least 3 cells; its shape is {array.shape}"
+            raise InvalidValueError(name, column, expected)
         if not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array))[0])
             raise InvalidValueError(name, column, f"finite numbers; number {bad} is {array[bad]}")
         if arrays and len(array) != len(arrays[0]):
-            raise InvalidValueError(
-                name, column, f"{len(arrays[0])} numbers as in {next(iter(columns))}; it has {len(array)}"
-            )
+            expected = f"{len(arrays[0])} numbers as in {next(iter(columns))}; it has {len(array)}"
+            raise InvalidValueError(name, column, expected)
         arrays.append(array)
     return arrays
 
@@ -385,10 +377,9 @@ def checked_generator(rng: object) -> np.random.Generator:
     return rng
 
 
-def _checked_positive(name: str, number: object) -> int:
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-        raise InvalidValueError(name, number, "a positive integer", "1")
-    return int(number)
+def _numbered(columns: Iterable[npt.ArrayLike]) -> list[Floats]:
+    """Return columns that have no names as `checked_columns` does."""
+    return checked_columns(**{f"column {number}": column for number, column in enumerate(columns)})
 
 
 def _scipy_stats() -> Any:

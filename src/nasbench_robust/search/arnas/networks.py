@@ -109,8 +109,9 @@ class ArnasSupernet(_Frame):
         mixture : Tensor of the shape of `alpha`, optional
             Weights of the operations, by default `mixture()`; that of a genotype leaves all others out.
         """
-        by_role = dict(zip(ROLES, self.mixture() if mixture is None else mixture, strict=True))
-        return self._logits(images, [(by_role[layer.role],) for layer in self.layers])
+        if mixture is None:
+            mixture = self.mixture()
+        return self._logits(images, [(mixture[ROLES.index(layer.role)],) for layer in self.layers])
 
     def mixture(self) -> torch.Tensor:
         """Return the softmax of `alpha` over the operations, which it is differentiable in."""
