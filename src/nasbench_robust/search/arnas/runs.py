@@ -163,16 +163,16 @@ def run_architecture(
     try:
         running.train(progress, every, should_stop)
         running.measure(should_stop)
-        failure = None
+        ending = _measured(running)
     except TrainingDivergedError as error:
-        failure = str(error)
+        ending = {"failure": str(error)}
     return {
         "architecture": architecture.to_dict(),
         "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
         "seed": seed,
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
-        **(_measured(running) if failure is None else {"failure": failure}),
+        **ending,
         "train_seconds": trainer.seconds,
         "eval_seconds": running.eval_seconds,
         **running.provenance(),

@@ -74,44 +74,46 @@ def run_search(
         If the checkpoint is one of another search.
     """
     search = BilevelSearch(settings, images, seed)
-    path = None if checkpoint is None else Path(checkpoint)
-    key = [settings.hash, seed]
-    state = None if path is None else load_state(path)
-    if state is not None:
-        if state.get("key") != key:
-            raise InvalidValueError("checkpoint", str(path), f"a state of the search {key}")
-        search.load_state_dict(state["search"])
-
-    def keep() -> None:
-        if path is not None:
-            save_state({"key": key, "search": search.state_dict()}, path)
-
-    failure = None
     try:
-        while not search.finished:
-            epoch = search.step()
-            if epoch is not None:
-                keep()
-                if progress is not None:
-                    progress(epoch)
-            if should_stop():
-                keep()
-                raise RunInterruptedError(f"{settings.method}, seed {seed}: stopped on request")
+        _finish(search, progress, None if checkpoint is None else Path(checkpoint), should_stop)
+        ending = {**_result(search), "failure": None}
     except TrainingDivergedError as error:
-        failure = str(error)
+        ending = {"failure": str(error)}
     device = images.train.pixels.device
     return {
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
         "seed": seed,
         "history": [_epoch(epoch) for epoch in search.history],
-        **(_result(search) if failure is None else {}),
-        "failure": failure,
+        **ending,
         "seconds": search.seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor(),
         "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
         "revision": provenance.revision(),
     }
+
+
+def _finish(
+    search: BilevelSearch,
+    progress: Callable[[SearchEpoch], None] | None,
+    checkpoint: Path | None,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Take the steps that are left, from the checkpoint on where there is one."""
+    key = [search.settings.hash, search.seed]
+    state = None if checkpoint is None else load_state(checkpoint)
+    if state is not None:
+        if state.get("key") != key:
+            raise InvalidValueError("checkpoint", str(checkpoint), f"a state of the search {key}")
+        search.load_state_dict(state["search"])
+    while not search.finished:
+        epoch, stop = search.step(), should_stop()
+        if checkpoint is not None and (epoch is not None or stop):
+            save_state({"key": key, "search": search.state_dict()}, checkpoint)
+        if epoch is not None and progress is not None:
+            progress(epoch)
+        if stop:
+            raise RunInterruptedError(f"{search.settings.method}, seed {search.seed}: stopped on request")
 
 
 def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
