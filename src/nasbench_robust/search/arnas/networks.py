@@ -28,12 +28,11 @@ class _Frame(nn.Module):
         self, name: str, channels: int, layers: int, make_cell: Callable[[Layer], nn.Module], generator: torch.Generator
     ) -> None:
         super().__init__()
-        images, stem = dataset(name), STEM_FACTOR * channels
+        row, stem = dataset(name), STEM_FACTOR * channels
         self.layers = layers_of(layers, channels, stem)
-        convolution = nn.Conv2d(images.input_channels, stem, 3, padding=1, bias=False)
-        self.stem = nn.Sequential(convolution, nn.BatchNorm2d(stem))
+        self.stem = nn.Sequential(nn.Conv2d(row.input_channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
         self.cells = nn.ModuleList(make_cell(layer) for layer in self.layers)
-        self.classifier = nn.Linear(self.layers[-1].outputs, images.classes)
+        self.classifier = nn.Linear(self.layers[-1].outputs, row.classes)
         draw_parameters(self, generator)
 
     def _logits(self, images: torch.Tensor, rest: Sequence[tuple[Any, ...]]) -> torch.Tensor:

@@ -88,15 +88,6 @@ def arnas_settings_for(name: str) -> ArnasSettings:
     name = canonical_name(name)
     if name != "digits":
         return ArnasSettings(dataset=name, crop_padding=2 if dataset(name).image_size == 16 else 4)
-    digits = settings_for(name)
-    return ArnasSettings(
-        dataset=name,
-        attack=digits.attack,
-        epochs=digits.epochs,
-        crop_padding=digits.crop_padding,
-        flip=digits.flip,
-        evaluation=digits.evaluation,
-        channels=8,
-        layers=8,
-        milestones=(10, 15),
-    )
+    shared = ("attack", "epochs", "crop_padding", "flip", "evaluation")
+    digits = {field: getattr(settings_for(name), field) for field in shared}
+    return ArnasSettings(dataset=name, channels=8, layers=8, milestones=(10, 15), **digits)

@@ -171,14 +171,10 @@ def run(
         raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
     simulator = Simulator(problem, budget, rng=rng)
     idle = 0
-    while not simulator.spent and idle < PATIENCE:
-        asked = search.ask()
-        if asked is None:
-            break
-        cell = Cell.of(asked)
+    while not simulator.spent and idle < PATIENCE and (asked := search.ask()) is not None:
+        cell, before = Cell.of(asked), simulator.queries
         if not simulator.affords(cell):
             break
-        before = simulator.queries
         search.tell(cell, simulator.query(cell))
         idle = idle + 1 if simulator.queries == before else 0
     return simulator.trajectory()
