@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from search.helpers import seeded, shaken, with_weights_of
 from torch import nn
 
 from nasbench_robust import metrics
@@ -17,7 +18,7 @@ from nasbench_robust.attacks.passes import margin
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images import load_images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.networks import Network, Normalisation, Subnetwork, Supernet
 from nasbench_robust.search.bounds import (
     certified_margins,
@@ -41,14 +42,9 @@ EPS = 8 / 255
 Data = tuple[torch.Tensor, torch.Tensor]
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.fixture(scope="module")
-def digits() -> Data:
-    found = load_images("digits")
-    return found.train.pixels, found.train.labels
+def digits(images: TensorImages) -> Data:
+    return images.train.pixels, images.train.labels
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +72,6 @@ def trained(network: nn.Module, digits: Data, steps: int = 4) -> nn.Module:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return network.double().eval()
-
-
-def shaken(network: nn.Module, seed: int = 3) -> nn.Module:
-    """Draw scales of both signs, shifts and statistics of batch normalisation."""
-    generator = seeded(seed)
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.5, generator=generator)
-                module.running_var.uniform_(0.3, 2, generator=generator)
-                if module.affine:
-                    module.weight.uniform_(-1.5, 1.5, generator=generator)
-                    module.bias.normal_(0, 0.5, generator=generator)
     return network.double().eval()
 
 
@@ -315,31 +297,12 @@ def one_hot(cell: Cell) -> torch.Tensor:
     return F.one_hot(codes, len(OPERATIONS)).double()[None]
 
 
-def as_network(supernet: Supernet, cell: Cell) -> Network:
-    """Return the network with the supernet's weights; what the supernet lacks, scales and shifts of BN, is 1 and 0."""
-    network = network_of(cell)
-    state = {}
-    for name, value in supernet.state_dict().items():
-        parts = name.split(".")
-        if parts[0] == "stages":
-            edge, code = int(parts[4]), int(parts[5])
-            if cell.operations[edge] == OPERATIONS[code]:
-                state[".".join(["cells", str(2 * int(parts[1])), "edges", str(edge), *parts[6:]])] = value
-        elif parts[0] == "reductions":
-            state[".".join(["cells", str(2 * int(parts[1]) + 1), *parts[2:]])] = value
-        elif name != "alpha":
-            state[name] = value
-    left_out = network.load_state_dict(state, strict=False)
-    assert not left_out.unexpected_keys
-    assert all("edges" in name and name.endswith((".2.weight", ".2.bias")) for name in left_out.missing_keys)
-    return network.double().eval()
-
-
 @torch.no_grad()
 def test_a_one_hot_mixture_has_the_bounds_of_the_subnetwork_and_of_the_network(three: Data) -> None:
     supernet, (images, labels) = shaken(supernet_of()), three
     for cell in CELLS[:15]:
-        expected = certified_margins(as_network(supernet, cell), images, labels, EPS)
+        network = with_weights_of(supernet, network_of(cell), [cell] * 3)
+        expected = certified_margins(network, images, labels, EPS)
         sub = certified_margins(Subnetwork(supernet, [cell]), images, labels, EPS)
         mixed = certified_margins(supernet, images, labels, EPS, one_hot(cell))
         torch.testing.assert_close(sub, expected, rtol=1e-10, atol=1e-10)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from search.helpers import SMALL, seeded
 
 from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.datasets import dataset
@@ -17,21 +17,14 @@ from nasbench_robust.networks import Supernet, supernet_for
 from nasbench_robust.search.supernet import METHODS, find_method, first_plus
 from nasbench_robust.search.supernet.methods import between, kl_divergence, minimum_norm_direction
 from nasbench_robust.search.supernet.views import Batch, Model, look_ahead, sample_operations
-from nasbench_robust.skeletons import Skeleton
-
-TINY = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def tiny_supernet(seed: int = 0) -> Supernet:
-    return supernet_for(TINY, "digits", generator(seed)).double()
+    return supernet_for(SMALL, "digits", seeded(seed)).double()
 
 
 def batch_of(count: int, seed: int = 0) -> Batch:
-    draws = generator(seed)
+    draws = seeded(seed)
     images = torch.rand(count, 1, 8, 8, generator=draws, dtype=torch.float64)
     noise = 0.1 * torch.rand(images.shape, generator=draws, dtype=torch.float64)
     labels = torch.randint(0, dataset("digits").classes, (count,), generator=draws)
@@ -62,7 +55,7 @@ def test_minimum_norm_direction(
 
 
 def test_minimum_norm_is_the_minimum_and_helps_both() -> None:
-    draws = generator()
+    draws = seeded()
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
     for _ in range(50):
         natural, adversarial = torch.randn(2, 6, generator=draws, dtype=torch.float64)
@@ -88,14 +81,14 @@ def test_sums_of_two_gradients() -> None:
 
 
 def test_kl_divergence_by_its_definition() -> None:
-    logits, others = torch.randn(2, 5, 10, generator=generator(), dtype=torch.float64)
+    logits, others = torch.randn(2, 5, 10, generator=seeded(), dtype=torch.float64)
     p, q = F.softmax(logits, dim=1), F.softmax(others, dim=1)
     assert float(kl_divergence(logits, others)) == pytest.approx(float((p * (p / q).log()).sum() / 5), rel=1e-12)
 
 
 def test_kl_divergence_of_small_noise_is_the_fisher_form() -> None:
     """For noise of standard deviation s on the input, the mean of KL is s^2 / 2 tr(J^T F J), F = diag(p) - p p^T."""
-    draws = generator(3)
+    draws = seeded(3)
     weights = torch.randn(10, 64, generator=draws, dtype=torch.float64) / 8
     image = torch.rand(64, generator=draws, dtype=torch.float64)
     logits = torch.tanh(weights @ image)
@@ -126,20 +119,17 @@ def test_second_order_gradient_against_finite_differences(velocity: bool) -> Non
     weights = [value for _, value in supernet.weights()]
     optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01)
     if velocity:
-        draws = generator(9)
+        draws = seeded(9)
         for value in weights:
-            random = torch.randn(value.shape, generator=draws, dtype=torch.float64)
-            optimiser.state[value]["momentum_buffer"] = 0.1 * random
-    alpha = torch.randn(1, 6, 5, generator=generator(5), dtype=torch.float64).requires_grad_()
+            optimiser.state[value]["momentum_buffer"] = 0.1 * torch.empty_like(value).normal_(generator=draws).detach()
+    alpha = torch.randn(1, 6, 5, generator=seeded(5), dtype=torch.float64).requires_grad_()
     (exact,) = torch.autograd.grad(look_ahead_loss(supernet, alpha, optimiser), alpha)
     step = 1e-6
-    for place in [(0, 0, 3), (0, 2, 1), (0, 3, 2), (0, 5, 4), (0, 4, 0)]:
-        sides = []
-        for sign in (1, -1):
-            moved = alpha.detach().clone()
-            moved[place] += sign * step
-            sides.append(float(look_ahead_loss(supernet, moved, optimiser).detach()))
-        assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(float(exact[place]), rel=1e-4, abs=1e-9)
+    for entry in [(0, 0, 3), (0, 2, 1), (0, 3, 2), (0, 5, 4), (0, 4, 0)]:
+        move = torch.zeros_like(alpha)
+        move[entry] = step
+        above, below = (look_ahead_loss(supernet, alpha.detach() + way * move, optimiser) for way in (1, -1))
+        assert float((above - below).detach()) / (2 * step) == pytest.approx(float(exact[entry]), rel=1e-4, abs=1e-9)
 
 
 def test_look_ahead_takes_the_optimisers_step() -> None:
@@ -180,25 +170,24 @@ def test_second_order_differs_from_first_order_by_the_step() -> None:
 
 def test_draws_follow_the_softmax_of_alpha() -> None:
     alpha = torch.tensor([[[0.0, 1.0, 2.0, -1.0, 0.5]] * 6])
-    draws, count = generator(), 4000
-    seen = np.zeros((6, 5))
+    draws, count = seeded(), 4000
+    seen = torch.zeros(6, 5)
     for _ in range(count):
         mixture, choice = sample_operations(alpha, 5.0, draws)
         assert torch.equal(mixture.argmax(dim=-1), torch.tensor(choice))
-        for edge, code in enumerate(choice[0]):
-            seen[edge, code] += 1
-    expected = F.softmax(alpha[0, 0], dim=0).numpy() * count
-    squares = ((seen - expected) ** 2 / expected).sum(axis=1)
+        seen += F.one_hot(torch.tensor(choice[0]), 5)
+    expected = F.softmax(alpha[0, 0], dim=0) * count
+    squares = ((seen - expected) ** 2 / expected).sum(dim=1)
     assert (squares < 18.5).all()  # 99.9 % point of chi-square with 4 degrees of freedom; the seed is fixed
 
 
 def test_a_draw_is_one_hot_and_differentiates_as_the_softmax() -> None:
-    alpha = torch.randn(1, 6, 5, generator=generator(2), dtype=torch.float64).requires_grad_()
-    direction = torch.randn(1, 6, 5, generator=generator(4), dtype=torch.float64)
-    mixture, _ = sample_operations(alpha, 0.7, generator(1))
+    alpha = torch.randn(1, 6, 5, generator=seeded(2), dtype=torch.float64).requires_grad_()
+    direction = torch.randn(1, 6, 5, generator=seeded(4), dtype=torch.float64)
+    mixture, _ = sample_operations(alpha, 0.7, seeded(1))
     assert set(mixture.detach().round(decimals=12).unique().tolist()) == {0.0, 1.0}
     (found,) = torch.autograd.grad((mixture * direction).sum(), alpha)
-    uniform = torch.rand(alpha.shape, generator=generator(1)).to(alpha)
+    uniform = torch.rand(alpha.shape, generator=seeded(1)).to(alpha)
     noisy = (F.log_softmax(alpha, dim=-1) - torch.log(-torch.log(uniform))) / 0.7
     (expected,) = torch.autograd.grad((F.softmax(noisy, dim=-1) * direction).sum(), alpha)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
@@ -211,9 +200,8 @@ def test_every_method_has_terms_that_depend_on_the_architecture() -> None:
     supernet, batch = tiny_supernet(), batch_of(4)
     for method in METHODS.values():
         model = Model(supernet, supernet.mixture())
-        gradients = [
-            torch.autograd.grad(loss, supernet.alpha, retain_graph=True)[0] for loss in method.terms(model, batch)
-        ]
+        losses = method.terms(model, batch)
+        gradients = [torch.autograd.grad(loss, supernet.alpha, retain_graph=True)[0] for loss in losses]
         direction, _ = method.combine(gradients, method.strength)
         assert direction.shape == supernet.alpha.shape
         assert float(direction.norm()) > 0, method.name
@@ -224,12 +212,12 @@ def test_bounds_are_the_second_terms_of_dsrna() -> None:
     supernet, batch = tiny_supernet(), batch_of(16)
     for _ in range(20):  # running statistics of these images
         supernet(batch.images)
-    found = {}
+    terms = []
     for name in ("jacobian", "combined", "certified"):
         same = copy.deepcopy(supernet)  # the clean loss, in train mode, moves the statistics
         model = Model(same, same.mixture())
-        found[name] = METHODS[f"dsrna-like-{name}"].terms(model, replace(batch, draws=generator()))[1]
-    jacobian, both, radius = found.values()
+        terms.append(METHODS[f"dsrna-like-{name}"].terms(model, replace(batch, draws=seeded()))[1])
+    jacobian, both, radius = terms
     assert float(both.detach()) == pytest.approx(float((jacobian + radius).detach()))
     assert float(jacobian.detach()) > 0
     (gradient,) = torch.autograd.grad(radius, same.alpha)

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from search.helpers import SMALL, seeded, shaken, with_weights_of
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS
-from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images import TensorImages, load_images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Subnetwork, Supernet, network_for, supernet_for
 from nasbench_robust.search.arnas import read_genotype
@@ -34,81 +34,40 @@ from nasbench_robust.search.supernet import (
     search_settings_for,
     write_search,
 )
-from nasbench_robust.skeletons import Skeleton
 
 PROGRAM = Path(__file__).resolve().parents[2] / "generation" / "search_supernet.py"
-SMALL = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def small_settings(method: str, **changes: Any) -> SearchSettings:
     return search_settings_for("digits", method, **{"skeleton": SMALL, "epochs": 2, "batch_size": 128, **changes})
 
 
-def searched(settings: SearchSettings, images: TensorImages) -> BilevelSearch:
-    search = BilevelSearch(settings, images, 0)
+def finished(search: BilevelSearch) -> BilevelSearch:
     while not search.finished:
         search.step()
     return search
 
 
-@pytest.fixture(scope="module")
-def digits() -> TensorImages:
-    return load_images("digits")
-
-
 # ------------------------------------------------------------------ the supernet
-
-
-def randomise_statistics(network: torch.nn.Module, seed: int) -> None:
-    draws = generator(seed)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean = torch.rand(module.num_features, generator=draws, dtype=torch.float64) - 0.5
-            module.running_var = torch.rand(module.num_features, generator=draws, dtype=torch.float64) + 0.5
-
-
-def copy_of(supernet: Supernet, cell: Cell) -> torch.nn.Module:
-    """Return the plain network of a cell with the weights and statistics of the supernet."""
-    network = network_for(cell, SMALL, "digits", generator(1)).double()
-    shared = supernet.state_dict()
-    places = {0: "stages.0.0", 1: "reductions.0", 2: "stages.1.0", 3: "reductions.1", 4: "stages.2.0"}
-    state = network.state_dict()
-    for name in state:
-        source = name
-        if name.startswith("cells."):
-            _, place, rest = name.split(".", 2)
-            if rest.startswith("edges."):
-                _, edge, tail = rest.split(".", 2)
-                rest = f"edges.{edge}.{OPERATIONS.index(cell.operations[int(edge)])}.{tail}"
-            source = f"{places[int(place)]}.{rest}"
-        if source in shared:
-            state[name] = shared[source]
-    network.load_state_dict(state)
-    return network.eval()
 
 
 @pytest.mark.parametrize("index", [1462, 9930, 138, 3928, 0, 15624, 7777])
 def test_a_subnetwork_is_the_network_of_its_cell(index: int) -> None:
     """With shared weights, at 1 and 0 as scale and shift, the logits are those of the published network."""
     cell = Cell.from_index(index)
-    supernet = supernet_for(SMALL, "digits", generator()).double().eval()
-    randomise_statistics(supernet, index)
-    images = torch.rand(3, 1, 8, 8, generator=generator(7), dtype=torch.float64)
-    expected = copy_of(supernet, cell)(images)
+    supernet = shaken(supernet_for(SMALL, "digits", seeded()), index)
+    images = torch.rand(3, 1, 8, 8, generator=seeded(7), dtype=torch.float64)
+    expected = with_weights_of(supernet, network_for(cell, SMALL, "digits", seeded(1)), [cell] * 3)(images)
     torch.testing.assert_close(Subnetwork(supernet, [cell])(images), expected, rtol=1e-12, atol=1e-12)
     one_hot = F.one_hot(torch.tensor([[OPERATIONS.index(name) for name in cell.operations]]), 5).double()
     torch.testing.assert_close(supernet(images, one_hot), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it() -> None:
-    supernet = supernet_for(SMALL, "digits", generator())
+    supernet = supernet_for(SMALL, "digits", seeded())
     assert supernet.alpha.shape == (1, 6, 5)
     torch.testing.assert_close(supernet.mixture().sum(dim=-1), torch.ones(1, 6))
-    images = torch.rand(4, 1, 8, 8, generator=generator(1))
+    images = torch.rand(4, 1, 8, 8, generator=seeded(1))
     (gradient,) = torch.autograd.grad(supernet(images).square().sum(), supernet.alpha)
     assert (gradient != 0).all()  # of every operation on every edge, none too: a softmax couples them
     assert "alpha" not in dict(supernet.weights())
@@ -116,7 +75,7 @@ def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it() -> None:
 
 
 def test_discretisation_with_and_without_none() -> None:
-    supernet = supernet_for(SMALL, "digits", generator())
+    supernet = supernet_for(SMALL, "digits", seeded())
     with torch.no_grad():
         supernet.alpha.copy_(torch.tensor([[3.0, 2.0, 0.0, 0.0, 0.0]] * 5 + [[0.0, 0.0, 0.0, 1.0, 0.0]]))
     assert supernet.cells()[0].operations == ("none",) * 5 + ("nor_conv_3x3",)
@@ -124,16 +83,14 @@ def test_discretisation_with_and_without_none() -> None:
 
 
 def test_groups_and_widths() -> None:
-    facts = dataset("digits")
-    supernet = Supernet(
-        SMALL, mean=facts.mean, std=facts.std, generator=generator(), groups=(0, 0, 1), widths=(2, 4, 4)
-    )
+    options = {"mean": [0.3], "std": [0.4], "generator": seeded()}
+    supernet = Supernet(SMALL, groups=(0, 0, 1), widths=(2, 4, 4), **options)
     assert supernet.alpha.shape == (2, 6, 5)
     assert len(supernet.cells()) == 2
     assert supernet(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     assert supernet.classifier.in_features == 4
     with pytest.raises(InvalidValueError, match="groups"):
-        Supernet(SMALL, mean=facts.mean, std=facts.std, generator=generator(), groups=(0, 2, 1, 1))  # type: ignore[arg-type]
+        Supernet(SMALL, groups=(0, 2, 1, 1), **options)
     with pytest.raises(InvalidValueError, match=r"cells.*1.*2"):
         Subnetwork(supernet, [Cell.from_index(0)])
 
@@ -142,33 +99,29 @@ def test_groups_and_widths() -> None:
 
 
 @pytest.mark.parametrize("method", ["darts", "gdas", "arnas-s"])
-def test_a_search_resumes_without_a_trace(method: str, digits: TensorImages) -> None:
+def test_a_search_resumes_without_a_trace(method: str, images: TensorImages) -> None:
     settings = small_settings(method)
-    straight = BilevelSearch(settings, digits, 3)
-    while not straight.finished:
-        straight.step()
-    first, steps = BilevelSearch(settings, digits, 3), straight.steps_per_epoch + 1  # into the second epoch
-    for _ in range(steps):
+    straight = finished(BilevelSearch(settings, images, 3))
+    first = BilevelSearch(settings, images, 3)
+    for _ in range(straight.steps_per_epoch + 1):  # into the second epoch
         first.step()
-    second = BilevelSearch(settings, digits, 4)  # another seed: nothing of its start may stay
+    second = BilevelSearch(settings, images, 4)  # another seed: nothing of its start may stay
     second.load_state_dict(first.state_dict())
-    while not second.finished:
-        second.step()
-    assert second.history == straight.history
-    found = second.supernet.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in straight.supernet.state_dict().items())
+    assert finished(second).history == straight.history
+    weights = second.supernet.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in straight.supernet.state_dict().items())
 
 
-def test_halves_are_disjoint_and_complete(digits: TensorImages) -> None:
-    halves = BilevelSearch(small_settings("darts"), digits, 0).halves
-    assert sorted(torch.cat(halves).tolist()) == list(range(len(digits.train.labels)))
+def test_halves_are_disjoint_and_complete(images: TensorImages) -> None:
+    halves = BilevelSearch(small_settings("darts"), images, 0).halves
+    assert sorted(torch.cat(halves).tolist()) == list(range(len(images.train.labels)))
     assert len(halves[0]) == len(halves[1])
 
 
-def test_a_search_learns(digits: TensorImages) -> None:
+def test_a_search_learns(images: TensorImages) -> None:
     settings = small_settings("darts", epochs=8, batch_size=32, max_lr=0.2)
-    start = BilevelSearch(settings, digits, 0).supernet.alpha.detach()
-    search = searched(settings, digits)
+    start = BilevelSearch(settings, images, 0).supernet.alpha.detach()
+    search = finished(BilevelSearch(settings, images, 0))
     losses = [epoch.train_loss for epoch in search.history]
     assert losses[-1] < 0.7 * losses[0]
     moved = (search.supernet.alpha.detach() - start).abs().max()
@@ -178,39 +131,29 @@ def test_a_search_learns(digits: TensorImages) -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-def test_divergence_is_reported(digits: TensorImages) -> None:
+def test_divergence_is_reported(images: TensorImages) -> None:
     settings = small_settings("darts", max_lr=1e30, clip=1e30)
     with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
-        searched(settings, digits)
-    record = run_search(settings, digits, 0)
+        finished(BilevelSearch(settings, images, 0))
+    record = run_search(settings, images, 0)
     assert "not finite" in record["failure"]
-    assert "argmax" not in record
-    assert "one_shot" not in record
+    assert not {"argmax", "one_shot"} & set(record)
 
 
-def test_one_shot_scores_favour_the_cell_that_was_trained(digits: TensorImages) -> None:
+def test_one_shot_scores_favour_the_cell_that_was_trained(images: TensorImages) -> None:
     """Where the mixture is all but one cell, that cell's score is high; the supernet is left as it was."""
     settings = small_settings("darts", epochs=10, batch_size=32, max_lr=0.2)
-    supernet = supernet_for(SMALL, "digits", generator())
+    supernet = supernet_for(SMALL, "digits", seeded())
     trained, without = Cell.from_index(1462), Cell(["none"] * 6)
     with torch.no_grad():
         supernet.alpha[:, :, OPERATIONS.index("nor_conv_3x3")] += 8
-    search = BilevelSearch(settings, digits, 0, supernet)
-    while not search.finished:
-        search.step()
+    search = finished(BilevelSearch(settings, images, 0, supernet))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     metrics = [Metric("clean_acc"), Metric.of(settings.attack)]
-    seen, held_out = (half[:256] for half in search.halves)
-    found = one_shot_accuracies(
-        supernet,
-        [trained, without],
-        digits.train.pixels[seen],
-        digits.train.pixels[held_out],
-        digits.train.labels[held_out],
-        metrics,
-        generator(),
-    )
-    clean, attacked = (found[metric] for metric in metrics)
+    seen, held_out = (images.train[half[:256]] for half in search.halves)
+    cells = [trained, without]
+    scores = one_shot_accuracies(supernet, cells, seen.pixels, held_out.pixels, held_out.labels, metrics, seeded())
+    clean, attacked = (scores[metric] for metric in metrics)
     assert clean[0] > 0.5 > 0.25 > clean[1]
     assert attacked[0] < clean[0]
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
@@ -218,9 +161,9 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(digits: TensorImages) 
 
 @pytest.mark.parametrize(("space", "shape"), [("two-cells", (2, 6, 5)), ("arnas", (3, 14, 7))])
 def test_other_spaces_are_searched_by_the_same_loop(
-    space: str, shape: tuple[int, ...], digits: TensorImages, tmp_path: Path
+    space: str, shape: tuple[int, ...], images: TensorImages, tmp_path: Path
 ) -> None:
-    few = replace(digits, train=digits.train[:32])
+    few = replace(images, train=images.train[:32])
     settings = search_settings_for("digits", "arnas-s", space, epochs=1, batch_size=16)
     settings = replace(settings, skeleton=replace(settings.skeleton, channels=2))
     record = run_search(settings, few, 0)
@@ -241,18 +184,16 @@ def test_settings_round_trip_and_name_what_is_wrong() -> None:
     assert (settings.order, settings.strength, settings.batch_size) == (2, 0.1, 32)
     assert SearchSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert settings.hash != search_settings_for("digits", "arnas-s", strength=1.0).hash
-    with pytest.raises(UnknownNameError, match="arnas-s"):
-        search_settings_for("digits", "arnas")
-    with pytest.raises(InvalidValueError, match=r"order.*gdas"):
-        search_settings_for("digits", "gdas", order=2)
-    with pytest.raises(InvalidValueError, match=r"space.*arnas.*two-cells"):
-        search_settings_for("digits", "gdas", "arnas")
-    with pytest.raises(UnknownNameError, match="two-cells"):
-        SearchSettings(space="two-cell")
-    with pytest.raises(InvalidValueError, match="strength"):
-        SearchSettings(strength=-1)
-    with pytest.raises(InvalidValueError, match="epochs"):
-        SearchSettings(epochs=0)
+    for error, message, question in (
+        (UnknownNameError, "arnas-s", lambda: search_settings_for("digits", "arnas")),
+        (InvalidValueError, r"order.*gdas", lambda: search_settings_for("digits", "gdas", order=2)),
+        (InvalidValueError, r"space.*arnas.*two-cells", lambda: search_settings_for("digits", "gdas", "arnas")),
+        (UnknownNameError, "two-cells", lambda: SearchSettings(space="two-cell")),
+        (InvalidValueError, "strength", lambda: SearchSettings(strength=-1)),
+        (InvalidValueError, "epochs", lambda: SearchSettings(epochs=0)),
+    ):
+        with pytest.raises(error, match=message):
+            question()
 
 
 # ------------------------------------------------------------------ the program

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
-from nasbench_robust import cells, load
+from nasbench_robust import cells
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import BudgetSpentError, InvalidValueError, MissingResultError, UnknownNameError
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.search import (
     NSGA2,
+    SEARCHERS,
     Budget,
     LocalSearch,
     PredictorGuided,
@@ -31,72 +34,71 @@ from nasbench_robust.search import (
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import Benchmark, DatasetInfo, ReleaseInfo, runs_table
 
-METHODS = (RandomSearch, LocalSearch, RegularisedEvolution, Reinforce, PredictorGuided, NSGA2)
-
-
-def seeded(number: int = 0) -> np.random.Generator:
-    return np.random.default_rng(number)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Benchmark:
-    return load("digits")
-
-
-@pytest.fixture(scope="module")
-def problem(digits: Benchmark) -> TableProblem:
-    return TableProblem(digits, "pgd_acc")
+METHODS = pytest.mark.parametrize("method", SEARCHERS.values(), ids=lambda method: method.name)
 
 
 @pytest.fixture(scope="module")
 def three_seeds() -> Benchmark:
     """A table of three seeds in which accuracy and seed can be told from each other: index / 20,000 + seed / 10."""
     metrics = (Metric("clean_acc"), Metric.of(pgd(0.1)))
-    facts = DatasetInfo({"test": 10**6}, 0.1, Skeleton.for_dataset("digits"))
-    info = ReleaseInfo("three", "0", "made up", "none", "@misc{none}", "a test", {"digits": facts}, metrics)
+    images = DatasetInfo({"test": 10**6}, 0.1, Skeleton.for_dataset("digits"))
+    info = ReleaseInfo("three", "0", "made up", "none", "@misc{none}", "a test", {"digits": images}, metrics)
     rows = []
     for index in np.unique(cells.representatives()).tolist():
         for seed in range(1, 3) if index == 9 else range(3):  # cell 9 lacks seed 0
             value = round(index / 20_000 + seed / 10, 6)
-            facts_of_run = {"dataset": "digits", "index": index, "seed": seed, "seeds": 1, "test_images": 10**6}
-            rows.append({**facts_of_run, "clean_acc": value, "pgd_acc@0.1": round(value / 2, 6)})
+            row = {"dataset": "digits", "index": index, "seed": seed, "seeds": 1, "test_images": 10**6}
+            rows.append({**row, "clean_acc": value, "pgd_acc@0.1": round(value / 2, 6)})
     return Benchmark(runs_table(info, rows))
+
+
+def on_test(bench: Benchmark, metrics: str | tuple[str, ...], **options: object) -> TableProblem:
+    return TableProblem(bench, metrics, bench.datasets[0], split="test", **options)
+
+
+class Asker:
+    """Asks for the same cells whatever they are worth."""
+
+    def __init__(self, asked):
+        self.left = iter(asked)
+
+    def ask(self):
+        return next(self.left, None)
+
+    def tell(self, cell, value):
+        pass
 
 
 # ------------------------------------------------------------------ budgets
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHODS
 @pytest.mark.parametrize("charge_repeats", [True, False])
 def test_budgets_of_queries_are_spent_exactly(problem, method, charge_repeats):
-    found = run(problem, method(seeded()), Budget(queries=67, charge_repeats=charge_repeats))
-    assert len(found) == 67
-    if not charge_repeats:
-        assert len(set(cells.representatives()[found.index].tolist())) == 67
+    searched = run(problem, method.make(default_rng(0)), Budget(queries=67, charge_repeats=charge_repeats))
+    assert len(searched) == 67
+    assert charge_repeats or len(set(cells.representatives()[searched.index].tolist())) == 67
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHODS
 def test_budgets_of_seconds_are_not_exceeded(problem, method):
-    found = run(problem, method(seeded()), Budget(seconds=40.0))
-    assert 40.0 - problem.seconds.max() < found.seconds[-1] <= 40.0
-    index = found.index.tolist()
-    assert found.seconds[-1] == pytest.approx(sum(problem.bench.train_seconds(cell) for cell in index))
+    searched = run(problem, method.make(default_rng(0)), Budget(seconds=40.0))
+    assert 40.0 - problem.seconds.max() < searched.seconds[-1] <= 40.0
+    assert searched.seconds[-1] == pytest.approx(sum(map(problem.bench.train_seconds, searched.index.tolist())))
 
 
 def test_a_search_ends_where_either_limit_is_reached(problem):
-    assert len(run(problem, RandomSearch(seeded()), Budget(queries=5, seconds=1e9))) == 5
-    few = run(problem, RandomSearch(seeded()), Budget(queries=10**6, seconds=5.0))
-    assert 1 <= len(few) < 20
+    assert len(run(problem, RandomSearch(default_rng(0)), Budget(queries=5, seconds=1e9))) == 5
+    assert 1 <= len(run(problem, RandomSearch(default_rng(0)), Budget(queries=10**6, seconds=5.0))) < 20
 
 
 def test_seconds_can_be_named_where_the_table_has_none(bench):
-    problem = TableProblem(bench, "clean_acc", "cifar10", split="test")
+    problem = on_test(bench, "clean_acc")
     with pytest.raises(MissingResultError, match=r"records no training time on cifar10; say what a query costs"):
-        run(problem, RandomSearch(seeded()), Budget(seconds=1000))
-    assert "seconds" not in run(problem, RandomSearch(seeded()), Budget(queries=2)).frame()
-    problem = TableProblem(bench, "clean_acc", "cifar10", split="test", seconds=6600)
-    found = run(problem, RandomSearch(seeded()), Budget(seconds=10 * 6600))
-    assert found.frame()["seconds"].tolist() == [6600.0 * number for number in range(1, 11)]
+        run(problem, RandomSearch(default_rng(0)), Budget(seconds=1000))
+    assert "seconds" not in run(problem, RandomSearch(default_rng(0)), Budget(queries=2)).frame()
+    searched = run(on_test(bench, "clean_acc", seconds=6600), RandomSearch(default_rng(0)), Budget(seconds=10 * 6600))
+    assert searched.frame()["seconds"].tolist() == [6600.0 * number for number in range(1, 11)]
 
 
 def test_a_query_beyond_the_budget_is_refused_and_not_charged(problem):
@@ -124,49 +126,42 @@ def test_repeats_of_a_class_are_free_on_demand(problem):
 
 
 def test_a_method_that_asks_for_nothing_new_is_stopped(problem):
-    class Stubborn:
-        def ask(self):
-            return 9
-
-        def tell(self, cell, value):
-            pass
-
-    assert len(run(problem, Stubborn(), Budget(queries=5, charge_repeats=False))) == 1
-    assert len(run(problem, Stubborn(), Budget(queries=5))) == 5
+    assert len(run(problem, Asker(itertools.repeat(9)), Budget(queries=5, charge_repeats=False))) == 1
+    assert len(run(problem, Asker(itertools.repeat(9)), Budget(queries=5))) == 5
 
 
 # ------------------------------------------------------------------ answers
 
 
 def test_answers_are_those_of_the_table(digits):
-    for metrics, split in (("pgd_acc", "validation"), (("clean_acc", "pgd_acc@0.05"), "test")):
-        found = run(TableProblem(digits, metrics, split=split), RandomSearch(seeded()), Budget(queries=30))
-        for column, name in zip(found.values.T, [metrics] if isinstance(metrics, str) else metrics, strict=True):
-            assert column.tolist() == digits.query_many(found.index, metric=name, split=split).tolist()
+    for metrics, split in ((("pgd_acc",), "validation"), (("clean_acc", "pgd_acc@0.05"), "test")):
+        searched = run(TableProblem(digits, metrics, split=split), RandomSearch(default_rng(0)), Budget(queries=30))
+        for column, metric in zip(searched.values.T, metrics, strict=True):
+            assert column.tolist() == digits.query_many(searched.index, metric=metric, split=split).tolist()
 
 
 def test_single_runs_are_drawn_anew_and_together(three_seeds):
-    problem = TableProblem(three_seeds, ("clean_acc", "pgd_acc"), split="test", seed="random")
-    simulator = Simulator(problem, Budget(queries=400), rng=seeded())
+    problem = on_test(three_seeds, ("clean_acc", "pgd_acc"), seed="random")
+    simulator = Simulator(problem, Budget(queries=400), rng=default_rng(0))
     drawn = [simulator.query(Cell.from_index(10)) for _ in range(300)]
     counts = [drawn.count((pytest.approx(0.0005 + seed / 10), pytest.approx(0.00025 + seed / 20))) for seed in range(3)]
     assert sum(counts) == 300
     assert min(counts) > 70
     assert {round(simulator.query(Cell.from_index(9))[0], 5) for _ in range(50)} == {0.10045, 0.20045}
     # Judged by means: regret does not profit from a lucky run.
-    noisy = TableProblem(three_seeds, "clean_acc", split="test", seed="random")
-    found = run(noisy, RandomSearch(seeded()), Budget(queries=200), rng=seeded(1))
-    means = three_seeds.query_many(found.incumbents, metric="clean_acc")
-    assert (found.regret >= 0).all()
-    np.testing.assert_allclose(found.regret, noisy.means.max() - means)
-    assert not np.allclose(found.best, means)
+    noisy = on_test(three_seeds, "clean_acc", seed="random")
+    searched = run(noisy, RandomSearch(default_rng(0)), Budget(queries=200), rng=default_rng(1))
+    means = three_seeds.query_many(searched.incumbents, metric="clean_acc")
+    assert (searched.regret >= 0).all()
+    np.testing.assert_allclose(searched.regret, noisy.means.max() - means)
+    assert not np.allclose(searched.best, means)
 
 
 def test_one_seed_or_the_mean(three_seeds):
     for seed, expected in ((None, 0.1005), (2, 0.2005)):
-        problem = TableProblem(three_seeds, "clean_acc", split="test", seed=seed)
+        problem = on_test(three_seeds, "clean_acc", seed=seed)
         assert Simulator(problem, Budget(queries=1)).query(Cell.from_index(10)) == pytest.approx(expected)
-    partial = Simulator(TableProblem(three_seeds, "clean_acc", split="test", seed=0), Budget(queries=1))
+    partial = Simulator(on_test(three_seeds, "clean_acc", seed=0), Budget(queries=1))
     with pytest.raises(MissingResultError, match="for seed 0 of cell 9"):
         partial.query(Cell.from_index(9))
     assert partial.queries == 0
@@ -176,31 +171,23 @@ def test_one_seed_or_the_mean(three_seeds):
     ("make", "error", "message"),
     [
         (lambda b: TableProblem(b, "clean_acc", "cifar10"), MissingResultError, "no held-out split: split='test'"),
-        (lambda b: TableProblem(b, "pgd", "cifar10", split="test"), UnknownNameError, "did you mean 'pgd_acc'"),
-        (lambda b: TableProblem(b, (), "cifar10", split="test"), InvalidValueError, "metrics is"),
+        (lambda b: on_test(b, "pgd"), UnknownNameError, "did you mean 'pgd_acc'"),
+        (lambda b: on_test(b, ()), InvalidValueError, "metrics is"),
+        (lambda b: on_test(b, ("pgd_acc", "pgd_acc@8/255")), InvalidValueError, "several different ones"),
         (
-            lambda b: TableProblem(b, ("pgd_acc", "pgd_acc@8/255"), "cifar10", split="test"),
-            InvalidValueError,
-            "several different ones",
-        ),
-        (
-            lambda b: TableProblem(b, "clean_acc", "cifar10", split="test", seed="random"),
+            lambda b: on_test(b, "clean_acc", seed="random"),
             MissingResultError,
-            "gives no single seeds for clean_acc on cifar10; seed=None",
+            "gives no single seeds for clean_acc on",
         ),
-        (
-            lambda b: TableProblem(b, "clean_acc", "cifar10", split="test", seed="rnd"),
-            InvalidValueError,
-            "did you mean 'random'",
-        ),
+        (lambda b: on_test(b, "clean_acc", seed="rnd"), InvalidValueError, "did you mean 'random'"),
         (lambda b: Budget(), InvalidValueError, r"did you mean Budget\(queries=150\)"),
-        (lambda b: Budget(queries=0), InvalidValueError, "queries is 0, expected a positive integer"),
+        (lambda b: Budget(queries=0), InvalidValueError, "queries is 0, expected an integer of at least 1"),
         (lambda b: Budget(seconds=-1), InvalidValueError, "seconds is -1"),
         (lambda b: RandomSearch(0), InvalidValueError, r"numpy.random.default_rng\(seed\)"),
-        (lambda b: LocalSearch(seeded(), initial=0), InvalidValueError, "initial is 0"),
-        (lambda b: Reinforce(seeded(), momentum=1), InvalidValueError, "momentum is 1"),
-        (lambda b: NSGA2(seeded(), mutation=2), InvalidValueError, "mutation is 2"),
-        (lambda b: PredictorGuided(seeded(), ridge=0), InvalidValueError, "ridge is 0"),
+        (lambda b: LocalSearch(default_rng(0), initial=0), InvalidValueError, "initial is 0"),
+        (lambda b: Reinforce(default_rng(0), momentum=1), InvalidValueError, "momentum is 1"),
+        (lambda b: NSGA2(default_rng(0), mutation=2), InvalidValueError, "mutation is 2"),
+        (lambda b: PredictorGuided(default_rng(0), ridge=0), InvalidValueError, "ridge is 0"),
         (lambda b: repeat(None, RandomSearch, Budget(queries=1), repeats=0), InvalidValueError, "repeats is 0"),
         (lambda b: hypervolume([[1, 1, 1, 1, 1]]), InvalidValueError, "at most 4 for a hypervolume"),
         (lambda b: hypervolume([[1, 1]], [0]), InvalidValueError, "2 finite numbers"),
@@ -213,40 +200,40 @@ def test_what_cannot_be_searched_is_refused(bench, make, error, message):
         make(bench)
 
 
-def test_errors_of_running(problem, digits, three_seeds):
-    both = TableProblem(digits, ("clean_acc", "pgd_acc"))
+def test_errors_of_running(problem, two_objectives, three_seeds):
     with pytest.raises(InvalidValueError, match=r"RegularisedEvolution.*2 objectives.*did you mean NSGA2"):
-        run(both, RegularisedEvolution(seeded()), Budget(queries=1))
-    noisy = TableProblem(three_seeds, "clean_acc", split="test", seed="random")
+        run(two_objectives, RegularisedEvolution(default_rng(0)), Budget(queries=1))
+    noisy = on_test(three_seeds, "clean_acc", seed="random")
     with pytest.raises(InvalidValueError, match="rng is None"):
-        run(noisy, RandomSearch(seeded()), Budget(queries=1))
-    found = run(both, RandomSearch(seeded()), Budget(queries=3))
-    for question in (lambda: found.best, lambda: found.incumbents, lambda: found.judged("clean_acc")):
+        run(noisy, RandomSearch(default_rng(0)), Budget(queries=1))
+    searched = run(two_objectives, RandomSearch(default_rng(0)), Budget(queries=3))
+    for question in (lambda: searched.best, lambda: searched.incumbents, lambda: searched.judged("clean_acc")):
         with pytest.raises(InvalidValueError, match="of several there is a front"):
             question()
+    searches = repeat(problem, RandomSearch, Budget(queries=2), repeats=2)
     with pytest.raises(UnknownNameError, match="did you mean 'regret'"):
-        repeat(problem, RandomSearch, Budget(queries=2), repeats=2).curves("regrets")
-    with pytest.raises(InvalidValueError, match="positive numbers of queries"):
-        repeat(problem, RandomSearch, Budget(queries=2), repeats=2).summary([0])
+        searches.curves("regrets")
+    with pytest.raises(InvalidValueError, match="at is 0"):
+        searches.summary([0])
 
 
 # ------------------------------------------------------------------ repeats and trajectories
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHODS
 def test_repeats_are_single_runs_bit_for_bit(problem, method):
-    found = repeat(problem, method, Budget(queries=45), repeats=3, seed=7)
-    for number, trajectory in enumerate(found.trajectories):
-        rng = np.random.default_rng([7, number])
-        again = run(problem, method(rng), Budget(queries=45), rng=rng)
+    searches = repeat(problem, method.make, Budget(queries=45), repeats=3, seed=7).trajectories
+    for number, trajectory in enumerate(searches):
+        rng = default_rng([7, number])
+        again = run(problem, method.make(rng), Budget(queries=45), rng=rng)
         assert again.index.tolist() == trajectory.index.tolist()
         assert again.values.tolist() == trajectory.values.tolist()
-    assert len({tuple(trajectory.index.tolist()) for trajectory in found.trajectories}) == 3
+    assert len({tuple(trajectory.index.tolist()) for trajectory in searches}) == 3
 
 
 def test_trajectories_say_what_was_found(problem, digits):
-    found = run(problem, RandomSearch(seeded(3)), Budget(queries=40))
-    frame = found.frame(["pgd_acc", "clean_acc#validation"])
+    searched = run(problem, RandomSearch(default_rng(3)), Budget(queries=40))
+    frame = searched.frame(["pgd_acc", "clean_acc#validation"])
     values = digits.query_many(frame["index"].to_numpy(), metric="pgd_acc", split="validation")
     best = 0.0
     for row, value in zip(frame.itertuples(), values.tolist(), strict=True):
@@ -256,49 +243,38 @@ def test_trajectories_say_what_was_found(problem, digits):
     assert frame["query"].tolist() == list(range(1, 41))
     assert frame["regret"].iloc[-1] == pytest.approx(problem.values.max() - best)
     assert frame["pgd_acc"].tolist() == digits.query_many(frame["incumbent"].to_numpy(), metric="pgd_acc").tolist()
-    assert list(found.frame().columns)[-1] == "pgd_acc@0.1"
+    assert list(searched.frame().columns)[-1] == "pgd_acc@0.1"
 
 
 def test_joined_tables_and_summaries(problem):
-    found = repeat(problem, RandomSearch, Budget(seconds=15.0), repeats=5)
-    frame = found.frame()
-    assert frame.groupby("repeat").size().tolist() == [len(trajectory) for trajectory in found.trajectories]
-    curves = found.curves("regret")
-    assert curves.shape == (5, max(map(len, found.trajectories)))
+    searched = repeat(problem, RandomSearch, Budget(seconds=15.0), repeats=5)
+    frame = searched.frame()
+    assert frame.groupby("repeat").size().tolist() == [len(trajectory) for trajectory in searched.trajectories]
+    curves = searched.curves("regret")
+    assert curves.shape == (5, max(map(len, searched.trajectories)))
     assert (np.diff(curves, axis=1) <= 0).all()
-    summary = found.summary([1, 10**6]).set_index(["column", "query"])
-    last = [trajectory.regret[-1] for trajectory in found.trajectories]
+    summary = searched.summary([1, 10**6]).set_index(["column", "query"])
+    last = [trajectory.regret[-1] for trajectory in searched.trajectories]
     assert summary.loc[("regret", 10**6), "mean"] == pytest.approx(np.mean(last))
     assert summary.loc[("regret", 10**6), "std"] == pytest.approx(np.std(last, ddof=1))
 
 
 def test_regret_in_hypervolume_reaches_zero_with_the_whole_table(digits):
-    problem = TableProblem(digits, ("clean_acc", "pgd_acc"), split="test")
-
-    class Everything:
-        def __init__(self):
-            self.left = iter(np.unique(cells.representatives()).tolist())
-
-        def ask(self):
-            return next(self.left, None)
-
-        def tell(self, cell, value):
-            pass
-
-    found = run(problem, Everything(), Budget(queries=10**6))
-    assert len(found) == 6466
-    assert found.regret[-1] == pytest.approx(0, abs=1e-15)
-    assert (np.diff(found.regret) <= 1e-15).all()
+    problem = on_test(digits, ("clean_acc", "pgd_acc"))
+    searched = run(problem, Asker(np.unique(cells.representatives()).tolist()), Budget(queries=10**6))
+    assert len(searched) == 6466
+    assert searched.regret[-1] == pytest.approx(0, abs=1e-15)
+    assert (np.diff(searched.regret) <= 1e-15).all()
     front = digits.pareto(metrics=("clean_acc", "pgd_acc"))
-    assert set(found.front.tolist()) == set(front["index"])
+    assert set(searched.front.tolist()) == set(front["index"])
     assert problem.optimum == pytest.approx(hypervolume(front[["clean_acc", "pgd_acc@0.1"]]))
-    assert "hypervolume" in found.frame()
+    assert "hypervolume" in searched.frame()
 
 
 # ------------------------------------------------------------------ other packages, speed
 
 
-def test_optuna_searches_the_table(problem, digits):
+def test_optuna_searches_the_table(problem, two_objectives, digits):
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
@@ -307,9 +283,9 @@ def test_optuna_searches_the_table(problem, digits):
     assert study.best_value == digits.query(best, metric="pgd_acc", split="validation")
     assert tuple(study.best_params.values()) == best.operations
     assert study.best_trial.user_attrs["seconds"] == digits.train_seconds(best)
-    both = optuna.create_study(directions=["maximize"] * 2, sampler=optuna.samplers.NSGAIISampler(seed=0))
-    both.optimize(optuna_objective(TableProblem(digits, ("clean_acc", "pgd_acc"))), n_trials=5)
-    assert len(both.best_trials[0].values) == 2
+    study = optuna.create_study(directions=["maximize"] * 2, sampler=optuna.samplers.NSGAIISampler(seed=0))
+    study.optimize(optuna_objective(two_objectives), n_trials=5)
+    assert len(study.best_trials[0].values) == 2
 
 
 def test_the_objective_function_needs_no_optuna(problem):
