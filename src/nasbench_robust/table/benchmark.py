@@ -19,12 +19,13 @@ from .. import cells
 from ..arrays import Floats
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
-from ..metrics import Metric, same_eps
+from ..metrics import Metric
+from . import frames
 from .arrays import mean_by_index
 from .result import Result
 from .schema import ReleaseInfo
 from .store import Store
-from .views import cell_columns, indices_of, view_indices
+from .views import indices_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,25 +256,7 @@ class Benchmark:
             ``dataset, index, arch, representative, connected, parameters, flops`` and a column per metric under its
             long name: means over seeds, NaN where there is no result.
         """
-        import pandas as pd
-
-        if isinstance(metrics, str):
-            raise InvalidValueError("metrics", metrics, "a sequence of metric names", repr([metrics]))
-        names = [self._store.dataset(dataset)] if dataset is not None else list(self.info.datasets)
-        indices = view_indices(cells)
-        parts = []
-        for name in names:
-            chosen = (
-                [self._store.metric(name, metric) for metric in metrics]
-                if metrics is not None
-                else self._store.measured(name)
-            )
-            part = cell_columns(indices, self.info.datasets[name])
-            part.insert(0, "dataset", name)
-            for metric in chosen:
-                part[metric.column] = self._store.array(name, metric, None)[indices]
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        return frames.frame(self._store, dataset, metrics, cells)
 
     def metrics(self) -> pd.DataFrame:
         """Return what was measured: a row per data set and metric.
@@ -284,38 +267,7 @@ class Benchmark:
             Name, long name, unit, range, split, number of images, settings of the attack, seeds per cell, number of
             cells with a result, whether it is what the short name means, description and source.
         """
-        import pandas as pd
-
-        listed = []
-        for name, info in self.info.datasets.items():
-            for metric in self._store.measured(name):
-                rows = self._store.rows(name, metric)
-                attack = metric.attack
-                listed.append(
-                    {
-                        "dataset": name,
-                        "metric": metric.name,
-                        "long_name": metric.long_name,
-                        "default": attack is None or (attack.norm == "Linf" and same_eps(attack.eps, info.eps)),
-                        "unit": "fraction of images",
-                        "range": "[0, 1]",
-                        "split": metric.split,
-                        "test_images": self._store.images(name, metric),
-                        "attack": attack.name if attack else None,
-                        "norm": attack.norm if attack else None,
-                        "eps": attack.eps if attack else None,
-                        "steps": attack.steps if attack else None,
-                        "step_size": attack.step_size if attack else None,
-                        "random_start": attack.random_start if attack else None,
-                        "restarts": attack.restarts if attack else None,
-                        "seeds": int(np.bincount(rows.index, weights=rows.seeds).max()),
-                        "cells": len(np.unique(rows.index)),
-                        "description": metric.description,
-                        "source": self.info.source,
-                    }
-                )
-        frame = pd.DataFrame(listed)
-        return frame.astype({"steps": "Int64", "restarts": "Int64", "random_start": "boolean"})
+        return frames.metrics(self._store)
 
     def measured(self, dataset: str | None = None) -> dict[Metric, tuple[int, ...]]:
         """Return the metrics that a data set has any result of, with the seeds that were run for each.
@@ -343,11 +295,7 @@ class Benchmark:
         pandas.DataFrame
             Columns as in `frame`, with this metric alone.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InvalidValueError("k", k, "a positive integer", "1")
-        name, measured, _ = self._store.resolve(dataset, metric, eps, None, "test")
-        frame = self.frame(name, [measured.column]).dropna(subset=[measured.column])
-        return frame.sort_values(measured.column, ascending=False, kind="stable").head(k).reset_index(drop=True)
+        return frames.best(self._store, dataset, metric, k, eps)
 
     def pareto(self, dataset: str | None = None, metrics: Sequence[str] = ("clean_acc", "pgd_acc")) -> pd.DataFrame:
         """Return the representatives that no other beats: at least as good in every metric and better in one.
@@ -364,20 +312,7 @@ class Benchmark:
         pandas.DataFrame
             Columns as in `frame`, with these metrics, the best in the first metric on top.
         """
-        if isinstance(metrics, str) or len(metrics) < 2:
-            raise InvalidValueError("metrics", metrics, "at least two metric names")
-        name = self._store.dataset(dataset)
-        columns = [self._store.metric(name, metric).column for metric in metrics]
-        frame = self.frame(name, columns).dropna(subset=columns)
-        # Sorted by the first metric, a row can only be beaten by one above it, or by an equal.
-        frame = frame.sort_values(columns, ascending=False, kind="stable")
-        points = frame[columns].to_numpy()
-        kept: list[int] = []
-        for position, point in enumerate(points):
-            front = points[kept]
-            if not ((front >= point).all(axis=1) & (front > point).any(axis=1)).any():
-                kept.append(position)
-        return frame.iloc[kept].reset_index(drop=True)
+        return frames.pareto(self._store, dataset, metrics)
 
     def join(self, other: Benchmark, cells: str = "representatives") -> pd.DataFrame:
         """Put two releases side by side on the cell.
@@ -395,25 +330,9 @@ class Benchmark:
             Indexed by cell index. Columns have three levels (release, dataset, metric), so that ``joined["digits"]``
             is one release; a release is called ``name@version`` where both have the same name.
         """
-        import pandas as pd
-
         if not isinstance(other, Benchmark):
             raise InvalidValueError("other", other, "a Benchmark")
-        labels = [bench.name for bench in (self, other)]
-        if labels[0] == labels[1]:
-            labels = [f"{bench.name}@{bench.version}" for bench in (self, other)]
-        if labels[0] == labels[1]:
-            raise InvalidValueError("other", labels[1], "another release than this one")
-        indices = view_indices(cells)
-        columns = {
-            (label, name, metric.column): bench._store.array(name, metric, None)[indices]
-            for label, bench in zip(labels, (self, other), strict=True)
-            for name in bench.info.datasets
-            for metric in bench._store.measured(name)
-        }
-        frame = pd.DataFrame(columns, index=pd.Index(indices, name="index"))
-        frame.columns.names = ["release", "dataset", "metric"]
-        return frame
+        return frames.join(self._store, other._store, cells)
 
     @property
     def name(self) -> str:

@@ -8,11 +8,11 @@ from .methods import clean_and_perturbed as clean_and_perturbed
 from .methods import find_method as find_method
 from .methods import first_plus as first_plus
 from .one_shot import one_shot_accuracies as one_shot_accuracies
+from .protocols import search_settings_for as search_settings_for
 from .runs import SearchJob as SearchJob
 from .runs import read_search as read_search
 from .runs import record_name as record_name
 from .runs import run_search as run_search
 from .runs import write_search as write_search
 from .settings import SearchSettings as SearchSettings
-from .settings import search_settings_for as search_settings_for
 from .spaces import describe_found as describe_found
