@@ -110,8 +110,8 @@ def draw_parameters(network: nn.Module, generator: torch.Generator) -> None:
 
 def network_for(cell: Cell, skeleton: Skeleton, name: str, generator: torch.Generator) -> Network:
     """Return the network for the data set called `name`, with its normalisation."""
-    facts = dataset(name)
-    return Network(cell, skeleton, mean=facts.mean, std=facts.std, generator=generator)
+    images = dataset(name)
+    return Network(cell, skeleton, mean=images.mean, std=images.std, generator=generator)
 
 
 class Normalisation(nn.Module):

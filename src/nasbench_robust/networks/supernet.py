@@ -126,8 +126,8 @@ class Supernet(nn.Module):
 
 def supernet_for(skeleton: Skeleton, name: str, generator: torch.Generator) -> Supernet:
     """Return the supernet of one shared cell for the data set called `name`, with its normalisation."""
-    facts = dataset(name)
-    return Supernet(skeleton, mean=facts.mean, std=facts.std, generator=generator)
+    images = dataset(name)
+    return Supernet(skeleton, mean=images.mean, std=images.std, generator=generator)
 
 
 class MixedCell(nn.Module):
