@@ -16,7 +16,6 @@ import torch
 import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.attacks import AutoAttackResult, autoattack, fab_t, perturb, square
-from nasbench_robust.attacks._autoattack import run_part
 from nasbench_robust.attacks._square import share_of_pixels
 from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.attacks.fab import nearest_on_hyperplane
@@ -101,7 +100,7 @@ def test_attacks_find_the_radius_of_a_linear_network(part: str, classes: int) ->
     network = Linear(classes)
     images, labels, radius = network.case()
     eps = float(radius.median())
-    found = run_part(part, network, images, labels, Attack("autoattack", eps, steps=50), seeded())
+    found = perturb(network, images, labels, replace(Attack("autoattack", eps, steps=50), name=part), seeded())
     sure = (radius / eps - 1).abs() > 0.003
     assert sure.sum() >= 38
     assert torch.equal(wrong(network, found, labels)[sure], (radius < eps)[sure])
@@ -179,7 +178,7 @@ def test_l2_start_is_uniform_in_the_ball() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_result_stays_in_the_ball_and_in_the_pixel_range(part: str, network: torch.nn.Module, batch: Batch) -> None:
-    found = run_part(part, network, *batch, QUICK, seeded())
+    found = perturb(network, *batch, replace(QUICK, name=part), seeded())
     assert (found - batch[0]).abs().max() <= EPS + 1e-6
     assert found.min() >= 0
     assert found.max() <= 1
@@ -408,7 +407,7 @@ def test_apgd_is_as_strong_as_the_authors(
     for network in networks:
         images, labels = right_ones(network, digits, 150)
         expected = authors_part(authors, authors_name, network, (images, labels), 10)
-        found = run_part(part, network, images, labels, metrics.autoattack(EPS, steps=10), seeded())
+        found = perturb(network, images, labels, replace(metrics.autoattack(EPS, steps=10), name=part), seeded())
         assert_same_up_to_chance(~wrong(network, found, labels), expected)
 
 

@@ -90,7 +90,8 @@ def autoattack(
         left = alive.nonzero()[:, 0]
         alive = alive.clone()
         if len(left):
-            attacked = run_part(part, network, images[left], labels[left], attack, generator, batch_size=batch_size)
+            alone = replace(attack, name=part)
+            attacked = perturb(network, images[left], labels[left], alone, generator, batch_size=batch_size)
             # A part is not taken at its word: the network is asked again.
             fooled = logits_of(network, attacked, batch_size).argmax(dim=1) != labels[left]
             alive[left[fooled]] = False
@@ -100,19 +101,6 @@ def autoattack(
         if on_part is not None:
             on_part(part, alive)
     return AutoAttackResult(survivors, adversarial)
-
-
-def run_part(
-    part: str,
-    network: torch.nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    attack: Attack,
-    generator: torch.Generator,
-    batch_size: int = 1000,
-) -> torch.Tensor:
-    """Return adversarial images by one of `PARTS`, with the settings of `attack` whatever its name."""
-    return perturb(network, images, labels, replace(attack, name=part), generator, batch_size=batch_size)
 
 
 def adversarial_images(

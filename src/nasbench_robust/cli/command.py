@@ -9,9 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import NasbenchRobustError
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,24 @@ def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> No
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")
+
+
+def with_changes(args: argparse.Namespace, settings: AnySettings) -> AnySettings:
+    """Return settings with what the file of ``--settings`` changes."""
+    from ..settings import read_settings
+
+    return read_settings(args.settings, settings) if args.settings else settings
+
+
+def again(command: str, args: argparse.Namespace, worklist: Path, *names: str) -> list[str]:
+    """Return the command that makes a line of a work list, but for the number of the line; files by whole paths."""
+    words = [sys.executable, "-m", "nasbench_robust", command, "--work", str(worklist.resolve())]
+    for name in names:
+        value = getattr(args, name)
+        if value:
+            is_file = name in ("out", "settings", "table")
+            words += [f"--{name.replace('_', '-')}", str(Path(value).resolve() if is_file else value)]
+    return words
 
 
 @contextlib.contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValueError
-from .command import Command, add_cells, add_images, epoch_bar, positive, say, seed, tell
+from .command import Command, add_cells, add_images, again, epoch_bar, positive, say, seed, tell, with_changes
 
 if TYPE_CHECKING:
     from ..runs import Unit
@@ -66,10 +65,9 @@ def _on_device(images: Any, args: argparse.Namespace) -> Any:
 
 
 def _training_settings(args: argparse.Namespace) -> TrainingSettings:
-    from ..settings import read_settings, settings_for
+    from ..settings import settings_for
 
-    settings = settings_for(args.dataset)
-    return read_settings(args.settings, settings) if args.settings else settings
+    return with_changes(args, settings_for(args.dataset))
 
 
 def _train_units(args: argparse.Namespace) -> list[Unit]:
@@ -112,15 +110,8 @@ def _read_table(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]
 
 
 def train_command(args: argparse.Namespace, worklist: Path) -> list[str]:
-    """Return the command that makes a line of a work list, but for the number of the line."""
-    command = [sys.executable, "-m", "nasbench_robust", "train", "--work", str(worklist.resolve())]
-    command += ["--dataset", args.dataset, "--out", str(Path(args.out).resolve())]
-    command += ["--device", args.device, "--threads", str(args.threads), "--engine", args.engine]
-    if args.data_root:
-        command += ["--data-root", args.data_root]
-    if args.settings:
-        command += ["--settings", str(Path(args.settings).resolve())]
-    return command
+    """Return the command that makes a line of a work list of runs, but for the number of the line."""
+    return again("train", args, worklist, "dataset", "out", "device", "threads", "engine", "data_root", "settings")
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command import Command, add_cells, add_images, epoch_bar, positive, seed, tell
+from .command import Command, add_cells, add_images, again, epoch_bar, positive, seed, tell, with_changes
 from .generation import TASK_VARIABLE, read_line
 
 if TYPE_CHECKING:
@@ -63,8 +61,15 @@ def _score(args: argparse.Namespace) -> int:
         print(f"{len(missing)} missing, {len(tasks)} tasks -> {args.write_worklist}")
         return 0
     start = time.time()
+    kept = ("out", "dataset", "engine", "device", "data_root", "settings", "table")
     code = make_locally(
-        args.out, units, args.workers, partial(_score_command, args), find_missing, what="scores", say=tell
+        args.out,
+        units,
+        args.workers,
+        lambda work: again("score", args, work, *kept),
+        find_missing,
+        what="scores",
+        say=tell,
     )
     if code or not args.table:
         return code
@@ -92,22 +97,8 @@ def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
 
 def _score_settings(args: argparse.Namespace) -> ScoreSettings:
     from ..scores import score_settings_for
-    from ..settings import read_settings
 
-    settings = score_settings_for(args.dataset)
-    return read_settings(args.settings, settings) if args.settings else settings
-
-
-def _score_command(args: argparse.Namespace, worklist: Path) -> list[str]:
-    """Return the command that scores a line of a work list, but for the number of the line."""
-    options = ["--out", str(Path(args.out).resolve()), "--dataset", args.dataset]
-    options += ["--engine", args.engine, "--device", args.device]
-    if args.data_root:
-        options += ["--data-root", args.data_root]
-    for name in ("settings", "table"):
-        if getattr(args, name):
-            options += [f"--{name}", str(Path(getattr(args, name)).resolve())]
-    return [sys.executable, "-m", "nasbench_robust", "score", "--work", str(worklist.resolve()), *options]
+    return with_changes(args, score_settings_for(args.dataset))
 
 
 SCORE = Command(

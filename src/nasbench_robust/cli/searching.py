@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command import Command, add_images, epoch_bar, say, seed
+from .command import Command, add_images, epoch_bar, say, seed, with_changes
 
 if TYPE_CHECKING:
     from ..images import TensorImages
@@ -34,15 +34,12 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
 def _search(args: argparse.Namespace) -> int:
     from ..runs import Signals, check_folder, make
     from ..search.supernet import SearchJob, search_settings_for
-    from ..settings import read_settings
 
     signals = Signals()
     check_folder(args.out)
     changes: dict[str, Any] = {name: getattr(args, name) for name in ("strength", "order")}
     changes = {name: value for name, value in changes.items() if value is not None}
-    settings = search_settings_for(args.dataset, args.method, args.space, **changes)
-    if args.settings:
-        settings = read_settings(args.settings, settings)
+    settings = with_changes(args, search_settings_for(args.dataset, args.method, args.space, **changes))
     return make(SearchJob(settings, Path(args.out), _load(args)), args.seeds, signals, say=say, bar=epoch_bar)
 
 
@@ -58,14 +55,11 @@ def _genotype_arguments(parser: argparse.ArgumentParser) -> None:
 def _genotype(args: argparse.Namespace) -> int:
     from ..runs import Signals, check_folder, make
     from ..search.arnas import GenotypeJob, default_settings, parse_architecture
-    from ..settings import read_settings
 
     signals = Signals()
     check_folder(args.out)
     architectures = list(map(parse_architecture, args.genotype))
-    settings = {architecture: default_settings(architecture, args.dataset) for architecture in architectures}
-    if args.settings:
-        settings = {architecture: read_settings(args.settings, default) for architecture, default in settings.items()}
+    settings = {each: with_changes(args, default_settings(each, args.dataset)) for each in architectures}
     job = GenotypeJob(settings, Path(args.out), _load(args))
     units = [(architecture, number) for number in args.seeds for architecture in architectures]
     return make(job, units, signals, say=say, bar=epoch_bar)

@@ -1,6 +1,6 @@
 from . import hub as hub
+from .atomic import checksum as checksum
 from .atomic import json_hash as json_hash
-from .atomic import sha256 as sha256
 from .atomic import write_bytes as write_bytes
 from .atomic import write_with as write_with
 from .cache import HOME_VARIABLE as HOME_VARIABLE

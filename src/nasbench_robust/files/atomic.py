@@ -49,9 +49,9 @@ def write_bytes(content: bytes, path: Path) -> None:
     write_with(path, lambda beside: beside.write_bytes(content))
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as hexadecimal digits."""
-    digest = hashlib.sha256()
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content as hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)

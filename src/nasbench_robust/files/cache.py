@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..errors import DownloadError, MissingDataError
-from .atomic import sha256
+from .atomic import checksum
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def download(url: str, hash_: str, filename: str, title: str) -> Path:
 
     folder = home() / "downloads"
     target = folder / filename
-    if target.exists() and sha256(target) == hash_:
+    if target.exists() and checksum(target) == hash_:
         return target
     if is_offline():
         remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"

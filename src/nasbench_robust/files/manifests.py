@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .atomic import sha256
+from .atomic import checksum
 
 MANIFEST = "manifest.json"
 
 
 def manifest_text(about: dict[str, Any], folder: Path, files: Sequence[str]) -> str:
     """Return the manifest of files in a folder, as JSON: `about`, and SHA-256 and size in bytes by name."""
-    listed = {name: {"sha256": sha256(folder / name), "size": (folder / name).stat().st_size} for name in sorted(files)}
+    listed = {
+        name: {"sha256": checksum(folder / name), "size": (folder / name).stat().st_size} for name in sorted(files)
+    }
     return json.dumps({**about, "files": listed}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -24,5 +26,5 @@ def mismatch(manifest: Path, path: Path) -> str | None:
         promised = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return f"its {manifest.name} gives no SHA-256 of {path.name}"
-    digest = sha256(path)
+    digest = checksum(path)
     return None if digest == promised else f"the SHA-256 of {path.name} is {digest}, {manifest.name} gives {promised}"

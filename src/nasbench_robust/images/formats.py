@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from ..arrays import Integers
 from ..datasets import Dataset, Layout
 from ..errors import MissingDataError, MissingPackageError, SourceFormatError
+from ..files import checksum
 from .images import ArraySplit, Split
 from .pickles import load_pickle
 
@@ -75,14 +75,11 @@ def _check_md5(path: Path, expected: str | None) -> None:
     if expected is None:
         return
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.md5(usedforsecurity=False)
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest = checksum(path, "md5")
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
-    if digest.hexdigest() != expected:
-        problem = f"its MD5 is {digest.hexdigest()}, that of the official file is {expected}"
+    if digest != expected:
+        problem = f"its MD5 is {digest}, that of the official file is {expected}"
         raise SourceFormatError(path, "", f"{problem}: fetch it again")
 
 

@@ -204,14 +204,8 @@ def _provenance(info: ReleaseInfo, runs: pa.Table) -> str:
 
 
 def _loading(repository: str) -> str:
-    code = "\n".join(
-        (
-            "import nasbench_robust",
-            "",
-            f'bench = nasbench_robust.load("hub:{repository}")  # or "hub:{repository}@COMMIT", which never changes',
-            "bench.metrics()",
-        )
-    )
+    latest = f'bench = nasbench_robust.load("hub:{repository}")  # or "hub:{repository}@COMMIT", which never changes'
+    code = f"import nasbench_robust\n\n{latest}\nbench.metrics()"
     text = "`load` checks `runs.parquet` against `manifest.json`. Without the package, the files are plain Parquet."
     return f"## Load\n\n```sh\npip install 'nasbench-robust[hub]'\n```\n\n{_fenced(code, 'python')}\n\n{text}"
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from .. import cells
 from ..datasets import DATASETS
 from ..errors import MissingDataError, SourceFormatError
-from ..files import sha256
+from ..files import checksum
 from ..metrics import Attack, Metric, fgsm, pgd
 from ..skeletons import Skeleton
 from ..table import GRID_TOLERANCE, DatasetInfo, ReleaseInfo, runs_table
@@ -66,31 +66,29 @@ _STANDARD_METRICS = {
 }
 
 
-def _datasets(eps: float) -> dict[str, DatasetInfo]:
-    return {
+def _release(eps: float, **about: Any) -> ReleaseInfo:
+    """Return the description of a release on the project page, of the three data sets with one budget."""
+    datasets = {
         name: DatasetInfo({"test": DATASETS[name].test_images}, eps, Skeleton.for_dataset(name))
         for name in _FOREIGN_DATASETS.values()
     }
+    return ReleaseInfo(version="1", source="https://tt2408.github.io/nasrobbench201hp/", datasets=datasets, **about)
 
 
-_PUBLISHED = ReleaseInfo(
+_PUBLISHED = _release(
+    8 / 255,
     name="nas-robbench-201",
-    version="1",
     title="NAS-RobBench-201: adversarially trained NAS-Bench-201 cells",
     licence="CC BY-SA 4.0",
     citation=_WU_2024,
-    source="https://tt2408.github.io/nasrobbench201hp/",
-    datasets=_datasets(8 / 255),
     metrics=_PUBLISHED_METRICS,
 )
-_STANDARD = ReleaseInfo(
+_STANDARD = _release(
+    1 / 255,
     name="standard-training",
-    version="1",
     title="NAS-Bench-201 cells trained without an adversary, under attack",
     licence="see the source",
     citation=_JUNG_2023,
-    source="https://tt2408.github.io/nasrobbench201hp/",
-    datasets=_datasets(1 / 255),
     metrics=tuple(_STANDARD_METRICS.values()),
 )
 
@@ -191,7 +189,7 @@ IMPORTERS: dict[str, Callable[[str | os.PathLike[str]], pa.Table]] = {
 
 def _from_file(info: ReleaseInfo, path: str | os.PathLike[str]) -> ReleaseInfo:
     """Name the file and its hash as the source."""
-    return replace(info, source=f"{info.source} ({Path(path).name}, SHA-256 {sha256(Path(path))})")
+    return replace(info, source=f"{info.source} ({Path(path).name}, SHA-256 {checksum(Path(path))})")
 
 
 def _seed_values(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadError, InvalidValueError, MissingDataError, TableError, UnknownNameError
-from ..files import download, home, sha256, write_bytes
+from ..files import checksum, download, home, write_bytes
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _is_readable(table: Path) -> bool:
 
     try:
         Reader(table).info()
-        if sha256(table) != table.with_suffix(".sha256").read_text():
+        if checksum(table) != table.with_suffix(".sha256").read_text():
             raise TableError(table, "damaged: not what was written")
     except FileNotFoundError:
         return False
@@ -157,12 +157,12 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
     # The hash of the runs comes last: its presence says that the folder is complete.
     write_table(cells_table(Reader(runs).info()), folder / "cells.parquet")
     write_table(runs, folder / "runs.parquet")
-    write_bytes(sha256(folder / "runs.parquet").encode(), folder / "runs.sha256")
+    write_bytes(checksum(folder / "runs.parquet").encode(), folder / "runs.sha256")
 
 
 def _check_copy(path: Path, release: Release) -> None:
     try:
-        digest = sha256(path)
+        digest = checksum(path)
     except OSError as error:
         raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
     if digest != release.sha256:

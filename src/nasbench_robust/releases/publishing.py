@@ -184,13 +184,9 @@ def _check_beside(path: Path, schema: pa.Schema, known: set[tuple[str, str, int,
 
 def _like(stored: pa.Schema, expected: pa.Schema) -> pa.Schema:
     """Return the expected schema with strings encoded as the reader encodes them."""
-    fields = [
-        field.with_type(stored.field(field.name).type)
-        if field.name == "dataset" and stored.get_field_index("dataset") >= 0
-        else field
-        for field in expected
-    ]
-    return pa.schema(fields)
+    if stored.get_field_index("dataset") < 0:
+        return expected
+    return expected.set(expected.get_field_index("dataset"), stored.field("dataset").with_nullable(False))
 
 
 def _check_cells(path: Path, info: ReleaseInfo) -> Iterator[Finding]:

@@ -168,33 +168,20 @@ def may_lack(name: str, format_: int) -> bool:
     return name in RUN_COLUMNS and RUN_COLUMNS[name].since > format_
 
 
-CURVES_SCHEMA = pa.schema(
-    [
-        pa.field("release", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),
-        pa.field("seed", pa.int32(), nullable=False),
-        pa.field("epoch", pa.int16(), nullable=False),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("train_loss", pa.float64(), nullable=False),
-        pa.field("train_acc", pa.float64(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("clean_acc", pa.float64(), nullable=False),
-        pa.field("pgd_acc", pa.float64(), nullable=False),
-    ]
-)
+def _schema(**types: pa.DataType) -> pa.Schema:
+    """Return the schema of a table with rows of one run: what the run is, then columns by name; none has nulls."""
+    run = {name: RUN_COLUMNS[name].type for name in ("release", "dataset", "index", "seed")}
+    return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in {**run, **types}.items()])
 
-OUTCOMES_SCHEMA = pa.schema(
-    [
-        pa.field("release", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("index", pa.int32(), nullable=False),
-        pa.field("seed", pa.int32(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("images", pa.int32(), nullable=False),
-        pa.field("correct", pa.binary(), nullable=False),
-    ]
+
+_NUMBER = pa.float64()
+CURVES_SCHEMA = _schema(
+    epoch=pa.int16(),
+    **dict.fromkeys(("learning_rate", "train_loss", "train_acc"), _NUMBER),
+    split=pa.string(),
+    **dict.fromkeys(("clean_acc", "pgd_acc"), _NUMBER),
 )
+OUTCOMES_SCHEMA = _schema(metric=pa.string(), images=pa.int32(), correct=pa.binary())
 
 
 def runs_table(info: ReleaseInfo, rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -78,9 +78,13 @@ class _Rows:
         for metric in self.info.metrics:
             yield metric, self.values[metric.column]
 
-    def finding(self, kind: str, severity: str, message: str, rows: Booleans, metric: str | None = None) -> Finding:
-        indices = tuple(np.unique(self.index[rows]).tolist())
-        return Finding(kind, severity, message, self.dataset, metric, indices)
+    def flag(
+        self, kind: str, severity: str, message: str, wrong: Booleans, metric: str | None = None
+    ) -> Iterator[Finding]:
+        """Yield one finding with the cells of the rows that are wrong, none where none is."""
+        if wrong.any():
+            indices = tuple(np.unique(self.index[wrong]).tolist())
+            yield Finding(kind, severity, message, self.dataset, metric, indices)
 
 
 def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
@@ -177,8 +181,7 @@ def _rows_of(table: pa.Table, info: ReleaseInfo, dataset: str) -> _Rows:
 
 def _check_aliases(rows: _Rows) -> Iterator[Finding]:
     wrong = cells.representatives()[rows.index] != rows.index
-    if wrong.any():
-        yield rows.finding("alias", "error", "results under an index that is not its class's representative", wrong)
+    yield from rows.flag("alias", "error", "results under an index that is not its class's representative", wrong)
 
 
 def _check_doubled(rows: _Rows) -> Iterator[Finding]:
@@ -191,8 +194,7 @@ def _check_doubled(rows: _Rows) -> Iterator[Finding]:
         unseeded, seeded = rows.seed[has_value] < 0, rows.seed[has_value] >= 0
         both = np.intersect1d(rows.index[has_value][unseeded], rows.index[has_value][seeded])
         doubled[has_value] |= np.isin(rows.index[has_value], both)  # a mean beside single seeds
-        if doubled.any():
-            yield rows.finding("doubled", "error", "several results for one cell and seed", doubled, metric.column)
+        yield from rows.flag("doubled", "error", "several results for one cell and seed", doubled, metric.column)
 
 
 def _check_missing(rows: _Rows) -> Iterator[Finding]:
@@ -214,31 +216,25 @@ def _check_missing(rows: _Rows) -> Iterator[Finding]:
 def _check_failures(rows: _Rows) -> Iterator[Finding]:
     for metric, value in rows.metrics():
         wrong = rows.failed & ~np.isnan(value)
-        if wrong.any():
-            yield rows.finding("failure", "error", "a failed run carries a number", wrong, metric.column)
-    if rows.failed.any():
-        yield rows.finding("failure", "warning", "failed runs", rows.failed)
+        yield from rows.flag("failure", "error", "a failed run carries a number", wrong, metric.column)
+    yield from rows.flag("failure", "warning", "failed runs", rows.failed)
 
 
 def _check_images(rows: _Rows) -> Iterator[Finding]:
     expected = rows.info.datasets[rows.dataset].images.get("test", -1)
     wrong = rows.test_images != expected
-    if wrong.any():
-        yield rows.finding("images", "error", f"test_images differs from the release's {expected}", wrong)
+    yield from rows.flag("images", "error", f"test_images differs from the release's {expected}", wrong)
     wrong = rows.seeds < 1
-    if wrong.any():
-        yield rows.finding("images", "error", "seeds is less than 1", wrong)
+    yield from rows.flag("images", "error", "seeds is less than 1", wrong)
     wrong = rows.seed < -1
-    if wrong.any():
-        yield rows.finding("images", "error", "seed is negative", wrong)
+    yield from rows.flag("images", "error", "seed is negative", wrong)
     wrong = (rows.seed >= 0) & (rows.seeds != 1)
-    if wrong.any():
-        yield rows.finding("images", "error", "a row of one seed says that it stands for several", wrong)
+    yield from rows.flag("images", "error", "a row of one seed says that it stands for several", wrong)
     for metric, value in rows.metrics():
         measured = ~np.isnan(value)
-        if metric.split not in rows.info.datasets[rows.dataset].images and measured.any():
+        if metric.split not in rows.info.datasets[rows.dataset].images:
             message = f"the release does not say how many images the {metric.split} split has"
-            yield rows.finding("images", "error", message, measured, metric.column)
+            yield from rows.flag("images", "error", message, measured, metric.column)
 
 
 def _check_range(rows: _Rows) -> Iterator[Finding]:
@@ -248,7 +244,7 @@ def _check_range(rows: _Rows) -> Iterator[Finding]:
         if wrong.any():
             worst = value[wrong][np.argmax(np.abs(value[wrong] - 0.5))]
             message = f"an accuracy outside [0, 1], for example {worst}"
-            yield rows.finding("range", "error", message, wrong, metric.column)
+            yield from rows.flag("range", "error", message, wrong, metric.column)
 
 
 def _check_grid(rows: _Rows) -> Iterator[Finding]:
@@ -258,16 +254,14 @@ def _check_grid(rows: _Rows) -> Iterator[Finding]:
         correct = rows.counts[metric.column]
         with np.errstate(invalid="ignore", over="ignore"):
             wrong = np.abs(value * trials - correct) > GRID_TOLERANCE
-        if wrong.any():
-            message = "the accuracy is not the count of correct images over images x seeds"
-            yield rows.finding("grid", "error", message, wrong, metric.column)
+        message = "the accuracy is not the count of correct images over images x seeds"
+        yield from rows.flag("grid", "error", message, wrong, metric.column)
         orphan = np.isnan(value) & ~np.isnan(correct)
-        if orphan.any():
-            yield rows.finding("grid", "error", "a count without an accuracy", orphan, metric.column)
+        yield from rows.flag("grid", "error", "a count without an accuracy", orphan, metric.column)
         uncounted = ~np.isnan(value) & np.isnan(correct)
-        if uncounted.any() and not uncounted[~np.isnan(value)].all():
+        if not uncounted[~np.isnan(value)].all():
             message = "no count: the accuracy is not on the grid k / (images x seeds)"
-            yield rows.finding("grid", "error", message, uncounted, metric.column)
+            yield from rows.flag("grid", "error", message, uncounted, metric.column)
 
 
 def _ordered_pairs(metrics: tuple[Metric, ...]) -> Iterator[tuple[Metric, Metric]]:
@@ -320,14 +314,10 @@ def _check_chance(rows: _Rows) -> Iterator[Finding]:
             continue
         # A network that ignores its input answers with one class. Test splits are nearly balanced, not exactly.
         far = ~cells.connected()[rows.index] & (np.abs(value - chance) > 0.25 * chance)
-        if far.any():
-            message = f"a disconnected cell is not at chance, {chance:.4f}"
-            yield rows.finding("chance", "error", message, far, metric.column)
+        message = f"a disconnected cell is not at chance, {chance:.4f}"
+        yield from rows.flag("chance", "error", message, far, metric.column)
         at = cells.connected()[rows.index] & (np.abs(value - chance) < _ROUNDING)
-        if at.any():
-            yield rows.finding(
-                "chance", "warning", f"a connected cell at exact chance, {chance:.4f}", at, metric.column
-            )
+        yield from rows.flag("chance", "warning", f"a connected cell at exact chance, {chance:.4f}", at, metric.column)
 
 
 _CHECKS: tuple[Callable[[_Rows], Iterator[Finding]], ...] = (
