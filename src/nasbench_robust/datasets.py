@@ -159,10 +159,7 @@ CIFAR100 = Dataset(
         _batches(
             ("cifar-100-python", "."),
             _TORCHVISION,
-            {
-                "train": "16019d7e3df5f24257cddd939b257f8d",
-                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-            },
+            {"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
         ),
         _PARQUET,
     ),

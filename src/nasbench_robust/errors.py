@@ -144,11 +144,7 @@ class MissingResultError(NasbenchRobustError, LookupError):
     """
 
     def __init__(
-        self,
-        what: str,
-        available: Sequence[object] = (),
-        available_name: str = "available",
-        hint: str | None = None,
+        self, what: str, available: Sequence[object] = (), available_name: str = "available", hint: str | None = None
     ) -> None:
         self.what, self.available, self.hint = what, tuple(available), hint
         listed = f" ({available_name}: {', '.join(map(str, self.available))})" if self.available else ""

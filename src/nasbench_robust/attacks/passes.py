@@ -73,11 +73,7 @@ def ranked_targets(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def attempt_in_turn(
-    network: torch.nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    attempts: Iterable[Attempt],
-    batch_size: int,
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attempts: Iterable[Attempt], batch_size: int
 ) -> torch.Tensor:
     """Give each attempt the images that withstood those before it, and return what was found for every image.
 

@@ -122,9 +122,7 @@ def add_cells(parser: argparse.ArgumentParser) -> None:
 def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> None:
     """Add the arguments that say which images are used, where they are, and on what."""
     parser.add_argument(
-        "--dataset",
-        default="digits",
-        help=f"images to {purpose}: digits (default), cifar10, cifar100, ImageNet16-120",
+        "--dataset", default="digits", help=f"images to {purpose}: digits (default), cifar10, cifar100, ImageNet16-120"
     )
     parser.add_argument(
         "--data-root",

@@ -84,10 +84,5 @@ def _publish(args: argparse.Namespace) -> int:
 COMMANDS = (
     Command("download", "fetch and convert a published release, for use offline", _download_arguments, _download),
     Command("import", "convert a foreign result file to a table", _import_arguments, _import),
-    Command(
-        "publish",
-        "write card and manifest of a release, and upload it with --repo",
-        _publish_arguments,
-        _publish,
-    ),
+    Command("publish", "write card and manifest of a release, and upload it with --repo", _publish_arguments, _publish),
 )

@@ -83,13 +83,7 @@ class Network(StagedNetwork):
     """The skeleton around one cell, the same in all three stages; parameters as in `StagedNetwork`."""
 
     def __init__(
-        self,
-        cell: Cell,
-        skeleton: Skeleton,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        generator: torch.Generator,
+        self, cell: Cell, skeleton: Skeleton, *, mean: Sequence[float], std: Sequence[float], generator: torch.Generator
     ) -> None:
         super().__init__((cell,) * 3, skeleton, mean=mean, std=std, generator=generator)
         self.cell = cell

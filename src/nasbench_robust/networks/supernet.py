@@ -75,10 +75,7 @@ class Supernet(nn.Module):
         self.alpha = nn.Parameter(1e-3 * draws)
 
     def forward(
-        self,
-        images: torch.Tensor,
-        mixture: torch.Tensor | None = None,
-        choice: Sequence[Sequence[int]] | None = None,
+        self, images: torch.Tensor, mixture: torch.Tensor | None = None, choice: Sequence[Sequence[int]] | None = None
     ) -> torch.Tensor:
         """Return logits, shape (n, classes), of images in [0, 1], shape (n, channels, size, size).
 

@@ -30,10 +30,7 @@ _CONVERSION = 1  # to be raised whenever an importer makes another table of the 
 
 
 def load(
-    source: str | os.PathLike[str] | None = None,
-    *,
-    path: str | os.PathLike[str] | None = None,
-    url: str | None = None,
+    source: str | os.PathLike[str] | None = None, *, path: str | os.PathLike[str] | None = None, url: str | None = None
 ) -> Benchmark:
     """Open a release.
 
@@ -74,10 +71,7 @@ def load(
 
 
 def locate(
-    source: str | os.PathLike[str] | None = None,
-    *,
-    path: str | os.PathLike[str] | None = None,
-    url: str | None = None,
+    source: str | os.PathLike[str] | None = None, *, path: str | os.PathLike[str] | None = None, url: str | None = None
 ) -> Path:
     """Return the runs table that `load` opens; parameters and errors are the same."""
     if source is None and path is not None:

@@ -105,12 +105,7 @@ def make(
 
 
 def _make(
-    job: Job[Unit, Result],
-    unit: Unit,
-    signals: Signals,
-    say: Callable[[str], None],
-    bar: Bar,
-    tell_there: bool,
+    job: Job[Unit, Result], unit: Unit, signals: Signals, say: Callable[[str], None], bar: Bar, tell_there: bool
 ) -> bool:
     """Make one unit; return False if it was asked to stop."""
     name, label = job.name(unit), job.label(unit)

@@ -81,10 +81,7 @@ def _correlation(x: npt.ArrayLike, y: npt.ArrayLike, correlate: Callable[[Floats
 
 
 def partial(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    control: npt.ArrayLike,
-    correlation: Callable[[Any, Any], float] = spearman,
+    x: npt.ArrayLike, y: npt.ArrayLike, control: npt.ArrayLike, correlation: Callable[[Any, Any], float] = spearman
 ) -> float:
     """Return the rank correlation of two columns given a third, for example the parameter count.
 

@@ -233,10 +233,7 @@ class Benchmark:
     # ------------------------------------------------------------------ the whole table
 
     def frame(
-        self,
-        dataset: str | None = None,
-        metrics: Sequence[str] | None = None,
-        cells: str = "representatives",
+        self, dataset: str | None = None, metrics: Sequence[str] | None = None, cells: str = "representatives"
     ) -> pd.DataFrame:
         """Return the table as a data frame, one row per data set and cell.
 
