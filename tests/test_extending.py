@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,17 @@ import torch
 
 import nasbench_robust as nbr
 from nasbench_robust.cells import Cell
-from nasbench_robust.cli import main
+from nasbench_robust.cli import main, parser
 from nasbench_robust.datasets import DATASETS, Dataset
 from nasbench_robust.engines import ENGINES, EngineRow, engine_named
 from nasbench_robust.images import ArrayImages, Images, Split, load_arrays
 from nasbench_robust.metrics import ATTACKS, Attack, AttackKind
-from nasbench_robust.runs import run_cell, write_run
+from nasbench_robust.proxies import PROXIES, Proxy
+from nasbench_robust.runs import Unit, run_cell, write_run, write_worklist
+from nasbench_robust.scores import read_scores
+from nasbench_robust.search import SEARCHERS, Budget, TableProblem, repeat
+from nasbench_robust.search.supernet import METHODS, Method, read_search
+from nasbench_robust.search.tabular import SearchMethod
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import RUN_COLUMNS, Column, Reader
@@ -161,6 +167,79 @@ def test_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with pytest.raises(ValueError, match="unknown data set 'stripes'"):
         load_arrays("stripes")
+
+
+# ------------------------------------------------------------------ a proxy: a function and a row
+
+
+def brightness(_: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Ask the images alone."""
+    return images.mean()
+
+
+def test_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = tmp_path / "settings.json"
+    score = ["score", "--cells", "9930", "--settings", str(overrides), "--out", str(tmp_path / "shards")]
+    score += ["--table", str(tmp_path / "scores.parquet")]
+    overrides.write_text('{"images": 8, "attacks": [], "proxies": ["params"]}')
+    assert main(score) == 0
+    old, _ = read_scores(tmp_path / "scores.parquet")
+    monkeypatch.setitem(PROXIES, "bright", Proxy("bright", brightness, "here", uses_labels=False))
+    overrides.write_text('{"images": 8, "attacks": [], "proxies": ["params", "bright"]}')
+    worker = argparse.Namespace(**{**vars(parser().parse_args(score)), "work": tmp_path / "work.jsonl", "task": 0})
+    write_worklist([[Unit(CELL.index, 0)]], worker.work)
+    assert worker.command.run(worker) == 0  # in this process: others do not know the row
+    assert main(score) == 0
+    grown, _ = read_scores(tmp_path / "scores.parquet")
+    assert set(grown["score"]) - set(old["score"]) == {"bright"}  # and nothing else was made again
+    assert len(grown) == len(old) + 1
+    monkeypatch.undo()
+    assert main(score) == 2
+    assert "unknown proxy 'bright'" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ search methods: a class or a function, and a row
+
+
+class Countdown:
+    """Takes cells from the last one on."""
+
+    def __init__(self, rng: np.random.Generator, *, start: int = 15_624) -> None:
+        self.left = start + 1
+
+    def ask(self) -> Cell:
+        self.left -= 1
+        return Cell.from_index(self.left)
+
+    def tell(self, cell: Cell, value: object) -> None:
+        pass
+
+
+def test_a_search_method_on_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SEARCHERS, "countdown", SearchMethod("countdown", Countdown, "down", "here", {"start": 9_930}))
+    found = repeat(TableProblem(nbr.load(), "pgd_acc"), SEARCHERS["countdown"].make, Budget(queries=3), repeats=2)
+    assert [trajectory.index.tolist() for trajectory in found.trajectories] == [[9930, 9929, 9928]] * 2
+    monkeypatch.undo()
+    assert "countdown" not in SEARCHERS
+
+
+def test_a_search_method_by_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def smooth(model: Any, batch: Any) -> tuple[torch.Tensor, ...]:
+        return (torch.nn.functional.cross_entropy(model(batch.images), batch.labels, label_smoothing=0.1),)
+
+    overrides = tmp_path / "settings.json"
+    overrides.write_text('{"epochs": 1, "one_shot_cells": 0, "batch_size": 256}')
+    search = ["search", "--method", "smooth", "--settings", str(overrides), "--out", str(tmp_path / "searches")]
+    monkeypatch.setitem(METHODS, "smooth", Method("smooth", "clean loss of smoothed labels", smooth))
+    assert main(search) == 0
+    (path,) = (tmp_path / "searches").glob("*.json")
+    record = read_search(path)
+    assert record["settings"]["method"] == "smooth"
+    monkeypatch.undo()
+    assert main(search) == 2
+    assert "unknown search method 'smooth'" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ a column of runs: a row, and who fills it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,7 @@ import pandas as pd
 import nasbench_robust as nbr
 from nasbench_robust import search
 
-METHODS = {
-    "random search": search.RandomSearch,
-    "REINFORCE": search.Reinforce,
-    "regularised evolution": search.RegularisedEvolution,
-    "local search": partial(search.LocalSearch, initial=1, first_improvement=False),
-    "local search, first improvement": search.LocalSearch,
-    "predictor-guided": search.PredictorGuided,
-}
+METHODS = {name: method.make for name, method in search.SEARCHERS.items() if name != "NSGA-II"}
 NSGA2 = "NSGA-II, clean and PGD"
 CRITERIA = ("clean_acc", "fgsm_acc", "pgd_acc")  # at the data set's default budget
 COLUMNS = ["table", "dataset", "selected by", "split", "method", "queries", "judged by"]
