@@ -1,17 +1,74 @@
-"""Tables with invented values, for the tests of programs that compare tables."""
+"""Tables with invented values: a small release of single seeds, and those of the programs that compare tables."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from nasbench_robust.metrics import Metric, fgsm, pgd
+from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import DatasetInfo, ReleaseInfo, runs_table, write_table
 
-pytest.importorskip("scipy")
-pytest.importorskip("matplotlib")
+SMALL = ReleaseInfo(
+    name="small",
+    version="2",
+    title="Ein kleines Verzeichnis \u2013 \u5c0f",
+    licence="CC0",
+    citation='@misc{small, title = {"Small"}}',
+    source="invented",
+    datasets={
+        "digits": DatasetInfo(
+            {"test": 517, "validation": 100}, 0.1, Skeleton.for_dataset("digits", channels=4, cells_per_stage=1)
+        )
+    },
+    metrics=(
+        *(Metric("clean_acc"), Metric("clean_acc", split="validation")),
+        *(Metric.of(fgsm(0.1)), Metric.of(pgd(0.1)), Metric.of(pgd(0.1), "validation")),
+    ),
+    settings={settings_for("digits").hash: settings_for("digits").to_dict()},
+)
+TWO = replace(SMALL, datasets=SMALL.datasets | {"cifar10": DatasetInfo({"test": 10_000}, 8 / 255, Skeleton())})
+
+
+def counted(counts: dict[str, int], images: dict[str, int], seeds: int = 1) -> dict[str, float]:
+    """Return accuracies by column, and the counts of correct images that they stand for."""
+    row: dict[str, float] = {}
+    for column, correct in counts.items():
+        size = images[column.partition("#")[2] or "test"]
+        row |= {column: correct / (size * seeds), column.replace("_acc", "_correct"): correct}
+    return row
+
+
+def run(
+    index: int,
+    seed: int | None,
+    clean: int | None = None,
+    attacked: int | None = None,
+    *,
+    dataset="digits",
+    seeds=1,
+    **more,
+) -> dict:
+    """Return a row of the small release with counts of correct images, or with accuracies by column."""
+    images = TWO.datasets[dataset].images
+    row = {"dataset": dataset, "index": index, "seed": seed, "seeds": seeds, "test_images": images["test"]}
+    counts = {"clean_acc": clean, "pgd_acc@0.1": attacked}
+    return row | counted({name: count for name, count in counts.items() if count is not None}, images, seeds) | more
+
+
+def described(changes: dict[tuple, object]) -> bytes:
+    """Return the small release's description with some of its facts replaced, by path."""
+    facts = json.loads(SMALL.to_json())
+    for (*steps, last), value in changes.items():
+        place = facts
+        for step in steps:
+            place = place[step]
+        place[last] = value
+    return json.dumps(facts).encode()
 
 
 def made_up(name: str, dataset: str, values: dict, metrics: tuple, path: Path, eps: float) -> Path:
