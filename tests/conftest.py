@@ -33,11 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).parents[1]
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
-PAGE_FIELDS = tuple(
-    f"{dataset}#{metric}"
-    for dataset in ("cifar10", "cifar100", "imagenet")
-    for metric in ("val_acc", "val_fgsm_3_acc", "val_pgd_3_acc", "val_fgsm_8_acc", "val_pgd_8_acc", "autoattack")
-)
+PAGE_METRICS = {  # our columns by the names of the page file
+    "val_acc": "clean_acc",
+    **{f"val_{name}_{eps}_acc": f"{name}_acc@{eps}/255" for eps in (3, 8) for name in ("fgsm", "pgd")},
+    "autoattack": "autoattack_acc@8/255",
+}
+PAGE_FIELDS = tuple(f"{dataset}#{metric}" for dataset in ("cifar10", "cifar100", "imagenet") for metric in PAGE_METRICS)
 
 
 class StopAt:
@@ -66,6 +67,13 @@ def read_page(path: Path) -> dict:
     """Parse a published page file without any of the package's code."""
     text = path.read_text()
     return json.loads(text[text.index("=") + 1 :])
+
+
+def in_page(content: dict, field: str) -> np.ndarray:
+    """Return the values that a page file has in one field, for all 15,625 cells."""
+    position = content[""].index(field)
+    entries = (content[str(index)] for index in range(cells.SIZE))
+    return np.array([(entry if isinstance(entry, list) else content[str(entry)])[position] for entry in entries])
 
 
 @pytest.fixture(scope="session")

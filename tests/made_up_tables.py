@@ -60,6 +60,18 @@ def run(
     return row | counted({name: count for name, count in counts.items() if count is not None}, images, seeds) | more
 
 
+# Correct images of 517 by cell and seed: clean and PGD at 0.1. Cell 1 was not run with seed 2, cell 9 only with 7.
+COUNTS = {
+    **{(0, 1): (500, 400), (0, 2): (502, 399), (0, 3): (507, 410)},
+    **{(1, 1): (450, 300), (1, 3): (440, 310)},
+    (9, 7): (450, 301),
+}
+
+
+def few_runs() -> list[dict]:
+    return [run(index, seed, *counts) for (index, seed), counts in COUNTS.items()]
+
+
 def described(changes: dict[tuple, object]) -> bytes:
     """Return the small release's description with some of its facts replaced, by path."""
     facts = json.loads(SMALL.to_json())
