@@ -56,16 +56,12 @@ def test_data_sets_go_by_their_usual_spellings(bench, name, spellings):
 @pytest.mark.parametrize(
     ("metric", "eps", "field"),
     [
-        ("pgd_acc", None, "val_pgd_8_acc"),
-        ("pgd_acc@8/255", None, "val_pgd_8_acc"),
-        ("pgd_acc", 8 / 255, "val_pgd_8_acc"),
-        ("pgd_acc", np.float64(8 / 255), "val_pgd_8_acc"),
-        ("pgd_acc", np.array(8 / 255), "val_pgd_8_acc"),
-        ("pgd_acc", "8/255", "val_pgd_8_acc"),
-        ("pgd_acc", 0.031373, "val_pgd_8_acc"),
-        ("pgd_acc@8/255", "0.031373", "val_pgd_8_acc"),
-        ("pgd_acc", 3 / 255, "val_pgd_3_acc"),
-        ("pgd_acc", "3/255", "val_pgd_3_acc"),
+        *(
+            ("pgd_acc", eps, "val_pgd_8_acc")
+            for eps in (None, 8 / 255, np.float64(8 / 255), np.array(8 / 255), 0.031373)
+        ),
+        *(("pgd_acc@8/255", eps, "val_pgd_8_acc") for eps in (None, "8/255", "0.031373")),
+        *(("pgd_acc", eps, "val_pgd_3_acc") for eps in (3 / 255, "3/255")),
         ("pgd_acc@3/255", None, "val_pgd_3_acc"),
         ("fgsm_acc", None, "val_fgsm_8_acc"),
         ("fgsm_acc", "3/255", "val_fgsm_3_acc"),

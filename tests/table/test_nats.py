@@ -9,14 +9,14 @@ from itertools import product
 
 import numpy as np
 import pytest
+from made_up_tables import SMALL, run
 
 from nasbench_robust import cells
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidCellError, InvalidValueError, MissingResultError, UnknownNameError
-from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table import Benchmark, DatasetInfo, NATSAdapter, ReleaseInfo, runs_table
+from nasbench_robust.table import Benchmark, NATSAdapter, runs_table
 
 nats_bench = pytest.importorskip("nats_bench")
 from nats_bench.api_utils import ArchResults, ResultsCount
@@ -319,33 +319,14 @@ def test_the_adapter_says_what_it_is(api):
     assert "valid is the test split" in api.get_more_info(0, "cifar10")["comment"]
 
 
-SPLIT = ReleaseInfo(
-    name="split",
-    version="1",
-    title="two cells with seeds, a validation split and costs",
-    licence="CC0",
-    citation="",
-    source="invented",
-    datasets={"digits": DatasetInfo({"test": 517, "validation": 100}, 0.1, Skeleton.for_dataset("digits"))},
-    metrics=(Metric.of(pgd(0.1)), Metric.of(pgd(0.1), split="validation")),
-)
-
-
 @pytest.fixture(scope="module")
 def with_seeds() -> Benchmark:
+    """Two cells with seeds, a validation split and costs."""
     rows = [
-        {
-            "dataset": "digits",
-            "index": index,
-            "seed": seed,
-            "seeds": 1,
-            "test_images": 517,
-            "train_seconds": 10.0 * seed,
-        }
-        | {"pgd_acc@0.1": test / 517, "pgd_acc@0.1#validation": validation / 100}
-        for index, seed, test, validation in ((0, 1, 300, 50), (0, 2, 310, 70), (1, 2, 320, 55))
+        run(index, seed, None, test, train_seconds=10.0 * seed, **{"pgd_acc@0.1#validation": validation})
+        for index, seed, test, validation in ((0, 1, 300, 0.5), (0, 2, 310, 0.7), (1, 2, 320, 0.55))
     ]
-    return Benchmark(runs_table(SPLIT, rows))
+    return Benchmark(runs_table(SMALL, rows))
 
 
 def test_a_release_with_a_validation_split_and_costs_needs_no_permission(with_seeds):

@@ -40,8 +40,6 @@ ERRORS = {
         ["no pgd_acc at eps 4/255 on the test split of cifar10", "pgd_acc@3/255, fgsm_acc@8/255, pgd_acc@8/255"],
     ),
     "eps in grey levels": ({"eps": 8}, InvalidValueError, ["eps is 8,", "did you mean 8/255?"]),
-    "eps that is no number": ({"eps": "big"}, InvalidValueError, ["eps is 'big'", "8/255"]),
-    "eps that is a truth value": ({"eps": True}, InvalidValueError, ["eps is True"]),
     "eps zero": ({"eps": 0}, InvalidValueError, ["eps is 0"]),
     "two budgets": (
         {"metric": "pgd_acc@3/255", "eps": 8 / 255},
@@ -75,10 +73,7 @@ def test_a_wrong_question_is_answered_with_what_would_be_right(bench, changed, e
         assert "\n" not in str(caught.value)
 
 
-def test_errors_carry_their_objects(bench):
-    with pytest.raises(UnknownNameError) as caught:
-        bench.query(0, "cifar10", "pgd")
-    assert (caught.value.kind, caught.value.given, caught.value.suggestion) == ("metric", "pgd", "pgd_acc")
+def test_an_error_carries_what_is_there(bench):
     with pytest.raises(MissingResultError) as caught:
         bench.query(0, "digits", "pgd_acc")
     assert caught.value.available == bench.datasets
