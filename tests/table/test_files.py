@@ -251,10 +251,11 @@ def test_files_that_are_no_shards_are_not_looked_at(two_table, tmp_path):
         runs_table(replace(TWO, version="3"), []),
         runs_table(replace(TWO, metrics=TWO.metrics[:1]), []),
         runs_table(TWO, []).replace_schema_metadata(None),
+        runs_table(TWO, []).replace_schema_metadata({b"nasbench_robust": b"{"}),
         runs_table(TWO, []).drop_columns(["device"]),
         pa.table({"index": [1]}),
     ],
-    ids=["version", "metrics", "no description", "a column less", "another table"],
+    ids=["version", "metrics", "no description", "no JSON", "a column less", "another table"],
 )
 def test_shards_of_different_tables_are_refused_with_both_names(other, two_table, tmp_path):
     write_table(two_table, tmp_path / "first.parquet")

@@ -14,7 +14,7 @@ from made_up_tables import SMALL, few_runs, run
 
 from nasbench_robust import cells
 from nasbench_robust.cells import Cell
-from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.errors import InvalidValueError, UnknownNameError
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import Benchmark, runs_table
 
@@ -41,6 +41,8 @@ def test_the_views_differ_in_trained_and_in_connected_cells(bench):
     pd.testing.assert_frame_equal(trained.reset_index(drop=True), bench.frame("cifar10"))
     linked = trained[trained["connected"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(linked, bench.frame("cifar10", cells="connected"))
+    with pytest.raises(UnknownNameError, match="unknown view of the cells 'connect'; did you mean 'connected'"):
+        bench.frame(cells="connect")
 
 
 def test_a_frames_columns_and_types(bench):
