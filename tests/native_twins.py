@@ -200,10 +200,7 @@ def compare_eval(network: Network, native: NativeNetwork, images: np.ndarray) ->
     expected = network.eval()(pixels)
     (expected_gradient,) = torch.autograd.grad((expected * torch.from_numpy(slopes)).sum(), pixels)
     assert np.array_equal(logits, native.logits(images))
-    return (
-        relative_error(logits, expected.detach().numpy()),
-        relative_error(gradient, expected_gradient.numpy()),
-    )
+    return (relative_error(logits, expected.detach().numpy()), relative_error(gradient, expected_gradient.numpy()))
 
 
 def differentiate(network: Network, images: np.ndarray, labels: np.ndarray) -> tuple[float, int]:

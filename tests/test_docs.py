@@ -69,7 +69,7 @@ def run_block(code: str, names: dict) -> int:
     return checked
 
 
-def test_code_of_the_manual_runs_and_gives_what_it_says(offline_home: pytest.MonkeyPatch) -> None:
+def test_code_of_the_manual_runs_and_gives_what_it_says(offline_home):
     checked = 0
     for page in PAGES:
         names: dict = {}
@@ -80,9 +80,7 @@ def test_code_of_the_manual_runs_and_gives_what_it_says(offline_home: pytest.Mon
     assert checked >= 6
 
 
-def test_commands_of_the_manual_run(
-    offline_home: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_of_the_manual_run(offline_home, tmp_path, capsys):
     offline_home.chdir(tmp_path)
     commands = [line for page in PAGES for code in blocks(page, "sh") for line in code.splitlines()]
     ours = [line.removeprefix("nasbench-robust ") for line in commands if line.startswith("nasbench-robust")]
@@ -94,7 +92,7 @@ def test_commands_of_the_manual_run(
     assert "0.6924333373705546" in capsys.readouterr().out
 
 
-def test_error_messages_of_the_manual_are_those_of_the_package(offline_home: pytest.MonkeyPatch) -> None:
+def test_error_messages_of_the_manual_are_those_of_the_package(offline_home):
     import nasbench_robust as nbr
 
     bench = nbr.load("nas-robbench-201")
@@ -113,17 +111,17 @@ def test_error_messages_of_the_manual_are_those_of_the_package(offline_home: pyt
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_files_lead_somewhere(page: Path) -> None:
+def test_links_between_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_first_screen_of_the_readme_has_what_it_must() -> None:
+def test_first_screen_of_the_readme_has_what_it_must():
     screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
     assert all(text in screen for text in ("make demo", "make test", "bench.query(", "nbr.load("))
 
 
-def test_columns_of_the_schema_page_are_those_of_the_tables() -> None:
+def test_columns_of_the_schema_page_are_those_of_the_tables():
     from nasbench_robust.runs import release_info
     from nasbench_robust.settings import settings_for
     from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, cells_table, runs_schema

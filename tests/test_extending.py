@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def corners(
     return (images + attack.eps * signs).clamp(0, 1)
 
 
-def test_an_attack(images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack(images, tmp_path, monkeypatch):
     monkeypatch.setitem(ATTACKS, "corners", AttackKind("a random corner of the ball", {"Linf": corners}, strength=1))
     settings = replace(QUICK, evaluation=(*QUICK.evaluation, Attack("corners", 0.1)))
     run = run_cell(CELL, settings, images, seed=0, engine="auto")
@@ -108,7 +107,7 @@ class Sleepwalker:
 SLEEPWALKER = EngineRow("sleepwalker", Sleepwalker, "plain", "fp32", False, "never", "none")
 
 
-def test_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_engine(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(ENGINES, "sleepwalker", SLEEPWALKER)
     overrides = tmp_path / "settings.json"
     overrides.write_text('{"epochs": 1, "attack": {"steps": 1}, "evaluation": []}')
@@ -158,7 +157,7 @@ STRIPES = Dataset(
 )  # fmt: skip
 
 
-def test_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set(tmp_path, monkeypatch):
     monkeypatch.setitem(DATASETS, "stripes", STRIPES)
     assert main(["train", "--index", "9930", "--dataset", "Stripes", "--out", str(tmp_path)]) == 0
     bench = nbr.load(tmp_path)
@@ -245,7 +244,7 @@ def test_a_search_method_by_gradients(
 # ------------------------------------------------------------------ a column of runs: a row, and who fills it
 
 
-def test_a_column_of_runs(images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_of_runs(images, tmp_path, monkeypatch):
     run, settings = run_cell(CELL, QUICK, images, seed=0, engine="torch"), QUICK
     write_run(run, settings, tmp_path / "old")
     monkeypatch.setitem(RUN_COLUMNS, "joules", Column("joules", pa.float64(), since=2, circumstance=True))

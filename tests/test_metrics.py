@@ -103,8 +103,7 @@ def test_a_text_outside_the_range_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "eps",
-    [0, -0.1, 1.1, 256, float("nan"), float("inf"), -float("inf"), None, True, [0.1], 1j, object()],
+    "eps", [0, -0.1, 1.1, 256, float("nan"), float("inf"), -float("inf"), None, True, [0.1], 1j, object()]
 )
 def test_what_is_no_budget_is_refused(eps):
     with pytest.raises(InvalidValueError, match=r"expected a number in \(0, 1\]") as caught:

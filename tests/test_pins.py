@@ -38,9 +38,7 @@ STORED_SCORES = Path(__file__).resolve().parents[1] / "analysis" / "scores"
          "96ecebb1d537fc3a", "524afb821452a11e"),
     ],
 )  # fmt: skip
-def test_hashes_of_settings(
-    dataset: str, training: str, scores: str, darts: str, arnas_s: str, arnas_space: str, arnas: str
-) -> None:
+def test_hashes_of_settings(dataset, training, scores, darts, arnas_s, arnas_space, arnas):
     """New settings need a new field that is left out of the hash where it has its default."""
     assert settings_for(dataset).hash == training
     assert score_settings_for(dataset).hash == scores
@@ -58,7 +56,7 @@ def test_hashes_of_settings(
         ("cifar10_eval", 64_660, "cae587db3b9ddbb5"),
     ],
 )
-def test_stored_scores_are_those_of_their_settings(name: str, rows: int, expected: str) -> None:
+def test_stored_scores_are_those_of_their_settings(name, rows, expected):
     frame, stored = read_scores(STORED_SCORES / f"{name}.parquet")
     assert len(frame) == rows
     settings = ScoreSettings.from_dict(stored)
@@ -74,7 +72,7 @@ def test_stored_scores_are_those_of_their_settings(name: str, rows: int, expecte
         ("outcomes", "c22605c71de71e0b5192ca1c759287ccb28408b477c662bd5bdb282e407ac21f"),
     ],
 )
-def test_bundled_table_is_the_one_that_was_made(name: str, expected: str) -> None:
+def test_bundled_table_is_the_one_that_was_made(name, expected):
     content = locate("digits").with_name(f"{name}.parquet").read_bytes()
     assert hashlib.sha256(content).hexdigest() == expected
 
@@ -103,7 +101,7 @@ SCORES = {
 }
 
 
-def test_scores_of_a_cell() -> None:
+def test_scores_of_a_cell():
     settings = replace(score_settings_for("digits"), images=16, precision="fp64")
     images, labels = chosen_images(settings, load_images("digits"))
     found = {
@@ -115,7 +113,7 @@ def test_scores_of_a_cell() -> None:
         assert found[key] == pytest.approx(value, rel=1e-5), key
 
 
-def test_a_search() -> None:
+def test_a_search():
     torch.set_num_threads(1)
     small = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
     settings = replace(search_settings_for("digits", "arnas-s", order=1), epochs=1, one_shot_cells=2, skeleton=small)

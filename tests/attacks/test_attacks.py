@@ -43,7 +43,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
-def test_linear_network_gets_the_worst_perturbation(name: str) -> None:
+def test_linear_network_gets_the_worst_perturbation(name):
     images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
     attack = metrics.fgsm(EPS) if name == "fgsm" else metrics.pgd(EPS)
     found = perturb(Linear(), images, labels, attack, seeded())
@@ -53,9 +53,7 @@ def test_linear_network_gets_the_worst_perturbation(name: str) -> None:
 
 
 @pytest.mark.parametrize("attack", [metrics.fgsm(EPS), metrics.pgd(EPS)], ids=["fgsm", "pgd"])
-def test_result_stays_in_the_ball_and_in_the_pixel_range(
-    attack: metrics.Attack, network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_result_stays_in_the_ball_and_in_the_pixel_range(attack, network, batch):
     images, labels = batch
     found = perturb(network, images, labels, attack, seeded())
     assert (found - images).abs().max() <= EPS + 1e-6
@@ -64,7 +62,7 @@ def test_result_stays_in_the_ball_and_in_the_pixel_range(
     assert not torch.equal(found, images)
 
 
-def test_more_work_finds_a_higher_loss(network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_more_work_finds_a_higher_loss(network, batch):
     images, labels = batch
     losses = [F.cross_entropy(network(images), labels).item()]
     losses += [F.cross_entropy(network(fgsm(network, images, labels, metrics.fgsm(EPS))), labels).item()]
@@ -73,7 +71,7 @@ def test_more_work_finds_a_higher_loss(network: torch.nn.Module, batch: tuple[to
     assert losses[0] < losses[1]
 
 
-def test_random_start_is_uniform_in_the_ball(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_random_start_is_uniform_in_the_ball(batch):
     images, labels = torch.full((500, 1, 2, 2), 0.5), torch.zeros(500, dtype=torch.int64)
     start = pgd(Linear(), images, labels, metrics.pgd(EPS, steps=1, step_size=1e-9), seeded()) - images
     assert start.abs().max() <= EPS
@@ -81,7 +79,7 @@ def test_random_start_is_uniform_in_the_ball(batch: tuple[torch.Tensor, torch.Te
     assert start.mean().item() == pytest.approx(0, abs=0.005)
 
 
-def test_pgd_depends_on_its_generator_alone(network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_pgd_depends_on_its_generator_alone(network, batch):
     attack = metrics.pgd(EPS, steps=3)
     torch.manual_seed(1)
     one = pgd(network, *batch, attack, seeded(5))
@@ -90,15 +88,13 @@ def test_pgd_depends_on_its_generator_alone(network: torch.nn.Module, batch: tup
     assert not torch.equal(one, pgd(network, *batch, attack, seeded(6)))
 
 
-def test_attack_leaves_the_network_as_it_was(
-    network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_attack_leaves_the_network_as_it_was(network, batch):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     pgd(network, *batch, metrics.pgd(EPS, steps=2), seeded())
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_attack_that_cannot_be_run_is_named(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_attack_that_cannot_be_run_is_named(batch):
     with pytest.raises(UnknownNameError, match="attack that can be run 'square L2'"):
         perturb(Linear(), *batch, metrics.Attack("square", EPS, norm="L2"), seeded())

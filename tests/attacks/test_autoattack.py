@@ -6,7 +6,6 @@ import importlib
 import itertools
 import math
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -96,7 +95,7 @@ def batch(digits: TensorImages) -> Batch:
 @pytest.mark.parametrize(
     ("part", "classes"), [("apgd_ce", 2), ("apgd_t", 2), ("apgd_t", 3), ("apgd_t", 6), ("fab_t", 2), ("fab_t", 6)]
 )
-def test_attacks_find_the_radius_of_a_linear_network(part: str, classes: int) -> None:
+def test_attacks_find_the_radius_of_a_linear_network(part, classes):
     network = Linear(classes)
     images, labels, radius = network.case()
     eps = float(radius.median())
@@ -107,7 +106,7 @@ def test_attacks_find_the_radius_of_a_linear_network(part: str, classes: int) ->
 
 
 @pytest.mark.parametrize("classes", [2, 6])
-def test_fab_finds_the_nearest_misclassified_point(classes: int) -> None:
+def test_fab_finds_the_nearest_misclassified_point(classes):
     network = Linear(classes)
     images, labels, radius = network.case()
     found = fab_t(network, images, labels, Attack("fab_t", EPS, steps=30), minimal=True)
@@ -117,7 +116,7 @@ def test_fab_finds_the_nearest_misclassified_point(classes: int) -> None:
     torch.testing.assert_close(distance, radius, rtol=0.01, atol=0)
 
 
-def test_square_never_breaks_a_robust_image_and_gains_with_the_radius() -> None:
+def test_square_never_breaks_a_robust_image_and_gains_with_the_radius():
     network = Linear(6)
     images, labels, radius = network.case()
     shares = []
@@ -131,7 +130,7 @@ def test_square_never_breaks_a_robust_image_and_gains_with_the_radius() -> None:
     assert shares[-1] > 0.9
 
 
-def test_hyperplane_is_reached_by_the_shortest_way_inside_the_box() -> None:
+def test_hyperplane_is_reached_by_the_shortest_way_inside_the_box():
     points = torch.rand(50, 1, 3, 3, generator=seeded(1), dtype=torch.float64)
     normal = torch.randn(50, 1, 3, 3, generator=seeded(2), dtype=torch.float64)
     value = 2 * torch.randn(50, generator=seeded(3), dtype=torch.float64)
@@ -151,12 +150,12 @@ def test_hyperplane_is_reached_by_the_shortest_way_inside_the_box() -> None:
     assert ((target[~reached] < 1e-12) | (target[~reached] > 1 - 1e-12)).all()
 
 
-def test_checkpoints_are_those_of_the_paper() -> None:
+def test_checkpoints_are_those_of_the_paper():
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert all(1 <= step <= 10 for step in checkpoints(10))
 
 
-def test_l2_pgd_finds_the_worst_point_of_a_linear_network() -> None:
+def test_l2_pgd_finds_the_worst_point_of_a_linear_network():
     network = Linear(2)
     images, labels, _ = network.case()
     found = perturb(network, images, labels, metrics.pgd(0.3, step_size=3.0, norm="L2"), seeded())
@@ -165,7 +164,7 @@ def test_l2_pgd_finds_the_worst_point_of_a_linear_network() -> None:
     torch.testing.assert_close((found - images).flatten(1), expected, rtol=0, atol=1e-3)
 
 
-def test_l2_start_is_uniform_in_the_ball() -> None:
+def test_l2_start_is_uniform_in_the_ball():
     images, labels = torch.full((4000, 1, 1, 3), 0.5), torch.zeros(4000, dtype=torch.int64)
     attack = metrics.pgd(0.2, steps=1, step_size=1e-9, norm="L2")
     radius = (perturb(Linear(2, 3).float(), images, labels, attack, seeded()) - images).flatten(1).norm(dim=1)
@@ -177,7 +176,7 @@ def test_l2_start_is_uniform_in_the_ball() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_result_stays_in_the_ball_and_in_the_pixel_range(part: str, network: torch.nn.Module, batch: Batch) -> None:
+def test_result_stays_in_the_ball_and_in_the_pixel_range(part, network, batch):
     found = perturb(network, *batch, replace(QUICK, name=part), seeded())
     assert (found - batch[0]).abs().max() <= EPS + 1e-6
     assert found.min() >= 0
@@ -185,7 +184,7 @@ def test_result_stays_in_the_ball_and_in_the_pixel_range(part: str, network: tor
     assert wrong(network, found, batch[1]).sum() > wrong(network, *batch).sum()
 
 
-def test_l2_result_stays_in_the_ball_and_in_the_pixel_range(network: torch.nn.Module, batch: Batch) -> None:
+def test_l2_result_stays_in_the_ball_and_in_the_pixel_range(network, batch):
     found = perturb(network, *batch, metrics.pgd(0.7, norm="L2"), seeded())
     assert (found - batch[0]).flatten(1).norm(dim=1).max() <= 0.7 + 1e-5
     assert found.min() >= 0
@@ -197,7 +196,7 @@ def run(network: torch.nn.Module, batch: Batch, attack: Attack = QUICK, **option
     return autoattack(network, *batch, attack, seeded(), **options)
 
 
-def test_result_depends_on_the_generator_and_not_on_the_batch_size(network: torch.nn.Module, batch: Batch) -> None:
+def test_result_depends_on_the_generator_and_not_on_the_batch_size(network, batch):
     torch.manual_seed(1)
     one = run(network, batch)
     torch.manual_seed(2)
@@ -208,7 +207,7 @@ def test_result_depends_on_the_generator_and_not_on_the_batch_size(network: torc
         assert torch.equal(alive, small.survivors[name])
 
 
-def test_survivors_are_nested_and_told_by_the_images(network: torch.nn.Module, batch: Batch) -> None:
+def test_survivors_are_nested_and_told_by_the_images(network, batch):
     told: list[str] = []
     result = autoattack(network, *batch, QUICK, seeded(), on_part=lambda part, _: told.append(part))
     assert told == list(PARTS)
@@ -220,9 +219,7 @@ def test_survivors_are_nested_and_told_by_the_images(network: torch.nn.Module, b
     assert torch.equal(result.adversarial[result.robust], batch[0][result.robust])
 
 
-def test_images_pooled_or_one_by_one_give_the_same_where_nothing_is_drawn(
-    network: torch.nn.Module, batch: Batch
-) -> None:
+def test_images_pooled_or_one_by_one_give_the_same_where_nothing_is_drawn(network, batch):
     images, labels = batch
     attack = Attack("fab_t", EPS, steps=5)
     pooled = wrong(network, fab_t(network, images, labels, attack), labels)
@@ -231,7 +228,7 @@ def test_images_pooled_or_one_by_one_give_the_same_where_nothing_is_drawn(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_square_gives_the_same_without_its_saving(channels: int, network: torch.nn.Module, batch: Batch) -> None:
+def test_square_gives_the_same_without_its_saving(channels, network, batch):
     if channels == 1:
         images, labels = batch
     else:
@@ -255,7 +252,7 @@ def test_square_gives_the_same_without_its_saving(channels: int, network: torch.
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
-def test_few_classes_are_enough(classes: int) -> None:
+def test_few_classes_are_enough(classes):
     network = Linear(classes)
     images, labels, radius = network.case()
     eps = float(radius.median())
@@ -264,14 +261,14 @@ def test_few_classes_are_enough(classes: int) -> None:
     assert torch.equal(result.robust[sure], (radius > eps)[sure])
 
 
-def test_network_without_any_right_answer_is_no_problem(network: torch.nn.Module, batch: Batch) -> None:
+def test_network_without_any_right_answer_is_no_problem(network, batch):
     labels = (network(batch[0]).argmax(dim=1) + 1) % 10
     result = run(network, (batch[0], labels))
     assert not result.robust.any()
     assert torch.equal(result.adversarial, batch[0])
 
 
-def test_attack_leaves_the_network_as_it_was(network: torch.nn.Module, batch: Batch) -> None:
+def test_attack_leaves_the_network_as_it_was(network, batch):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     run(network, batch)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
@@ -282,7 +279,7 @@ def test_attack_leaves_the_network_as_it_was(network: torch.nn.Module, batch: Ba
 # ---------------------------------------------------------------------- names, evaluation, rows
 
 
-def test_names_of_l2_metrics_go_there_and_back() -> None:
+def test_names_of_l2_metrics_go_there_and_back():
     metric = Metric.of(metrics.pgd(0.5, norm="L2"))
     assert metric.long_name == "pgd_acc@L2:0.5"
     assert metric.count_column == "pgd_correct@L2:0.5"
@@ -298,12 +295,12 @@ def test_names_of_l2_metrics_go_there_and_back() -> None:
             metrics.parse_long_name(text)
 
 
-def test_settings_name_both_protocols() -> None:
+def test_settings_name_both_protocols():
     assert (metrics.autoattack(8 / 255).steps, metrics.autoattack(8 / 255, steps=10).steps) == (100, 10)
     assert metrics.autoattack(EPS).queries == 5000
 
 
-def test_every_attack_can_be_evaluated(network: torch.nn.Module, batch: Batch) -> None:
+def test_every_attack_can_be_evaluated(network, batch):
     measured = [Metric("clean_acc"), *(Metric.of(replace(QUICK, name=name)) for name in ("autoattack", *PARTS))]
     parts: dict[str, torch.Tensor] = {}
     correct = evaluate(
@@ -316,7 +313,7 @@ def test_every_attack_can_be_evaluated(network: torch.nn.Module, batch: Batch) -
     assert torch.equal(run(network, batch).robust, robust)
 
 
-def test_parts_become_outcome_rows(digits: TensorImages, tmp_path: Path) -> None:
+def test_parts_become_outcome_rows(digits, tmp_path):
     images = replace(digits, train=digits.train[:256])
     aa, l2 = replace(QUICK, steps=2, queries=20), metrics.pgd(0.5, steps=2, norm="L2")
     same = metrics.pgd(0.5, steps=2)
@@ -382,9 +379,7 @@ def assert_same_up_to_chance(one: torch.Tensor, other: torch.Tensor) -> None:
     assert abs(int(one.sum()) - int(other.sum())) <= 3 * math.sqrt(disagree)
 
 
-def test_fab_breaks_the_images_that_the_authors_break(
-    authors: ModuleType, networks: list[torch.nn.Module], digits: TensorImages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fab_breaks_the_images_that_the_authors_break(authors, networks, digits, monkeypatch):
     attack = Attack("fab_t", EPS, steps=10)
     for network in networks:
         images, labels = right_ones(network, digits, 150)
@@ -401,9 +396,7 @@ def test_fab_breaks_the_images_that_the_authors_break(
 
 
 @pytest.mark.parametrize(("part", "authors_name"), [("apgd_ce", "apgd-ce"), ("apgd_t", "apgd-t")])
-def test_apgd_is_as_strong_as_the_authors(
-    part: str, authors_name: str, authors: ModuleType, networks: list[torch.nn.Module], digits: TensorImages
-) -> None:
+def test_apgd_is_as_strong_as_the_authors(part, authors_name, authors, networks, digits):
     for network in networks:
         images, labels = right_ones(network, digits, 150)
         expected = authors_part(authors, authors_name, network, (images, labels), 10)
@@ -411,9 +404,7 @@ def test_apgd_is_as_strong_as_the_authors(
         assert_same_up_to_chance(~wrong(network, found, labels), expected)
 
 
-def test_full_protocol_ends_where_the_authors_does_after_every_part(
-    authors: ModuleType, network: torch.nn.Module, digits: TensorImages
-) -> None:
+def test_full_protocol_ends_where_the_authors_does_after_every_part(authors, network, digits):
     images, labels = right_ones(network, digits, 40)
     result = run(network, (images, labels), metrics.autoattack(EPS))
     alive = torch.ones(len(labels), dtype=torch.bool)
@@ -423,7 +414,7 @@ def test_full_protocol_ends_where_the_authors_does_after_every_part(
         assert_same_up_to_chance(result.survivors[part], alive)
 
 
-def test_squares_shrink_as_the_authors_do(authors: ModuleType) -> None:
+def test_squares_shrink_as_the_authors_do(authors):
     theirs = importlib.import_module("pyautoattack.square").SquareAttack(
         torch.nn.Identity(), n_queries=5000, eps=EPS, p_init=0.8
     )
@@ -431,7 +422,7 @@ def test_squares_shrink_as_the_authors_do(authors: ModuleType) -> None:
     assert all(share_of_pixels(query, 5000) == theirs.p_selection(query) for query in range(5000))
 
 
-def test_short_protocol_ends_where_torchattacks_does(network: torch.nn.Module, digits: TensorImages) -> None:
+def test_short_protocol_ends_where_torchattacks_does(network, digits):
     torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
     images, labels = right_ones(network, digits, 100)
     other = torchattacks.AutoAttack(network, eps=EPS, version="standard", n_classes=10, seed=0)

@@ -94,9 +94,7 @@ def trained(settings: object, images: ArrayImages, seed: int = 0, cell: Cell = C
         ),
     ],
 )
-def test_draws_are_what_they_always_were(
-    stream: str, seed: int, floats: list[float], integers: list[int], order: list[int]
-) -> None:
+def test_draws_are_what_they_always_were(stream, seed, floats, integers, order):
     """A change here would make another table of equal settings and seeds."""
     draws = Draws(0, stream)
     assert draws.seed() == seed
@@ -105,7 +103,7 @@ def test_draws_are_what_they_always_were(
     assert draws.permutation(6).tolist() == order
 
 
-def test_draws_lie_in_their_ranges() -> None:
+def test_draws_lie_in_their_ranges():
     draws = Draws(1, "training")
     floats = draws.uniform(-0.1, 0.1, (100_000,))
     assert floats.dtype == np.float32
@@ -122,7 +120,7 @@ def test_draws_lie_in_their_ranges() -> None:
 
 
 @pytest.mark.parametrize("end", [1, 2, 3, 5, 7, 9, 10, 1000, 65537])
-def test_largest_draw_stays_below_the_end(end: int) -> None:
+def test_largest_draw_stays_below_the_end(end):
     draws = Draws(0, "training")
 
     class Largest:
@@ -135,7 +133,7 @@ def test_largest_draw_stays_below_the_end(end: int) -> None:
         assert draws.uniform(-high, high, (1,))[0] < np.float32(high)
 
 
-def test_streams_of_seeds_and_purposes_differ() -> None:
+def test_streams_of_seeds_and_purposes_differ():
     first = {Draws(seed, stream).seed() for seed in range(20) for stream in STREAMS}
     assert len(first) == 20 * len(STREAMS)
 
@@ -144,7 +142,7 @@ def test_streams_of_seeds_and_purposes_differ() -> None:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
-def test_initial_weights_are_in_the_order_and_distribution_of_torch(skeleton: object) -> None:
+def test_initial_weights_are_in_the_order_and_distribution_of_torch(skeleton):
     for cell in cells_to_compare(5):
         parameters, statistics = initial_weights(cell, skeleton, Draws(0, "weights"))
         mean = [0.0] * skeleton.input_channels
@@ -164,7 +162,7 @@ def test_initial_weights_are_in_the_order_and_distribution_of_torch(skeleton: ob
 
 
 @pytest.mark.parametrize("max_lr", [0.1, 1.0, 3e-4])
-def test_schedule_is_that_of_torch(max_lr: float) -> None:
+def test_schedule_is_that_of_torch(max_lr):
     for steps in (*range(1, 41), 99, 640):
         rates, momenta = one_cycle(max_lr, steps)
         optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=max_lr, momentum=0.9)
@@ -182,7 +180,7 @@ def test_schedule_is_that_of_torch(max_lr: float) -> None:
 # --- the trainer
 
 
-def test_training_learns_to_resist_the_attack() -> None:
+def test_training_learns_to_resist_the_attack():
     images = load_arrays("digits")
     trainer = trained(replace(DIGITS, epochs=8), images)
     curve = trainer.curve
@@ -195,14 +193,14 @@ def test_training_learns_to_resist_the_attack() -> None:
     assert trainer.seconds > 0
 
 
-def test_trained_network_is_the_same_in_torch(few: ArrayImages) -> None:
+def test_trained_network_is_the_same_in_torch(few):
     trainer = trained(QUICK, few)
     with torch.no_grad():
         expected = torch_twin(trainer.network, QUICK)(torch.from_numpy(few.test.pixels).double()).numpy()
     np.testing.assert_allclose(trainer.network.logits(few.test.pixels), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_equal_seeds_give_equal_bits(few: ArrayImages) -> None:
+def test_equal_seeds_give_equal_bits(few):
     one, two, other = (trained(QUICK, few, seed) for seed in (3, 3, 4))
     assert np.array_equal(one.network.parameters, two.network.parameters)
     assert np.array_equal(one.network.statistics, two.network.statistics)
@@ -220,7 +218,7 @@ print(hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()
 """
 
 
-def test_equal_seeds_give_equal_bits_in_another_process() -> None:
+def test_equal_seeds_give_equal_bits_in_another_process():
     network = trained(QUICK, load_arrays("digits"), 5).network
     here = hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()).hexdigest()
     command = [sys.executable, "-c", DIGEST, *map(str, Path(__file__).parents[:2])]
@@ -228,12 +226,12 @@ def test_equal_seeds_give_equal_bits_in_another_process() -> None:
 
 
 @pytest.mark.parametrize("max_lr", [1e3, 1e6, 1e30])
-def test_divergence_is_an_error_and_no_number(few: ArrayImages, max_lr: float) -> None:
+def test_divergence_is_an_error_and_no_number(few, max_lr):
     with pytest.raises(TrainingDivergedError, match="the training loss is not finite in epoch"):
         trained(replace(QUICK, max_lr=max_lr, epochs=4), few)
 
 
-def test_no_network_with_lost_weights_is_taken_for_trained() -> None:
+def test_no_network_with_lost_weights_is_taken_for_trained():
     """A ReLU that makes 0 of NaN would hide that from the loss."""
     images, lost = load_arrays("digits"), 0
     for index, max_lr in ((14822, 493.5), (12932, 1579.0), (15025, 1461.9), (7344, 3608.5)):
@@ -246,19 +244,19 @@ def test_no_network_with_lost_weights_is_taken_for_trained() -> None:
     assert lost > 0
 
 
-def test_images_without_the_split_of_the_curves_are_refused_at_once(few: ArrayImages) -> None:
+def test_images_without_the_split_of_the_curves_are_refused_at_once(few):
     with pytest.raises(InvalidValueError, match="split is 'validation'"):
         NativeTrainer(CELL, QUICK, replace(few, validation=None), 0)
 
 
-def test_images_that_are_not_finite_are_refused(few: ArrayImages) -> None:
+def test_images_that_are_not_finite_are_refused(few):
     broken = few.train.pixels.copy()
     broken[7, 0, 0, 0] = np.nan
     with pytest.raises(InvalidValueError, match="pixel is nan"):
         trained(QUICK, replace(few, train=Split(broken, few.train.labels)))
 
 
-def test_flips_and_no_padding_are_other_trainings(few: ArrayImages) -> None:
+def test_flips_and_no_padding_are_other_trainings(few):
     flat = trained(replace(QUICK, crop_padding=0), few).network.parameters
     flipped = trained(replace(QUICK, crop_padding=0, flip=True), few).network.parameters
     assert not np.array_equal(flat, flipped)
@@ -268,7 +266,7 @@ def test_flips_and_no_padding_are_other_trainings(few: ArrayImages) -> None:
 # --- evaluation
 
 
-def test_evaluation_measures_the_split_that_it_names(few: ArrayImages) -> None:
+def test_evaluation_measures_the_split_that_it_names(few):
     network = trained(QUICK, few).network
     for metric in QUICK.metrics:
         found = evaluate(network, few, metric, Draws(0, "evaluation"))
@@ -279,7 +277,7 @@ def test_evaluation_measures_the_split_that_it_names(few: ArrayImages) -> None:
             assert found.sum() <= clean.sum()
 
 
-def test_attack_that_the_engine_does_not_have_is_named(few: ArrayImages) -> None:
+def test_attack_that_the_engine_does_not_have_is_named(few):
     network = trained(QUICK, few).network
     with pytest.raises(UnknownNameError, match="attack of the native engine 'pgd L2'"):
         evaluate(network, few, Metric.of(metrics.pgd(0.5, norm="L2")), Draws(0, "evaluation"))
@@ -288,7 +286,7 @@ def test_attack_that_the_engine_does_not_have_is_named(few: ArrayImages) -> None
 # --- whole runs
 
 
-def test_row_is_complete_and_valid(run: Run, tmp_path: Path) -> None:
+def test_row_is_complete_and_valid(run, tmp_path):
     write_run(run, QUICK, tmp_path)
     assert [finding.kind for finding in nbr.validate(tmp_path / "runs")] == ["missing"]  # the other cells
     (row,) = Reader(tmp_path / "runs").read().to_pylist()
@@ -307,7 +305,7 @@ def test_row_is_complete_and_valid(run: Run, tmp_path: Path) -> None:
     assert len(run.curve) == 2
 
 
-def test_same_seed_gives_the_same_row(run: Run) -> None:
+def test_same_seed_gives_the_same_row(run):
     again = run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
     assert {**again.row, **dict.fromkeys(CIRCUMSTANCES)} == {**run.row, **dict.fromkeys(CIRCUMSTANCES)}
     assert again.curve == run.curve
@@ -315,7 +313,7 @@ def test_same_seed_gives_the_same_row(run: Run) -> None:
     assert all(np.array_equal(again.parts[part], run.parts[part]) for part in run.parts)
 
 
-def test_run_stops_between_steps_and_between_metrics(few: ArrayImages) -> None:
+def test_run_stops_between_steps_and_between_metrics(few):
     steps = -(-len(few.train.labels) // QUICK.batch_size)
     moments = steps * QUICK.epochs + len(QUICK.metrics)
     for number in (1, steps - 1, steps, *range(2 * steps - 1, moments + 1)):
@@ -333,7 +331,7 @@ def test_run_stops_between_steps_and_between_metrics(few: ArrayImages) -> None:
         assert len(epochs) == min(number // steps, QUICK.epochs)
 
 
-def test_divergence_becomes_a_failed_row_without_numbers(few: ArrayImages, tmp_path: Path) -> None:
+def test_divergence_becomes_a_failed_row_without_numbers(few, tmp_path):
     settings = replace(QUICK, max_lr=1e30)
     failed = run_cell(CELL, settings, few, seed=0, engine="native")
     assert failed.failed
@@ -344,14 +342,14 @@ def test_divergence_becomes_a_failed_row_without_numbers(few: ArrayImages, tmp_p
     assert row["train_seconds"] > 0
 
 
-def test_engine_of_a_run_must_be_one(few: ArrayImages) -> None:
+def test_engine_of_a_run_must_be_one(few):
     with pytest.raises(UnknownNameError, match="did you mean 'native'"):
         run_cell(CELL, QUICK, few, seed=0, engine="nativ")
     with pytest.raises(InvalidValueError, match="torch for L2 pgd"):
         run_cell(CELL, replace(QUICK, attack=metrics.pgd(0.5, norm="L2")), few, seed=0, engine="native")
 
 
-def test_engine_lets_other_threads_run() -> None:
+def test_engine_lets_other_threads_run():
     """Another thread counts on while the engine is inside one long call."""
     native = trained(QUICK, load_arrays("digits")).network
     images = np.repeat(load_arrays("digits").test.pixels, 40, axis=0)
@@ -392,7 +390,7 @@ def settings_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("given", "used"), [("auto", "native"), ("native", "native"), ("torch", "torch")])
-def test_program_takes_the_engine_it_is_told(given: str, used: str, settings_file: Path, tmp_path: Path) -> None:
+def test_program_takes_the_engine_it_is_told(given, used, settings_file, tmp_path):
     arguments = ("--index", 3, "--settings", settings_file, "--out", tmp_path / "out", "--engine", given)
     done = program("train_cell.py", *arguments)
     assert done.returncode == 0, done.stderr
@@ -401,7 +399,7 @@ def test_program_takes_the_engine_it_is_told(given: str, used: str, settings_fil
 
 
 @pytest.mark.parametrize("name", ["train_cell.py", "run_local.py", "submit.py"])
-def test_program_refuses_an_engine_that_is_none(name: str, tmp_path: Path) -> None:
+def test_program_refuses_an_engine_that_is_none(name, tmp_path):
     what = ("--index", 3) if name == "train_cell.py" else ("--cells", 3)
     done = program(name, *what, "--out", tmp_path / "out", "--engine", "nativ")
     assert done.returncode == 2
@@ -411,13 +409,13 @@ def test_program_refuses_an_engine_that_is_none(name: str, tmp_path: Path) -> No
     assert not list((tmp_path / "out").glob("runs/*"))
 
 
-def test_program_refuses_a_device_that_the_engine_does_not_use(tmp_path: Path) -> None:
+def test_program_refuses_a_device_that_the_engine_does_not_use(tmp_path):
     done = program("train_cell.py", "--index", 3, "--out", tmp_path, "--engine", "native", "--device", "cuda")
     assert done.returncode == 2
     assert "engine is 'native', expected torch for cuda" in done.stderr
 
 
-def test_local_workers_make_every_row_once(settings_file: Path, tmp_path: Path) -> None:
+def test_local_workers_make_every_row_once(settings_file, tmp_path):
     arguments = ("--out", tmp_path / "out", "--settings", settings_file, "--cells", "0-5", "--seeds", 0, 1)
     done = program("run_local.py", *arguments, "--workers", 2, "--engine", "native")
     assert done.returncode == 0, done.stderr

@@ -36,9 +36,7 @@ def assert_holds(images: TensorImages, splits: tuple[Split, Split]) -> None:
 
 
 @pytest.mark.parametrize(("name", "form"), KINDS)
-def test_every_format_is_read_to_the_pixel_in_every_usual_place(
-    name: str, form: str, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_format_is_read_to_the_pixel_in_every_usual_place(name, form, small, tmp_path, monkeypatch):
     splits = made_up(name)
     write(tmp_path / "one", name, form, splits)
     write(tmp_path / "all" / name, name, form, splits)
@@ -51,7 +49,7 @@ def test_every_format_is_read_to_the_pixel_in_every_usual_place(
     assert_holds(load_images(name.upper()), splits)
 
 
-def test_first_plane_of_a_batch_is_red_and_rows_come_first(small: None, tmp_path: Path) -> None:
+def test_first_plane_of_a_batch_is_red_and_rows_come_first(small, tmp_path):
     splits = made_up("cifar10")
     splits[0].pixels[0] = 0
     splits[0].pixels[0, 0, 1, 2] = 255  # red in the second row, third column
@@ -67,29 +65,27 @@ def test_first_plane_of_a_batch_is_red_and_rows_come_first(small: None, tmp_path
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 @pytest.mark.parametrize("image", ["img", "image"])
-def test_shards_columns_and_encodings_of_parquet(kind: str, image: str, small: None, tmp_path: Path) -> None:
+def test_shards_columns_and_encodings_of_parquet(kind, image, small, tmp_path):
     splits = made_up("cifar10")
     write_parquet(tmp_path / "cifar10" / "plain_text", "cifar10", splits, kind=kind, image=image, shards=3)
     assert_holds(load_images("cifar10", root=tmp_path), splits)
 
 
-def test_official_batches_come_before_parquet(small: None, tmp_path: Path) -> None:
+def test_official_batches_come_before_parquet(small, tmp_path):
     splits = made_up("cifar10")
     write_parquet(tmp_path, "cifar10", tuple(Split(255 - pixels, labels) for pixels, labels in splits))
     write_batches(tmp_path / "cifar-10-batches-py", "cifar10", splits)
     assert_holds(load_images("cifar10", root=tmp_path), splits)
 
 
-def test_parquet_without_pillow_says_what_to_install(
-    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_without_pillow_says_what_to_install(small, tmp_path, monkeypatch):
     write_parquet(tmp_path, "cifar10", made_up("cifar10"))
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingPackageError, match=r"'pillow' is needed.*pip install 'nasbench-robust\[train\]'"):
         load_images("cifar10", root=tmp_path)
 
 
-def test_imagenet16_keeps_the_first_120_classes_of_a_thousand(small: None, tmp_path: Path) -> None:
+def test_imagenet16_keeps_the_first_120_classes_of_a_thousand(small, tmp_path):
     splits = made_up("ImageNet16-120")
     write_batches(tmp_path, "ImageNet16-120", splits)
     content = pickle.loads((tmp_path / "val_data").read_bytes(), encoding="latin1")
@@ -98,9 +94,7 @@ def test_imagenet16_keeps_the_first_120_classes_of_a_thousand(small: None, tmp_p
     assert_holds(load_images("imagenet16", root=tmp_path), splits)
 
 
-def test_official_files_are_recognised_by_their_checksum(
-    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_official_files_are_recognised_by_their_checksum(small, tmp_path, monkeypatch):
     splits = made_up("cifar100")
     folder = write_batches(tmp_path / "cifar-100-python", "cifar100", splits)
     sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in ("train", "test")}
@@ -114,13 +108,13 @@ def test_official_files_are_recognised_by_their_checksum(
         load_images("cifar100", root=tmp_path)
 
 
-def test_checksums_are_of_all_files_and_differ() -> None:
+def test_checksums_are_of_all_files_and_differ():
     sums = [value for row in DATASETS.values() for layout in row.layouts for value in layout.md5.values()]
     assert len(sums) == len(set(sums)) == 6 + 2 + 11
     assert all(re.fullmatch("[0-9a-f]{32}", value) for value in sums)
 
 
-def test_harmful_batch_is_refused_and_nothing_runs(small: None, tmp_path: Path) -> None:
+def test_harmful_batch_is_refused_and_nothing_runs(small, tmp_path):
     class Harm:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {tmp_path / 'trace'}",)
@@ -133,7 +127,7 @@ def test_harmful_batch_is_refused_and_nothing_runs(small: None, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_what_is_missing_is_named_with_every_alternative(name: str, small: None, tmp_path: Path) -> None:
+def test_what_is_missing_is_named_with_every_alternative(name, small, tmp_path):
     with pytest.raises(MissingDataError, match=f"no folder of {name} was named; expected, .*{IMAGES_VARIABLE}") as none:
         load_images(name)
     with pytest.raises(MissingDataError, match=f"no complete {name} in {tmp_path}; expected") as empty:
@@ -145,7 +139,7 @@ def test_what_is_missing_is_named_with_every_alternative(name: str, small: None,
         assert ("train-*.parquet" in said and f"hub:uoft-cs/{name}" in said) == name.startswith("cifar")
 
 
-def test_incomplete_data_set_says_what_lacks(small: None, tmp_path: Path) -> None:
+def test_incomplete_data_set_says_what_lacks(small, tmp_path):
     folder = write_batches(tmp_path / "cifar-10-batches-py", "cifar10", made_up("cifar10"))
     (folder / "data_batch_4").unlink()
     (folder / "test_batch").unlink()
@@ -153,14 +147,14 @@ def test_incomplete_data_set_says_what_lacks(small: None, tmp_path: Path) -> Non
         load_images("cifar10", root=tmp_path)
 
 
-def test_folders_are_not_mistaken_for_files(small: None, tmp_path: Path) -> None:
+def test_folders_are_not_mistaken_for_files(small, tmp_path):
     for inside in ("train", "test"):
         (tmp_path / inside).mkdir()
     with pytest.raises(MissingDataError, match="no complete cifar100"):
         load_images("cifar100", root=tmp_path)
 
 
-def test_another_data_set_is_not_mistaken(small: None, tmp_path: Path) -> None:
+def test_another_data_set_is_not_mistaken(small, tmp_path):
     ten = write_parquet(tmp_path / "ten", "cifar10", made_up("cifar10"))
     hundred = write_parquet(tmp_path / "hundred", "cifar100", made_up("cifar100"))
     with pytest.raises(SourceFormatError, match="no image of 90 of the 100 classes, the first being 10: is this"):
@@ -169,7 +163,7 @@ def test_another_data_set_is_not_mistaken(small: None, tmp_path: Path) -> None:
         load_images("cifar10", root=hundred)
 
 
-def test_wrong_sizes_are_refused(small: None, tmp_path: Path) -> None:
+def test_wrong_sizes_are_refused(small, tmp_path):
     train, test = made_up("cifar10")
     write_parquet(tmp_path, "cifar10", (train, Split(test.pixels[1:], test.labels[1:])))
     expected = r"test split: pixels of shape \(129, 3, 32, 32\) and 129 labels, expected \(130, 3, 32, 32\) and 130"
@@ -190,7 +184,7 @@ def test_wrong_sizes_are_refused(small: None, tmp_path: Path) -> None:
         ({"data": np.zeros((2, 3072), np.uint8), "labels": [[0], [1, 2]]}, "labels: .* expected integers"),
     ],
 )
-def test_batch_of_another_form_is_refused(content: dict, problem: str, small: None, tmp_path: Path) -> None:
+def test_batch_of_another_form_is_refused(content, problem, small, tmp_path):
     folder = write_batches(tmp_path, "cifar10", made_up("cifar10"))
     (folder / "data_batch_1").write_bytes(pickle.dumps(content))
     with pytest.raises(SourceFormatError, match=problem):
@@ -221,14 +215,14 @@ RED = np.zeros((3, 32, 32), np.uint8)
         ({"img": [encoded(RED)], "class": [0]}, "columns img, class, expected 'fine_label' or 'label'"),
     ],
 )
-def test_parquet_of_another_form_is_refused(columns: dict, problem: str, small: None, tmp_path: Path) -> None:
+def test_parquet_of_another_form_is_refused(columns, problem, small, tmp_path):
     write_parquet(tmp_path, "cifar10", made_up("cifar10"))
     pq.write_table(pa.table(columns), tmp_path / "train-00000-of-00001.parquet")
     with pytest.raises(SourceFormatError, match=problem):
         load_images("cifar10", root=tmp_path)
 
 
-def test_shards_that_lack_and_files_that_are_no_parquet_are_refused(small: None, tmp_path: Path) -> None:
+def test_shards_that_lack_and_files_that_are_no_parquet_are_refused(small, tmp_path):
     write_parquet(tmp_path, "cifar10", made_up("cifar10"), shards=2)
     (tmp_path / "train-00001-of-00002.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceFormatError, match="not a readable Parquet file"):
@@ -266,7 +260,7 @@ def repository(hub: Hub, tmp_path: Path) -> Hub:
     return hub
 
 
-def test_repository_of_the_hub_is_downloaded_once(repository: Hub) -> None:
+def test_repository_of_the_hub_is_downloaded_once(repository):
     total, sources = int(made_up("cifar10")[0].pixels.astype(int).sum()), ("hub:owner/name", f"hub:owner/name@{COMMIT}")
     assert repository.answers(LOAD, *sources) == [total, total]
     assert sorted(request.rpartition("/")[2].partition("-")[0] for request in repository.downloads) == ["test", "train"]
@@ -277,14 +271,14 @@ def test_repository_of_the_hub_is_downloaded_once(repository: Hub) -> None:
     assert repository.requests == []
 
 
-def test_what_the_hub_does_not_have_is_a_download_error(repository: Hub) -> None:
+def test_what_the_hub_does_not_have_is_a_download_error(repository):
     del repository.commits[COMMIT]["plain_text/test-00000-of-00001.parquet"]
     other, lacking = repository.answers(LOAD, "hub:owner/other", f"hub:owner/name@{COMMIT}")
     assert other.startswith("DownloadError: hub:owner/other: ")
     assert lacking == f"DownloadError: hub:owner/name@{COMMIT}: there is no file like *test-*.parquet in it"
 
 
-def test_malformed_hub_name_is_refused() -> None:
+def test_malformed_hub_name_is_refused():
     with pytest.raises(InvalidValueError, match="expected hub:owner/name or hub:owner/name@revision"):
         load_images("cifar10", root="hub:cifar10")
 
@@ -293,7 +287,7 @@ def test_malformed_hub_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "image", "label"), [("cifar10", "img", "label"), ("cifar100", "img", "fine_label")])
-def test_real_files_are_read_to_the_pixel(name: str, image: str, label: str) -> None:
+def test_real_files_are_read_to_the_pixel(name, image, label):
     folder, facts = data_file(name), DATASETS[name]
     images = load_images(name, root=folder.parent)
     for split, pixels, labels in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_digits_have_the_stated_sizes_and_range() -> None:
+def test_digits_have_the_stated_sizes_and_range():
     images, facts = load_images("Digits"), DATASETS["digits"]
     assert images.train.pixels.shape == (facts.train_images, 1, 8, 8)
     assert images.validation.pixels.shape == (facts.validation_images, 1, 8, 8)
@@ -37,13 +36,13 @@ def test_digits_have_the_stated_sizes_and_range() -> None:
     assert set(images.train.labels.tolist()) == set(range(10))
 
 
-def test_digits_normalisation_is_that_of_the_training_images() -> None:
+def test_digits_normalisation_is_that_of_the_training_images():
     pixels, facts = load_images("digits").train.pixels, DATASETS["digits"]
     assert facts.mean == pytest.approx((pixels.mean().item(),), abs=5e-5)
     assert facts.std == pytest.approx((pixels.std(unbiased=False).item(),), abs=5e-5)
 
 
-def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch):
     monkeypatch.setenv("NASBENCH_ROBUST_IMAGES", "/nowhere")
     images = load_images("digits", root="/nowhere either")
     assert images.train.pixels.dtype == torch.float32
@@ -51,14 +50,14 @@ def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch: pytest.Monke
     assert to_unit(images.train.pixels) is images.train.pixels
 
 
-def test_split_of_digits_never_changes() -> None:
+def test_split_of_digits_never_changes():
     images = load_images("digits")
     assert images.train.labels[:12].tolist() == TRAIN_LABELS
     assert images.validation.labels.bincount().tolist() == [31, 24, 23, 25, 23, 20, 26, 30, 30, 24]
     assert images.test.labels.bincount().tolist() == [47, 55, 55, 52, 60, 41, 53, 59, 44, 51]
 
 
-def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order() -> None:
+def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order():
     images = load_images("digits")
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(1_797)
@@ -70,7 +69,7 @@ def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order() -> N
     assert torch.equal(classes[-517:], torch.tensor(labels[order[1_280:]]))  # test images are what they always were
 
 
-def test_held_out_images_are_found_by_the_name_of_their_split() -> None:
+def test_held_out_images_are_found_by_the_name_of_their_split():
     images = load_images("digits")
     assert images.held_out("test") is images.test
     assert images.held_out("validation") is images.validation
@@ -83,7 +82,7 @@ def test_held_out_images_are_found_by_the_name_of_their_split() -> None:
         Trainer(Cell.from_index(9930), settings_for("digits"), without, seed=0)
 
 
-def test_only_digits_have_a_validation_split() -> None:
+def test_only_digits_have_a_validation_split():
     assert {name: facts.held_out for name, facts in DATASETS.items()} == {
         "cifar10": {"test": 10_000},
         "cifar100": {"test": 10_000},
@@ -95,14 +94,14 @@ def test_only_digits_have_a_validation_split() -> None:
 TRAIN_LABELS = [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
 
 
-def test_unknown_images_and_devices_are_named() -> None:
+def test_unknown_images_and_devices_are_named():
     with pytest.raises(UnknownNameError, match=r"'cifar11'; did you mean 'cifar10'.*known: cifar10, .*digits"):
         load_images("cifar11")
     with pytest.raises(InvalidValueError, match="device is 'cup'"):
         load_images("digits", "cup")
 
 
-def test_crop_shifts_every_image_by_its_own_offset() -> None:
+def test_crop_shifts_every_image_by_its_own_offset():
     images = torch.rand(200, 2, 6, 6, generator=seeded())
     cropped = random_crop(images, 1, seeded(1))
     padded = F.pad(images, (1, 1, 1, 1))
@@ -114,12 +113,12 @@ def test_crop_shifts_every_image_by_its_own_offset() -> None:
     assert len(offsets) == 9
 
 
-def test_crop_without_padding_is_the_identity() -> None:
+def test_crop_without_padding_is_the_identity():
     images = torch.rand(3, 1, 8, 8)
     assert random_crop(images, 0, seeded()) is images
 
 
-def test_flip_mirrors_about_half_of_the_images() -> None:
+def test_flip_mirrors_about_half_of_the_images():
     images = torch.rand(400, 1, 4, 4, generator=seeded())
     result = random_flip(images, seeded(1))
     mirrored = [torch.equal(r, i.flip(2)) for r, i in zip(result, images, strict=True)]
@@ -128,25 +127,25 @@ def test_flip_mirrors_about_half_of_the_images() -> None:
     assert 160 < sum(mirrored) < 240
 
 
-def test_augmentation_depends_on_the_generator_alone() -> None:
+def test_augmentation_depends_on_the_generator_alone():
     images = torch.rand(50, 1, 8, 8)
     assert torch.equal(random_crop(images, 2, seeded(3)), random_crop(images, 2, seeded(3)))
     assert not torch.equal(random_crop(images, 2, seeded(3)), random_crop(images, 2, seeded(4)))
 
 
-def test_bytes_become_255ths_as_correctly_rounded() -> None:
+def test_bytes_become_255ths_as_correctly_rounded():
     levels = torch.arange(256, dtype=torch.uint8)
     assert to_unit(levels).tolist() == [torch.tensor(level / 255).item() for level in range(256)]
 
 
-def test_augmenting_bytes_or_floats_is_the_same() -> None:
+def test_augmenting_bytes_or_floats_is_the_same():
     images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8, generator=seeded())
     for change in (lambda batch, draws: random_crop(batch, 2, draws), random_flip):
         assert torch.equal(to_unit(change(images, seeded(1))), change(to_unit(images), seeded(1)))
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_one_epoch_on_every_kind_of_images(name: str, small: None, tmp_path: Path) -> None:
+def test_one_epoch_on_every_kind_of_images(name, small, tmp_path):
     images = load_images(name, root=write(tmp_path, name, "batches", made_up(name)))
     settings = replace(
         settings_for(name),

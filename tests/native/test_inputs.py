@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -59,19 +58,19 @@ def with_pixel(value: float) -> np.ndarray:
         (lambda n: n.autoattack(IMAGES, LABELS, **{**BUDGET, "restarts": 2**40}), "restarts is"),
     ],
 )
-def test_bad_input_is_refused(native: NativeNetwork, ask: Callable[[NativeNetwork], object], message: str) -> None:
+def test_bad_input_is_refused(native, ask, message):
     with pytest.raises(InvalidValueError, match=message):
         ask(native)
 
 
-def test_wrong_number_of_means_is_refused() -> None:
+def test_wrong_number_of_means_is_refused():
     with pytest.raises(InvalidValueError, match=r"mean is \[0, 0\], expected 1 value"):
         NativeNetwork(Cell.from_index(0), SKELETON, mean=[0, 0], std=[1])
     with pytest.raises(InvalidValueError, match="std is"):
         NativeNetwork(Cell.from_index(0), SKELETON, mean=[0], std=[1, 1])
 
 
-def test_one_value_per_channel_cannot_be_normalised() -> None:
+def test_one_value_per_channel_cannot_be_normalised():
     _, smallest = twins(Cell.from_index(9930), Skeleton(2, 1, 4, 1, 4))
     images, labels = random_batch(smallest.skeleton, 2)
     smallest.differentiate(images, labels)
@@ -79,7 +78,7 @@ def test_one_value_per_channel_cannot_be_normalised() -> None:
         smallest.differentiate(images[:1], labels[:1])
 
 
-def test_arrays_of_other_kinds_and_layouts_mean_the_same(native: NativeNetwork) -> None:
+def test_arrays_of_other_kinds_and_layouts_mean_the_same(native):
     expected, gradient = native.logits_and_gradient(IMAGES, np.ones((5, 10), np.float32))
     mirrored = np.asfortranarray(IMAGES.astype(np.float64))
     logits, other = native.logits_and_gradient(mirrored, np.ones((10, 5)).T)
@@ -89,7 +88,7 @@ def test_arrays_of_other_kinds_and_layouts_mean_the_same(native: NativeNetwork) 
     assert np.array_equal(short, native.pgd(IMAGES, LABELS.tolist(), None, **STEP))
 
 
-def test_inputs_are_left_alone(native: NativeNetwork) -> None:
+def test_inputs_are_left_alone(native):
     images, labels = IMAGES.copy(), LABELS.copy()
     native.autoattack(images, labels, **BUDGET)
     native.pgd(images, labels, np.zeros_like(images), **STEP)
@@ -98,12 +97,12 @@ def test_inputs_are_left_alone(native: NativeNetwork) -> None:
     assert np.array_equal(labels, LABELS)
 
 
-def test_nothing_gives_nothing(native: NativeNetwork) -> None:
+def test_nothing_gives_nothing(native):
     assert native.logits(IMAGES[:0]).shape == (0, 10)
     assert native.pgd(IMAGES[:0], LABELS[:0], None, **STEP).shape == (0, 1, 8, 8)
 
 
-def test_arrays_keep_their_network() -> None:
+def test_arrays_keep_their_network():
     parameters = twins(Cell.from_index(9930), SKELETON)[1].parameters
     before = parameters.copy()
     gc.collect()
@@ -112,13 +111,13 @@ def test_arrays_keep_their_network() -> None:
     assert len(others) == 3
 
 
-def test_network_is_not_copied_by_its_address(native: NativeNetwork) -> None:
+def test_network_is_not_copied_by_its_address(native):
     for duplicate in (copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="lives in one process"):
             duplicate(native)
 
 
-def test_networks_are_freed() -> None:
+def test_networks_are_freed():
     resource = pytest.importorskip("resource")
 
     def grow() -> int:

@@ -47,7 +47,7 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 
 @needs_engine
 @pytest.mark.parametrize("name", LARGE_CELLS)
-def test_long_sums_are_as_exact_as_those_of_torch(name: str) -> None:
+def test_long_sums_are_as_exact_as_those_of_torch(name):
     """A batch of 256 images of 32x32 has 262,144 values per channel to sum, 16,384 of them in a lane."""
     network, native = twins(LARGE_CELLS[name], Skeleton(4, 1, 10, 3, 32))
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_long_sums_are_as_exact_as_those_of_torch(name: str) -> None:
 
 @needs_engine
 @pytest.mark.parametrize("name", LARGE_CELLS)
-def test_passes_on_large_images_equal_those_of_torch(name: str) -> None:
+def test_passes_on_large_images_equal_those_of_torch(name):
     skeleton = Skeleton(16, 1, 10, 3, 32)
     network, native = twins(LARGE_CELLS[name], skeleton)
     images, _ = smooth_batch(network, skeleton, 3, seed=0)
@@ -106,7 +106,7 @@ for cell in LARGE_CELLS.values():
 
 @needs_engine
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a moment")
-def test_training_step_takes_less_memory_than_that_of_torch() -> None:
+def test_training_step_takes_less_memory_than_that_of_torch():
     def kibibytes(engine: str) -> np.ndarray:
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back to the system
         command = [sys.executable, "-c", STEPS, engine]
@@ -142,9 +142,7 @@ def trained() -> tuple[NativeTrainer, TrainingSettings]:
 
 
 @needs_engine
-def test_training_and_pgd_work_on_large_images(
-    trained: tuple[NativeTrainer, TrainingSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_and_pgd_work_on_large_images(trained, monkeypatch):
     trainer, settings = trained
     assert trainer.curve[-1].clean_acc > 0.6
     network, attack = torch_twin(trainer.network, settings), metrics.pgd(0.05, steps=10)
@@ -158,9 +156,7 @@ def test_training_and_pgd_work_on_large_images(
 
 
 @needs_engine
-def test_autoattack_on_large_images_is_that_of_torch_but_for_chance(
-    trained: tuple[NativeTrainer, TrainingSettings],
-) -> None:
+def test_autoattack_on_large_images_is_that_of_torch_but_for_chance(trained):
     trainer, settings = trained
     images, labels = (each[:48] for each in trainer.images.test)
     attack = replace(metrics.autoattack(0.05, steps=3), queries=50)
@@ -178,7 +174,7 @@ def test_autoattack_on_large_images_is_that_of_torch_but_for_chance(
 
 
 @needs_engine
-def test_auto_takes_the_engine_for_natural_images_on_one_core() -> None:
+def test_auto_takes_the_engine_for_natural_images_on_one_core():
     for name in ("digits", "cifar10", "cifar100", "ImageNet16-120"):
         assert choose_engine("auto", settings_for(name)) == "native"
         assert choose_engine("auto", settings_for(name), "cuda") == "torch-fast"

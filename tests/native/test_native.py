@@ -35,7 +35,6 @@ from nasbench_robust.cells.cell import EDGES
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.images import load_arrays
-from nasbench_robust.skeletons import Skeleton
 
 pytestmark = needs_engine
 
@@ -59,7 +58,7 @@ def has_equal_values(cell: Cell) -> bool:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
-def test_passes_equal_those_of_torch(skeleton: Skeleton) -> None:
+def test_passes_equal_those_of_torch(skeleton):
     for number, cell in enumerate(cells_to_compare(40 if skeleton.image_size <= 8 else 12)):
         network, native = twins(cell, skeleton, seed=number)
         single = copy.deepcopy(network).float()
@@ -81,14 +80,14 @@ def test_passes_equal_those_of_torch(skeleton: Skeleton) -> None:
         assert relative_error(native.statistics[updated], expected) < limit, cell
 
 
-def test_statistics_of_edges_that_matter_are_updated() -> None:
+def test_statistics_of_edges_that_matter_are_updated():
     _, native = twins(Cell(["nor_conv_3x3"] * 6), SKELETONS[0])
     before = native.statistics.copy()
     native.differentiate(*random_batch(SKELETONS[0], 17))
     assert (native.statistics != before).all()
 
 
-def test_disconnected_network_has_zero_gradient_and_equal_logits() -> None:
+def test_disconnected_network_has_zero_gradient_and_equal_logits():
     for index in (10, 12, 74, 172, 879):
         _, native = twins(Cell.from_index(index), SKELETONS[0])
         images, _ = random_batch(SKELETONS[0], 5)
@@ -97,7 +96,7 @@ def test_disconnected_network_has_zero_gradient_and_equal_logits() -> None:
         assert not gradient.any()
 
 
-def test_an_image_is_alone_in_eval_mode() -> None:
+def test_an_image_is_alone_in_eval_mode():
     _, native = twins(LEARNED, SKELETONS[0])
     images, _ = random_batch(SKELETONS[0], 40)
     slopes = np.random.default_rng(1).normal(size=(40, 10)).astype(np.float32)
@@ -107,7 +106,7 @@ def test_an_image_is_alone_in_eval_mode() -> None:
         assert all(np.array_equal(one[part], other) for one, other in zip(whole, alone, strict=True))
 
 
-def test_results_do_not_depend_on_what_was_computed_before() -> None:
+def test_results_do_not_depend_on_what_was_computed_before():
     _, native = twins(LEARNED, SKELETONS[0])
     _, fresh = twins(LEARNED, SKELETONS[0])
     images, labels = random_batch(SKELETONS[0], 33)
@@ -120,7 +119,7 @@ def test_results_do_not_depend_on_what_was_computed_before() -> None:
     assert np.array_equal(native.statistics, fresh.statistics)
 
 
-def test_update_is_that_of_torch() -> None:
+def test_update_is_that_of_torch():
     _, native = twins(LEARNED, SKELETONS[0])
     weights = torch.nn.Parameter(torch.from_numpy(native.parameters.copy()))
     optimiser = torch.optim.SGD([weights], lr=1, momentum=0.9, weight_decay=5e-4)
@@ -136,7 +135,7 @@ def test_update_is_that_of_torch() -> None:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS[:2], ids=str)
-def test_full_step_equals_that_of_torch(skeleton: Skeleton, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_step_equals_that_of_torch(skeleton, monkeypatch):
     attack = metrics.pgd(0.1, steps=3)
     for number, cell in enumerate(cells_to_compare(10)):
         network, native = twins(cell, skeleton, seed=number)
@@ -155,7 +154,7 @@ def test_full_step_equals_that_of_torch(skeleton: Skeleton, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("index", [9930, 2581, 1462, 11472])
-def test_epoch_of_digits_equals_that_of_torch(index: int) -> None:
+def test_epoch_of_digits_equals_that_of_torch(index):
     trainer = NativeTrainer(Cell.from_index(index), DIGITS, load_arrays("digits"), seed=0)
     native, network, attack = trainer.network, torch_twin(trainer.network, DIGITS), DIGITS.attack
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=DIGITS.weight_decay)

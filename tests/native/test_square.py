@@ -78,9 +78,7 @@ def masked(cell: Cell, skeleton: Skeleton, shift: float) -> NativeNetwork:
     ],
 )
 @pytest.mark.parametrize(("queries", "restarts"), [(1, 1), (2, 1), (60, 2), (400, 1)])
-def test_skipping_changes_nothing(
-    index: int, skeleton: Skeleton, shift: float, eps: float, queries: int, restarts: int
-) -> None:
+def test_skipping_changes_nothing(index, skeleton, shift, eps, queries, restarts):
     native = masked(Cell.from_index(index), skeleton, shift)
     images, _ = random_batch(skeleton, 70, seed=1)
     images[::7] = np.round(images[::7])  # black and white: one bound of a pixel is the pixel itself

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from ntk.oracles import combined, jacobian
 from nasbench_robust.attacks import perturb
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError, UnknownNameError
-from nasbench_robust.metrics import Attack, autoattack, fgsm, pgd
+from nasbench_robust.metrics import autoattack, fgsm, pgd
 from nasbench_robust.networks import Network
 from nasbench_robust.ntk import (
     BN_MODES,
@@ -48,7 +47,7 @@ def attacked(network: Network, images: torch.Tensor, labels: torch.Tensor) -> tu
 
 
 @pytest.mark.parametrize("bn", ["eval", "batch_frozen"])
-def test_blocks_are_kernels_of_their_own(bn: str) -> None:
+def test_blocks_are_kernels_of_their_own(bn):
     network, images, labels = make()
     once, twice = attacked(network, images, labels)
     fixed = FixedNetwork(network, images, bn=bn, precision="fp64")  # the clean batch decides the statistics of all
@@ -67,7 +66,7 @@ def test_blocks_are_kernels_of_their_own(bn: str) -> None:
 
 @pytest.mark.parametrize("bn", ["eval", "batch_frozen"])
 @pytest.mark.parametrize("beta", [0.0, 0.25, 0.5, 1.0])
-def test_combined_kernel_two_ways(bn: str, beta: float) -> None:
+def test_combined_kernel_two_ways(bn, beta):
     network, images, labels = make()
     once, twice = attacked(network, images, labels)
     fixed = FixedNetwork(network, images, bn=bn, precision="fp64")
@@ -79,7 +78,7 @@ def test_combined_kernel_two_ways(bn: str, beta: float) -> None:
         assert np.linalg.eigvalsh(matrix).min() > -1e-12 * np.trace(matrix)
 
 
-def test_limits_of_beta() -> None:
+def test_limits_of_beta():
     network, images, labels = make()
     found = kernels(network, images, fgsm(0.1), beta=0.0, bn="eval", labels=labels)
     assert np.array_equal(found.combined, found.clean)
@@ -91,7 +90,7 @@ def test_limits_of_beta() -> None:
 
 @pytest.mark.parametrize("bn", BN_MODES)
 @pytest.mark.parametrize("attack", [fgsm(0.1), pgd(0.1, steps=3), pgd(0.5, steps=2, norm="L2")])
-def test_attacks_are_made_on_the_network_of_the_mode(bn: str, attack: Attack) -> None:
+def test_attacks_are_made_on_the_network_of_the_mode(bn, attack):
     network, images, labels = make()
     reference, generator = prepare(network, images, bn, torch.float64), torch.Generator().manual_seed(1)
     once = perturb(reference, images.double(), labels, attack, generator)
@@ -110,7 +109,7 @@ def test_attacks_are_made_on_the_network_of_the_mode(bn: str, attack: Attack) ->
 
 @pytest.mark.parametrize("bn", BN_MODES)
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
-def test_a_fixed_network_is_left_as_it_is_by_kernels_and_attacks(bn: str, precision: str) -> None:
+def test_a_fixed_network_is_left_as_it_is_by_kernels_and_attacks(bn, precision):
     network, images, labels = make()
     fixed = FixedNetwork(network.float(), images, bn=bn, precision=precision)
     first = [gram_matrix(fixed, images, output="sum"), fixed.attacked(images, labels, fgsm(0.1))]
@@ -121,7 +120,7 @@ def test_a_fixed_network_is_left_as_it_is_by_kernels_and_attacks(bn: str, precis
 
 @needs_engine
 @pytest.mark.parametrize("attack", [fgsm(0.05), pgd(0.05, steps=2)])
-def test_native_engine_makes_the_same(attack: Attack) -> None:
+def test_native_engine_makes_the_same(attack):
     network, images, labels = make(9)
     made = [
         kernels(
@@ -142,7 +141,7 @@ def test_native_engine_makes_the_same(attack: Attack) -> None:
     assert relative_error(made[1].clean, made[0].clean) < 1e-4
 
 
-def test_without_the_second_attack() -> None:
+def test_without_the_second_attack():
     network, images, labels = make()
     found = kernels(network, images, fgsm(0.1), beta=0.5, bn="eval", labels=labels, twice=False)
     assert found.robust_twice is None
@@ -150,7 +149,7 @@ def test_without_the_second_attack() -> None:
         _ = found.combined_robust
 
 
-def test_what_an_attack_needs() -> None:
+def test_what_an_attack_needs():
     network, images, labels = make()
     fixed = {"beta": 0.5, "bn": "eval", "labels": labels}
     with pytest.raises(InvalidValueError, match="expected an Attack"):
@@ -180,7 +179,7 @@ def some_kernels(seed: int = 0) -> Kernels:
     return Kernels(*(rng.random((3, 3)) for _ in range(5)), beta=0.25)
 
 
-def test_files_keep_everything(tmp_path: Path) -> None:
+def test_files_keep_everything(tmp_path):
     path, kept = tmp_path / "kernels.h5", some_kernels()
     save_kernels(kept, path, **KEY)
     other = dataclasses.replace(some_kernels(1), robust_twice=None, cross_twice=None)
@@ -193,7 +192,7 @@ def test_files_keep_everything(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["kernels.h5"]
 
 
-def test_files_keep_what_is_there(tmp_path: Path) -> None:
+def test_files_keep_what_is_there(tmp_path):
     path = tmp_path / "kernels.h5"
     save_kernels(some_kernels(), path, **KEY)
     before = path.read_bytes()
@@ -203,7 +202,7 @@ def test_files_keep_what_is_there(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
+def test_files_that_are_not_there_or_damaged(tmp_path):
     path = tmp_path / "kernels.h5"
     with pytest.raises(MissingDataError, match="no file"):
         load_kernels(path, **KEY)

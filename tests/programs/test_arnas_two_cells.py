@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.search.supernet import read_search
 
 
-def test_rows_are_those_of_the_networks_of_the_search(call, tmp_path: Path) -> None:
+def test_rows_are_those_of_the_networks_of_the_search(call, tmp_path):
     (tmp_path / "runs" / "networks").mkdir(parents=True)
     (tmp_path / "runs" / "networks" / "of-another-time.json").write_text("{}")  # is not taken for a result
     done = call("arnas_two_cells", "--runs", tmp_path / "runs", "--out", tmp_path, "--epochs", 1, "--seeds", 1)

@@ -129,7 +129,7 @@ def of(found: pd.DataFrame, *name: str, subset: str = "all", failures: str = "no
     return found.loc[(*HEADLINE, subset, *name, failures)]
 
 
-def test_a_perfect_score_a_reversed_one_and_noise_are_what_they_are(found: pd.DataFrame) -> None:
+def test_a_perfect_score_a_reversed_one_and_noise_are_what_they_are(found):
     for subset in ("all", "connected", "top half", "top tenth"):
         perfect = of(found, "clean", "", "frobenius_norm", subset=subset)
         assert (perfect["spearman"], perfect["low"], perfect["high"], perfect["kendall"]) == (1, 1, 1, 1)
@@ -140,7 +140,7 @@ def test_a_perfect_score_a_reversed_one_and_noise_are_what_they_are(found: pd.Da
     assert abs(noise["spearman"]) < 0.2
 
 
-def test_lower_is_better_is_turned_round_and_failures_are_counted_and_last(made: dict, found: pd.DataFrame) -> None:
+def test_lower_is_better_is_turned_round_and_failures_are_counted_and_last(made, found):
     name = ("clean", "", "condition_number")
     rest, last = of(found, *name, failures="left out"), of(found, *name, failures="last")
     assert (rest["spearman"], rest["cells"], rest["failed"]) == (1, COUNT - FAILED, FAILED)
@@ -155,20 +155,20 @@ def test_lower_is_better_is_turned_round_and_failures_are_counted_and_last(made:
     assert rest["parameters"] == pytest.approx(same, abs=1e-4)  # over the same cells
 
 
-def test_ties_share_their_rank(made: dict, found: pd.DataFrame) -> None:
+def test_ties_share_their_rank(made, found):
     row, tied = of(found, "", "", "naswot"), np.round(made["quality"])
     assert row["spearman"] == pytest.approx(stats.spearmanr(tied, made["quality"]).statistic, abs=1e-4)
     assert row["kendall"] == pytest.approx(stats.kendalltau(tied, made["quality"]).statistic, abs=1e-4)
 
 
-def test_subsets_have_the_cells_that_they_say(found: pd.DataFrame) -> None:
+def test_subsets_have_the_cells_that_they_say(found):
     counts = {
         subset: of(found, "", "", "zen", subset=subset)["cells"] for subset in ("connected", "top half", "top tenth")
     }
     assert counts == {"connected": COUNT - UNCONNECTED, "top half": COUNT // 2, "top tenth": COUNT // 10}
 
 
-def test_what_the_parameter_count_knows_is_taken_out(found: pd.DataFrame) -> None:
+def test_what_the_parameter_count_knows_is_taken_out(found):
     copy, other = of(found, "", "", "synflow"), of(found, "robust", "pgd@8/255", "label_alignment")
     assert copy["spearman"] > 0.45
     assert copy["given_low"] < 0.1
@@ -177,7 +177,7 @@ def test_what_the_parameter_count_knows_is_taken_out(found: pd.DataFrame) -> Non
     assert other["given_low"] < other["given_parameters"] < other["given_high"]
 
 
-def test_seeds_are_averaged_and_their_spread_is_told(made: dict, scored: Path, found: pd.DataFrame) -> None:
+def test_seeds_are_averaged_and_their_spread_is_told(made, scored, found):
     row, frame = of(found, "", "", "zen"), read_scores(scored)[0]
     single = frame[frame["score"] == "zen"].pivot(index="index", columns="seed", values="value").to_numpy()
     rho = [stats.spearmanr(column, made["quality"]).statistic for column in single.T]
@@ -189,7 +189,7 @@ def test_seeds_are_averaged_and_their_spread_is_told(made: dict, scored: Path, f
     assert row["spearman"] == pytest.approx(mean, abs=1e-4)
 
 
-def test_a_seed_that_only_some_cells_have_enters_the_spread_alone(made: dict, options: list[str]) -> None:
+def test_a_seed_that_only_some_cells_have_enters_the_spread_alone(made, options):
     runs = np.stack([made["quality"], -made["quality"]], axis=1)
     path = write(made["folder"] / "some.parquet", "cifar10", made["index"], {(None, None, "zen"): runs})
     table = Reader(path).read()
@@ -202,9 +202,7 @@ def test_a_seed_that_only_some_cells_have_enters_the_spread_alone(made: dict, op
     assert (spread["seed_cells"], spread["between_seeds"]) == (50, pytest.approx(-1))
 
 
-def test_the_leaderboard_has_the_line_to_beat_on_top_and_says_who_beats_it(
-    call, results: Path, scored: Path, options: list[str], tmp_path: Path
-) -> None:
+def test_the_leaderboard_has_the_line_to_beat_on_top_and_says_who_beats_it(call, results, scored, options, tmp_path):
     board = pd.read_csv(results / "ntk_leaderboard_cifar10.csv").fillna({"kernel": "", "attack": ""})
     assert board["score"].iloc[0] == "params"
     assert (board["spearman"].iloc[1:].diff().dropna() <= 0).all()
@@ -221,9 +219,7 @@ def test_the_leaderboard_has_the_line_to_beat_on_top_and_says_who_beats_it(
     assert "frobenius norm (clean)" in done.out.partition("Better than the parameter count: ")[2].partition("\n")[0]
 
 
-def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(
-    call, made: dict, scored: Path, options: list[str], tmp_path: Path
-) -> None:
+def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(call, made, scored, options, tmp_path):
     columns = {
         (None, None, "params"): made["parameters"],
         (None, None, "grasp"): made["quality"],  # which nobody computes on natural images
@@ -248,7 +244,7 @@ def test_a_combination_is_chosen_on_half_of_digits_and_tested_elsewhere(
     assert "The whole combination ranks better than the parameter count for 2 of 2" in done.out
 
 
-def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored: Path, options: list[str], tmp_path: Path) -> None:
+def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored, options, tmp_path):
     done = call("ntk_figure", scored, *options, "--out", tmp_path)
     assert done.code == 0
     points = pd.read_csv(tmp_path / "ntk_figure_cifar10.csv")
@@ -268,17 +264,13 @@ def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored: Path, opti
     assert "rank better than the same number of the clean kernel" in done.out
 
 
-def test_the_same_call_gives_the_same_files(
-    call, scored: Path, options: list[str], results: Path, tmp_path: Path
-) -> None:
+def test_the_same_call_gives_the_same_files(call, scored, options, results, tmp_path):
     assert call("ntk_correlation", scored, *options, "--out", tmp_path).code == 0
     for name in ("ntk_correlation_cifar10.csv", "ntk_leaderboard_cifar10.csv"):
         assert (tmp_path / name).read_bytes() == (results / name).read_bytes()
 
 
-def test_what_cannot_be_done_is_one_sentence(
-    fault, made: dict, scored: Path, options: list[str], tmp_path: Path
-) -> None:
+def test_what_cannot_be_done_is_one_sentence(fault, made, scored, options, tmp_path):
     few = write(tmp_path / "few.parquet", "cifar10", made["index"][:20], {(None, None, "zen"): made["quality"][:20]})
     table = Reader(scored).read()
     for name in ("mnist", "cifar100"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +10,7 @@ from nasbench_robust import native
 from nasbench_robust.networks import OperationCounter
 
 
-def test_counts_of_one_convolution_and_its_gradients() -> None:
+def test_counts_of_one_convolution_and_its_gradients():
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     weights = torch.rand(5, 3, 3, 3, requires_grad=True)
     forward = 2 * 2 * 5 * 8 * 8 * 3 * 9  # a multiplication and an addition per image, output, input and tap
@@ -29,7 +27,7 @@ def test_counts_of_one_convolution_and_its_gradients() -> None:
     assert counter.bytes == 2 * 4 * 2 * 3 * 64
 
 
-def test_rows_say_that_the_fast_path_launches_less(call, tmp_path: Path) -> None:
+def test_rows_say_that_the_fast_path_launches_less(call, tmp_path):
     out = tmp_path / "roofline.md"
     options = ["--dataset", "digits", "--batch-size", 8, "--repeats", 2, "--cells", "medium", "--out", out]
     assert call("roofline", *options).out == out.read_text()
@@ -43,7 +41,7 @@ def test_rows_say_that_the_fast_path_launches_less(call, tmp_path: Path) -> None
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 @pytest.mark.parametrize(("option", "message"), [(("--device", "cuda"), "no CUDA"), (("--repeats", "0"), "positive")])
-def test_faults_are_named(call, option: tuple[str, str], message: str) -> None:
+def test_faults_are_named(call, option, message):
     done = call("roofline", *option)
     assert done.code == 2
     assert message in done.err

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,26 +74,26 @@ def program(name: str, *arguments: str, **more: object) -> subprocess.CompletedP
 # --- which cells, which units
 
 
-def test_cells_are_named_by_indices_ranges_and_all() -> None:
+def test_cells_are_named_by_indices_ranges_and_all():
     assert parse_cells("3, 5-7,3") == [3, 5, 6, 7]
     assert parse_cells("1234") == [172]  # its representative
     assert len(parse_cells("all")) == 6466
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1;2", "15625", "7-5"])
-def test_cells_that_make_no_sense_are_refused(text: str) -> None:
+def test_cells_that_make_no_sense_are_refused(text):
     with pytest.raises(ValueError, match=r"cells|cell index"):
         parse_cells(text)
 
 
-def test_missing_is_what_has_no_row(folder: Path) -> None:
+def test_missing_is_what_has_no_row(folder):
     units = [Unit(index, seed) for seed in (0, 1, 2) for index in (3, 4, 9930)]
     missing = find_missing(folder, QUICK, units)
     assert missing == [Unit(4, 0), Unit(4, 1), Unit(3, 2), Unit(4, 2), Unit(9930, 2)]
     assert find_missing(folder / "nothing", QUICK, units) == units
 
 
-def test_work_list_comes_back_task_by_task(tmp_path: Path) -> None:
+def test_work_list_comes_back_task_by_task(tmp_path):
     units = [Unit(index, 0) for index in range(7)]
     tasks = make_tasks(units, 3)
     write_worklist(tasks, tmp_path / "work.jsonl")
@@ -130,7 +130,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
         process.stdin.close()
 
 
-def test_claim_of_another_process_is_respected_and_ends_with_it(holder: subprocess.Popen, tmp_path: Path) -> None:
+def test_claim_of_another_process_is_respected_and_ends_with_it(holder, tmp_path):
     assert is_claimed(tmp_path, "unit")
     with claim(tmp_path, "unit") as had:
         assert not had
@@ -143,7 +143,7 @@ def test_claim_of_another_process_is_respected_and_ends_with_it(holder: subproce
         assert had
 
 
-def test_row_that_is_there_is_never_replaced(runs: list[Run], tmp_path: Path) -> None:
+def test_row_that_is_there_is_never_replaced(runs, tmp_path):
     path = write_run(runs[0], QUICK, tmp_path)
     before = path.read_bytes()
     write_run(replace(runs[0], row={**runs[0].row, "train_seconds": 1e9}), QUICK, tmp_path)
@@ -154,7 +154,7 @@ def test_row_that_is_there_is_never_replaced(runs: list[Run], tmp_path: Path) ->
 # --- collection
 
 
-def test_collection_is_a_release_that_can_be_queried(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_collection_is_a_release_that_can_be_queried(folder, runs, tmp_path):
     report = collect([folder], tmp_path / "release")
     assert (report.runs, report.repeated, report.failed, report.quarantined) == (4, 0, [], [])
     bench = nbr.load(tmp_path / "release")
@@ -167,7 +167,7 @@ def test_collection_is_a_release_that_can_be_queried(folder: Path, runs: list[Ru
     assert Reader(tmp_path / "release" / "cells.parquet").read().num_rows == cells.SIZE
 
 
-def test_collection_twice_and_of_copies_gives_the_same_bytes(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_collection_twice_and_of_copies_gives_the_same_bytes(folder, runs, tmp_path):
     collect([folder], tmp_path / "one")
     other = tmp_path / "other"
     write_run(replace(runs[1], row={**runs[1].row, "train_seconds": 1.0, "device": "another"}), QUICK, other)
@@ -179,9 +179,7 @@ def test_collection_twice_and_of_copies_gives_the_same_bytes(folder: Path, runs:
         assert first == second
 
 
-def test_files_that_disagree_are_both_named_and_nothing_is_written(
-    folder: Path, runs: list[Run], tmp_path: Path
-) -> None:
+def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs, tmp_path):
     other = tmp_path / "other"
     row = {**runs[1].row, "clean_acc": 0.0, "clean_correct": 0}
     path = write_run(replace(runs[1], row=row), QUICK, other)
@@ -213,9 +211,7 @@ def replace_by_another_table(path: Path) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("damage", [cut, empty, misplace, replace_by_another_table])
-def test_run_with_a_damaged_shard_is_set_aside_whole_and_made_again(
-    folder: Path, runs: list[Run], tmp_path: Path, table: str, damage: Callable[[Path], None]
-) -> None:
+def test_run_with_a_damaged_shard_is_set_aside_whole_and_made_again(folder, runs, tmp_path, table, damage):
     collect([folder], tmp_path / "undisturbed")
     name = shard_name(QUICK, 3, 1)
     damage(folder / table / name)
@@ -239,7 +235,7 @@ def runs_in(path: Path) -> set[tuple[int, int]]:
     return set(zip(*(column.to_pylist() for column in columns.columns), strict=True))
 
 
-def test_damaged_run_is_taken_from_another_folder_that_has_it(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_damaged_run_is_taken_from_another_folder_that_has_it(folder, runs, tmp_path):
     collect([folder], tmp_path / "one")
     write_run(runs[3], QUICK, tmp_path / "other")
     cut(folder / "outcomes" / shard_name(QUICK, 3, 1))
@@ -250,7 +246,7 @@ def test_damaged_run_is_taken_from_another_folder_that_has_it(folder: Path, runs
         assert first == second
 
 
-def test_curves_and_outcomes_without_a_run_are_left_out(folder: Path, tmp_path: Path) -> None:
+def test_curves_and_outcomes_without_a_run_are_left_out(folder, tmp_path):
     (folder / "runs" / shard_name(QUICK, 3, 1)).unlink()
     assert collect([folder], tmp_path / "release").quarantined == []
     expected = {(3, 0), (9930, 0), (9930, 1)}
@@ -258,7 +254,7 @@ def test_curves_and_outcomes_without_a_run_are_left_out(folder: Path, tmp_path: 
     assert (folder / "curves" / shard_name(QUICK, 3, 1)).exists()
 
 
-def test_collection_leaves_no_table_of_an_earlier_one(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_collection_leaves_no_table_of_an_earlier_one(folder, runs, tmp_path):
     collect([folder], tmp_path / "release")
     failed = Run({name: runs[0].row[name] for name in ("dataset", "index", "seed", "seeds", "test_images")}, [], {})
     write_run(replace(failed, row={**failed.row, "failure": "diverged"}), QUICK, tmp_path / "failed")
@@ -266,9 +262,7 @@ def test_collection_leaves_no_table_of_an_earlier_one(folder: Path, runs: list[R
     assert {path.name for path in (tmp_path / "release").iterdir()} == {"runs.parquet", "cells.parquet"}
 
 
-def test_shards_whose_description_names_its_facts_in_another_order_are_of_one_release(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_shards_whose_description_names_its_facts_in_another_order_are_of_one_release(folder, tmp_path):
     path = folder / "runs" / shard_name(QUICK, 3, 1)
     table = Reader(path).read()
     ((key, text),) = table.schema.metadata.items()
@@ -278,14 +272,14 @@ def test_shards_whose_description_names_its_facts_in_another_order_are_of_one_re
     assert Reader(folder / "runs").read().num_rows == 4
 
 
-def test_shards_of_other_settings_are_refused(folder: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_shards_of_other_settings_are_refused(folder, runs, tmp_path):
     other = replace(QUICK, epochs=2)
     write_run(replace(runs[0], row={**runs[0].row, "seed": 9, "settings": other.hash}), other, tmp_path / "other")
     with pytest.raises(TableError, match="release description differ"):
         collect([folder, tmp_path / "other"], tmp_path / "release")
 
 
-def test_empty_collection_says_so(tmp_path: Path) -> None:
+def test_empty_collection_says_so(tmp_path):
     with pytest.raises(MissingDataError, match="no runs in"):
         collect([tmp_path], tmp_path / "release")
 
@@ -293,7 +287,7 @@ def test_empty_collection_says_so(tmp_path: Path) -> None:
 # --- settings from a file
 
 
-def test_settings_file_overrides_entry_by_entry(tmp_path: Path) -> None:
+def test_settings_file_overrides_entry_by_entry(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('epochs = 3\n[skeleton]\nchannels = 8\n[[evaluation]]\nname = "fgsm"\neps = 0.1\nsteps = 1\n')
     if sys.version_info < (3, 11):
@@ -304,7 +298,7 @@ def test_settings_file_overrides_entry_by_entry(tmp_path: Path) -> None:
     assert settings.hash != settings_for("digits").hash
 
 
-def test_settings_round_trip() -> None:
+def test_settings_round_trip():
     for settings in (TrainingSettings(), settings_for("digits"), QUICK):
         assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
@@ -322,7 +316,7 @@ def test_settings_round_trip() -> None:
         ("[]", SourceFormatError, "expected settings by name"),
     ],
 )
-def test_wrong_settings_files_are_explained(text: str, error: type, message: str, tmp_path: Path) -> None:
+def test_wrong_settings_files_are_explained(text, error, message, tmp_path):
     path = tmp_path / "settings.json"
     path.write_text(text)
     with pytest.raises(error, match=message):
@@ -347,7 +341,7 @@ exec python train_cell.py --work 'a list' --task $((SLURM_ARRAY_TASK_ID + 1000))
 """
 
 
-def test_script_reads_as_expected() -> None:
+def test_script_reads_as_expected():
     command = ("python", "train_cell.py", "--work", "a list")
     job = ArrayJob(command, 5, 1000, "logs", throttle=2, options=("--partition=gpu",))
     assert render(job) == SCRIPT
@@ -357,7 +351,7 @@ def test_script_reads_as_expected() -> None:
         render(replace(job, options=("partition\n#SBATCH --x",)))
 
 
-def test_local_run_makes_everything_once_and_goes_on(folder: Path, tmp_path: Path) -> None:
+def test_local_run_makes_everything_once_and_goes_on(folder, tmp_path):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({**QUICK.to_dict()}))
     arguments = ["--out", str(folder), "--settings", str(settings), "--cells", "3-6", "--seeds", "0"]
@@ -389,14 +383,14 @@ def make_by(script: str, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(("script", "code"), [("kill -9 $$", 9), ('test "$1" = 0 || kill -9 $$', 9), ("exit 2", 2)])
-def test_local_run_whose_workers_end_too_early_says_so(script: str, code: int, tmp_path: Path) -> None:
+def test_local_run_whose_workers_end_too_early_says_so(script, code, tmp_path):
     with make_by(script, tmp_path) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert errors == "1 runs, 0 there, 1 missing\n1 missing\n"
 
 
-def test_local_run_ends_with_ctrl_c(tmp_path: Path) -> None:
+def test_local_run_ends_with_ctrl_c(tmp_path):
     with make_by("echo started; exec sleep 600", tmp_path) as process:
         assert [process.stdout.readline() for _ in range(2)] == ["started\n"] * 2
         os.killpg(process.pid, signal.SIGINT)
@@ -405,7 +399,7 @@ def test_local_run_ends_with_ctrl_c(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_index_comes_from_the_array_task(tmp_path: Path) -> None:
+def test_index_comes_from_the_array_task(tmp_path):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(QUICK.to_dict()))
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "5"}
@@ -415,7 +409,7 @@ def test_index_comes_from_the_array_task(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "out" / "runs").iterdir()] == [shard_name(QUICK, 5, 0)]
 
 
-def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+def test_nothing_to_do_is_said(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
     done = program("train_cell.py", "--out", str(tmp_path), env=environment)
     assert done.returncode == 2
@@ -436,7 +430,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(point)], check=True)
 
 
-def test_full_disk_loses_nothing_and_leaves_no_part(small_disk: Path, tmp_path: Path) -> None:
+def test_full_disk_loses_nothing_and_leaves_no_part(small_disk, tmp_path):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(QUICK.to_dict()))
     arguments = ["--index", "9930", "--settings", str(settings), "--out", str(small_disk)]

@@ -42,7 +42,7 @@ def run(images: TensorImages) -> Run:
     return run_cell(CELL, QUICK, images, seed=2)
 
 
-def test_rows_go_to_the_disk_and_come_back(run: Run, tmp_path: Path) -> None:
+def test_rows_go_to_the_disk_and_come_back(run, tmp_path):
     write_run(run, QUICK, tmp_path)
     bench = nbr.load(tmp_path)
     result = bench.lookup(CELL, metric="pgd_acc", seed=2)
@@ -56,7 +56,7 @@ def test_rows_go_to_the_disk_and_come_back(run: Run, tmp_path: Path) -> None:
     assert stored.names == runs_schema(release_info(QUICK)).names
 
 
-def test_curve_and_outcomes_agree_with_the_row(run: Run, tmp_path: Path) -> None:
+def test_curve_and_outcomes_agree_with_the_row(run, tmp_path):
     write_run(run, QUICK, tmp_path)
     curve = read_table(tmp_path / "curves")
     assert curve.schema.names == CURVES_SCHEMA.names
@@ -73,7 +73,7 @@ def test_curve_and_outcomes_agree_with_the_row(run: Run, tmp_path: Path) -> None
     assert [outcome["metric"] for outcome in outcomes] == [metric.column for metric in QUICK.metrics]
 
 
-def test_both_splits_are_measured_on_their_own_images(run: Run, images: TensorImages, tmp_path: Path) -> None:
+def test_both_splits_are_measured_on_their_own_images(run, images, tmp_path):
     network, curve = train(CELL, QUICK, images, seed=2)
     assert curve == run.curve
     for split, count in (("test", 517), ("validation", 256)):
@@ -84,7 +84,7 @@ def test_both_splits_are_measured_on_their_own_images(run: Run, images: TensorIm
     assert run.row["test_images"] == 517
 
 
-def test_both_splits_are_queried_by_name(run: Run, tmp_path: Path) -> None:
+def test_both_splits_are_queried_by_name(run, tmp_path):
     write_run(run, QUICK, tmp_path)
     bench = nbr.load(tmp_path)
     assert bench.info.datasets["digits"].images == {"test": 517, "validation": 256}
@@ -106,14 +106,14 @@ def test_both_splits_are_queried_by_name(run: Run, tmp_path: Path) -> None:
     assert api.get_more_info(9930, "digits")["test-accuracy"] == 100 * run.row["pgd_acc@0.1"]
 
 
-def test_validation_counts_are_checked_against_the_validation_images(run: Run, tmp_path: Path) -> None:
+def test_validation_counts_are_checked_against_the_validation_images(run, tmp_path):
     row = {**run.row, "clean_acc#validation": run.row["clean_correct#validation"] / 517}
     write_run(replace(run, row=row), QUICK, tmp_path)
     (finding,) = (finding for finding in nbr.validate(tmp_path / "runs") if finding.kind == "grid")
     assert (finding.severity, finding.metric, finding.indices) == ("error", "clean_acc#validation", (9930,))
 
 
-def test_same_seed_gives_the_same_row(run: Run, images: TensorImages) -> None:
+def test_same_seed_gives_the_same_row(run, images):
     again = run_cell(CELL, QUICK, images, seed=2)
     assert {k: v for k, v in again.row.items() if k not in TIMES} == {
         k: v for k, v in run.row.items() if k not in TIMES
@@ -122,12 +122,12 @@ def test_same_seed_gives_the_same_row(run: Run, images: TensorImages) -> None:
     assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
 
 
-def test_a_class_is_trained_as_its_representative(images: TensorImages) -> None:
+def test_a_class_is_trained_as_its_representative(images):
     run = run_cell(Cell.from_index(25), QUICK, images, seed=0)
     assert run.row["index"] == Cell.from_index(25).representative == 3
 
 
-def test_divergence_becomes_a_failed_row_without_numbers(images: TensorImages, tmp_path: Path) -> None:
+def test_divergence_becomes_a_failed_row_without_numbers(images, tmp_path):
     broken = replace(images, train=Split(images.train.pixels * torch.nan, images.train.labels))
     run = run_cell(CELL, QUICK, broken, seed=0)
     write_run(run, QUICK, tmp_path)
@@ -139,7 +139,7 @@ def test_divergence_becomes_a_failed_row_without_numbers(images: TensorImages, t
         nbr.load(tmp_path).query(CELL, metric="clean_acc")
 
 
-def test_folder_belongs_to_one_set_of_settings(run: Run, tmp_path: Path) -> None:
+def test_folder_belongs_to_one_set_of_settings(run, tmp_path):
     assert not is_done(tmp_path, QUICK, CELL, 2)
     write_run(run, QUICK, tmp_path)
     assert is_done(tmp_path, QUICK, CELL, 2)
@@ -148,7 +148,7 @@ def test_folder_belongs_to_one_set_of_settings(run: Run, tmp_path: Path) -> None
         is_done(tmp_path, replace(QUICK, epochs=3), CELL, 2)
 
 
-def test_seeds_of_a_folder_are_averaged(run: Run, images: TensorImages, tmp_path: Path) -> None:
+def test_seeds_of_a_folder_are_averaged(run, images, tmp_path):
     other = run_cell(CELL, QUICK, images, seed=5)
     for each in (run, other):
         write_run(each, QUICK, tmp_path)
@@ -159,7 +159,7 @@ def test_seeds_of_a_folder_are_averaged(run: Run, images: TensorImages, tmp_path
     assert result.seeds == {2: values[0], 5: values[1]}
 
 
-def test_settings_of_the_examples_leave_out_autoattack_alone() -> None:
+def test_settings_of_the_examples_leave_out_autoattack_alone():
     full = settings_for("digits")
     assert read_settings(SETTINGS, full) == replace(full, evaluation=full.evaluation[:-1])
 
@@ -168,7 +168,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
 
 
-def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
+def test_program_trains_writes_and_does_not_train_twice(tmp_path):
     arguments = ("--index", "1234", "--dataset", "digits", "--settings", str(SETTINGS), "--out", str(tmp_path))
     first = call(*arguments)
     assert first.returncode == 0, first.stderr
@@ -187,14 +187,11 @@ def test_program_trains_writes_and_does_not_train_twice(tmp_path: Path) -> None:
         (["--index", "15625"], "a cell index lies in 0..15624; the nearest is 15624"),
         (["--index", "1", "--dataset", "digit"], "did you mean 'digits'?"),
         (["--index", "1", "--device", "cuda"], "device is 'cuda'"),
-        (
-            ["--index", "1", "--dataset", "cifar10", "--data-root", "nowhere"],
-            "no complete cifar10 in nowhere: ",
-        ),
+        (["--index", "1", "--dataset", "cifar10", "--data-root", "nowhere"], "no complete cifar10 in nowhere: "),
         (["--index", "1", "--seeds", "-1"], "expected an integer in 0..2147483647"),
     ],
 )
-def test_program_refuses_bad_input_in_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_program_refuses_bad_input_in_one_sentence(arguments, message, tmp_path):
     if message.startswith("device") and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     done = call(*arguments, "--out", str(tmp_path))

@@ -94,9 +94,7 @@ def undisturbed(call: Call, tmp_path_factory: pytest.TempPathFactory) -> Values:
     return values_in(out / FOLDER)
 
 
-def test_two_workers_make_everything_once(
-    call: Call, quick: Path, settings, undisturbed, tmp_path: Path, capfd
-) -> None:
+def test_two_workers_make_everything_once(call, quick, settings, undisturbed, tmp_path, capfd):
     out, table = tmp_path / "out", tmp_path / "scores.parquet"
     arguments = ["--out", out, "--cells", "0,2-5", "--table", table]
     with start("--settings", quick, "--workers", 2, *arguments) as process:
@@ -123,7 +121,7 @@ def test_two_workers_make_everything_once(
     assert f"{len(made)} scores, {len(made)} there, 0 missing" in capfd.readouterr().err
 
 
-def test_a_new_proxy_is_added_and_nothing_made_again(call: Call, undisturbed, tmp_path: Path, capfd) -> None:
+def test_a_new_proxy_is_added_and_nothing_made_again(call, undisturbed, tmp_path, capfd):
     fewer, first, second = tmp_path / "fewer.json", tmp_path / "first", tmp_path / "second"
     fewer.write_text(json.dumps({**QUICK, "proxies": ["params", "naswot"]}))
     arguments = ["--cells", "0,2,3", "--table", tmp_path / "table"]
@@ -170,20 +168,18 @@ def finish(call: Call, out: Path, undisturbed: Values) -> None:
     assert values_in(out / FOLDER) == undisturbed
 
 
-def test_worker_that_is_killed_loses_nothing(call: Call, quick: Path, undisturbed, tmp_path: Path) -> None:
+def test_worker_that_is_killed_loses_nothing(call, quick, undisturbed, tmp_path):
     assert interrupt(signal.SIGKILL, quick, tmp_path)[0] == -signal.SIGKILL
     finish(call, tmp_path, undisturbed)
 
 
-def test_ctrl_c_stops_at_once_and_leaves_no_part(call: Call, quick: Path, undisturbed, tmp_path: Path) -> None:
+def test_ctrl_c_stops_at_once_and_leaves_no_part(call, quick, undisturbed, tmp_path):
     assert interrupt(signal.SIGINT, quick, tmp_path) == (130, "")
     assert not list(tmp_path.rglob("*.tmp"))
     finish(call, tmp_path, undisturbed)
 
 
-def test_worker_that_is_asked_to_stop_finishes_its_cell(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_worker_that_is_asked_to_stop_finishes_its_cell(call, tmp_path, monkeypatch):
     write = ScoreJob.write
 
     def write_and_ask(*arguments: object) -> Path:
@@ -198,7 +194,7 @@ def test_worker_that_is_asked_to_stop_finishes_its_cell(
     assert len(state(tmp_path)) == 2
 
 
-def test_damaged_shard_is_made_again(call: Call, settings, undisturbed, tmp_path: Path, capfd, caplog) -> None:
+def test_damaged_shard_is_made_again(call, settings, undisturbed, tmp_path, capfd, caplog):
     arguments = ["--out", tmp_path, "--cells", "0,2", "--table", tmp_path / "table"]
     call(*arguments[:4], "--write-worklist", tmp_path / "work")
     task = ["--out", tmp_path, "--work", tmp_path / "work", "--task", 0]
@@ -220,7 +216,7 @@ def units_in(work: Path) -> list[Unit]:
     return [unit for task in range(len(work.read_text().splitlines())) for unit in read_task(work, task)]
 
 
-def test_work_list_has_what_is_missing_task_by_task(call: Call, settings, tmp_path: Path, capsys) -> None:
+def test_work_list_has_what_is_missing_task_by_task(call, settings, tmp_path, capsys):
     out, work = tmp_path / "out", tmp_path / "work"
     arguments = ["--out", out, "--cells", "0-4", "--seeds", "7", "1", "--write-worklist", work, "--per-task", 4]
     cells = parse_cells("0-4")
@@ -238,7 +234,7 @@ def test_work_list_has_what_is_missing_task_by_task(call: Call, settings, tmp_pa
     ]
 
 
-def test_array_task_says_which_line(call: Call, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_task_says_which_line(call, settings, tmp_path, monkeypatch):
     call("--out", tmp_path, "--cells", "0-3", "--write-worklist", tmp_path / "work", "--per-task", 1)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert call("--out", tmp_path, "--work", tmp_path / "work") == 0
@@ -246,14 +242,14 @@ def test_array_task_says_which_line(call: Call, settings, tmp_path: Path, monkey
     assert list(state(tmp_path)) == [shard_name(settings, unit.index, 0)]
 
 
-def test_member_of_a_class_in_a_work_list_counts_for_its_class(call: Call, settings, tmp_path: Path) -> None:
+def test_member_of_a_class_in_a_work_list_counts_for_its_class(call, settings, tmp_path):
     (tmp_path / "work").write_text("[[1234, 0]]\n")
     assert call("--out", tmp_path, "--work", tmp_path / "work", "--task", 0) == 0
     assert list(state(tmp_path)) == [shard_name(settings, Cell.from_index(1234).representative, 0)]
 
 
 @pytest.mark.parametrize("step", [1, 100, 6466, 10_000])
-def test_every_nth_cell(step: int) -> None:
+def test_every_nth_cell(step):
     every = parse_cells("all")
     assert parse_cells(f"every:{step}") == [index for position, index in enumerate(every) if position % step == 0]
 
@@ -281,9 +277,7 @@ def one_sentence(errors: str) -> str:
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
-def test_wrong_arguments_are_one_sentence_and_code_2(
-    call: Call, arguments: list[str], message: str, tmp_path: Path, capfd
-) -> None:
+def test_wrong_arguments_are_one_sentence_and_code_2(call, arguments, message, tmp_path, capfd):
     assert call("--out", tmp_path, *arguments) == 2
     assert message in one_sentence(capfd.readouterr().err)
     assert not list(tmp_path.iterdir())
@@ -296,7 +290,7 @@ def test_wrong_arguments_are_one_sentence_and_code_2(
         ('{"imags": 8}', "unknown entry of settings 'imags'; did you mean 'images'?"),
     ],
 )
-def test_wrong_settings_files(call: Call, content: str, message: str, tmp_path: Path, capfd) -> None:
+def test_wrong_settings_files(call, content, message, tmp_path, capfd):
     path = tmp_path / "settings.json"
     path.write_text(content)
     assert call("--out", tmp_path / "out", "--settings", path) == 2
@@ -313,7 +307,7 @@ def test_wrong_settings_files(call: Call, content: str, message: str, tmp_path: 
         (["--task", "two"], "argument --task: invalid int value: 'two'"),
     ],
 )
-def test_arguments_of_the_wrong_kind(call: Call, arguments: list[str], message: str, tmp_path: Path, capfd) -> None:
+def test_arguments_of_the_wrong_kind(call, arguments, message, tmp_path, capfd):
     with pytest.raises(SystemExit) as caught:
         call("--out", tmp_path, *arguments)
     assert caught.value.code == 2
@@ -327,14 +321,14 @@ def test_arguments_of_the_wrong_kind(call: Call, arguments: list[str], message: 
         (["--task", "0", "--device", "gpu"], "device is 'gpu', expected cpu, cuda or cuda:0; did you mean cpu?"),
     ],
 )
-def test_wrong_arguments_of_a_task(call: Call, arguments: list[str], message: str, tmp_path: Path, capfd) -> None:
+def test_wrong_arguments_of_a_task(call, arguments, message, tmp_path, capfd):
     (tmp_path / "work").write_text("[[0, 0]]\n")
     assert call("--out", tmp_path / "out", "--work", tmp_path / "work", *arguments) == 2
     assert message in one_sentence(capfd.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_of_other_settings_is_refused(call: Call, settings, tmp_path: Path, capfd) -> None:
+def test_folder_of_other_settings_is_refused(call, settings, tmp_path, capfd):
     (tmp_path / "work").write_text("[[0, 0]]\n")
     task = ["--out", tmp_path, "--work", tmp_path / "work", "--task", 0]
     assert call(*task) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_table_has_every_row_in_order_and_the_settings(folder: Path, tmp_path: Path) -> None:
+def test_table_has_every_row_in_order_and_the_settings(folder, tmp_path):
     report = collect_scores(folder, tmp_path / "scores.parquet")
     assert (report.rows, report.quarantined) == (12, [])
     frame, settings = read_scores(tmp_path / "scores.parquet")
@@ -81,7 +80,7 @@ def test_table_has_every_row_in_order_and_the_settings(folder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("value", [1 / 3, -123.456, 1e-3, 0.0, 16777217.0, 2.0**40 + 1, 1e39 / 3, -1e-60 / 3, 1e300])
-def test_values_are_kept_to_24_bits_and_counts_exactly(value: float, tmp_path: Path) -> None:
+def test_values_are_kept_to_24_bits_and_counts_exactly(value, tmp_path):
     scored = Scored(None, None, "synflow", value, None, 0.0)
     path = write_scores([scored], SETTINGS, 3, 0, tmp_path, "a processor")
     stored = Reader(path).read().column("value").to_pylist()[0]
@@ -92,7 +91,7 @@ def test_values_are_kept_to_24_bits_and_counts_exactly(value: float, tmp_path: P
         assert stored == float(np.float32(value))
 
 
-def test_shard_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+def test_shard_that_is_there_is_never_replaced(tmp_path):
     path = write(Unit(3, 10), tmp_path)
     before = path.read_bytes()
     again = write_scores([Scored(None, None, "params", 1.0, None, 0.0)], SETTINGS, 3, 10, tmp_path, "another")
@@ -101,13 +100,13 @@ def test_shard_that_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == [NAME]
 
 
-def test_collection_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_collection_twice_gives_the_same_bytes(folder, tmp_path):
     for name in ("one", "two", "one"):
         collect_scores(folder, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_a_file_keeps_its_cells_and_gets_those_of_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_file_keeps_its_cells_and_gets_those_of_the_folder(folder, tmp_path):
     path, later = tmp_path / "scores.parquet", tmp_path / "later"
     assert scored_units(path, SETTINGS) == {}
     rows = collect_scores(folder, path).rows
@@ -126,7 +125,7 @@ def test_a_file_keeps_its_cells_and_gets_those_of_the_folder(folder: Path, tmp_p
         scored_units(path, replace(SETTINGS, draw=1))
 
 
-def test_part_of_a_shard_that_a_crash_left_is_not_looked_at(folder: Path, tmp_path: Path) -> None:
+def test_part_of_a_shard_that_a_crash_left_is_not_looked_at(folder, tmp_path):
     (folder / FOLDER / f".{NAME}.123-abcd.tmp").write_bytes(b"PAR1")
     (folder / FOLDER / ".hidden.parquet").write_bytes(b"PAR1")
     report = collect_scores(folder, tmp_path / "scores.parquet")
@@ -170,9 +169,7 @@ DAMAGES = [cut, empty, take_rows, misplace, double, replace_by_another_table, ta
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_shard_is_named_set_aside_and_made_again(
-    damage: Callable[[Path], None], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_shard_is_named_set_aside_and_made_again(damage, folder, tmp_path, caplog):
     collect_scores(folder, tmp_path / "undisturbed")
     damage(folder / FOLDER / NAME)
     check_folder(folder, SETTINGS)
@@ -188,7 +185,7 @@ def test_damaged_shard_is_named_set_aside_and_made_again(
     assert first.equals(second)
 
 
-def test_damaged_shards_alone_are_no_table(tmp_path: Path) -> None:
+def test_damaged_shards_alone_are_no_table(tmp_path):
     cut(write(Unit(3, 10), tmp_path))
     check_folder(tmp_path, SETTINGS)
     with pytest.raises(MissingDataError, match="no scores in"):
@@ -199,7 +196,7 @@ def test_damaged_shards_alone_are_no_table(tmp_path: Path) -> None:
         collect_scores(tmp_path / "nothing", tmp_path / "scores.parquet")
 
 
-def test_table_that_is_damaged_or_another_is_named(folder: Path, tmp_path: Path) -> None:
+def test_table_that_is_damaged_or_another_is_named(folder, tmp_path):
     path = tmp_path / "scores.parquet"
     collect_scores(folder, path)
     cut(path)
@@ -221,7 +218,7 @@ SLOWER = replace(SETTINGS, attacks=(replace(PGD, steps=20),))  # another pgd@0.1
 NEW = [Scored(None, None, "zen", 1 / 7, None, 0.5), Scored(None, "pgd@0.1", "snip", None, "too dark", 0.5)]
 
 
-def test_settings_that_differ_in_their_lists_belong_together(folder: Path, tmp_path: Path) -> None:
+def test_settings_that_differ_in_their_lists_belong_together(folder, tmp_path):
     path = tmp_path / "scores.parquet"
     for settings in (ONE_ATTACK, replace(SETTINGS, attacks=(), proxies=())):
         check_folder(folder, settings)
@@ -238,7 +235,7 @@ def test_settings_that_differ_in_their_lists_belong_together(folder: Path, tmp_p
         assert (set(merged.attacks), set(merged.proxies)) == (set(SETTINGS.attacks), set(SETTINGS.proxies))
 
 
-def test_one_label_for_two_attacks_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_one_label_for_two_attacks_is_refused(folder, tmp_path):
     assert SLOWER.identity == SETTINGS.identity
     with pytest.raises(InvalidValueError, match="a new folder"):
         check_folder(folder, SLOWER)
@@ -249,7 +246,7 @@ def test_one_label_for_two_attacks_is_refused(folder: Path, tmp_path: Path) -> N
         write_scores(NEW, SLOWER, 3, 10, folder, "a processor")
 
 
-def test_a_table_grows_by_what_it_lacks_and_keeps_its_rows(folder: Path, tmp_path: Path) -> None:
+def test_a_table_grows_by_what_it_lacks_and_keeps_its_rows(folder, tmp_path):
     """Whether the old scores are in a table alone, with the new ones in another folder, or in the shards themselves."""
     path = tmp_path / "scores.parquet"
     collect_scores(folder, path)
@@ -267,7 +264,7 @@ def test_a_table_grows_by_what_it_lacks_and_keeps_its_rows(folder: Path, tmp_pat
     assert Reader(folder / FOLDER / NAME).read().slice(0, 3).equals(shard)
 
 
-def test_what_is_missing_is_neither_in_the_shard_nor_in_the_table(folder: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_neither_in_the_shard_nor_in_the_table(folder, tmp_path):
     lacking = [key for key in score_keys(SETTINGS) if key not in KEYS]
     assert missing_scores(folder, SETTINGS, 3, 10) == lacking
     assert missing_scores(folder, SETTINGS, 4, 10) == score_keys(SETTINGS)
@@ -279,7 +276,7 @@ def test_what_is_missing_is_neither_in_the_shard_nor_in_the_table(folder: Path, 
         write_scores(NEW, SETTINGS, 3, 10, folder, "a processor")
 
 
-def test_shards_of_other_settings_are_refused_and_stay(folder: Path, tmp_path: Path) -> None:
+def test_shards_of_other_settings_are_refused_and_stay(folder, tmp_path):
     path = write(Unit(4, 0), folder, OTHER)
     with pytest.raises(TableError, match="its settings differ from those of other shards") as caught:
         collect_scores(folder, tmp_path / "scores.parquet")
@@ -288,7 +285,7 @@ def test_shards_of_other_settings_are_refused_and_stay(folder: Path, tmp_path: P
     assert not (tmp_path / "scores.parquet").exists()
 
 
-def test_folder_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_folder_of_other_settings_is_refused(folder, tmp_path):
     check_folder(folder, SETTINGS)
     check_folder(tmp_path / "new", OTHER)
     with pytest.raises(InvalidValueError, match=f"a new folder, or one of scores with settings {OTHER.identity}"):
@@ -297,6 +294,6 @@ def test_folder_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> No
         check_folder(folder, score_settings_for("cifar10"))
 
 
-def test_settings_in_the_file_are_plain_json(folder: Path) -> None:
+def test_settings_in_the_file_are_plain_json(folder):
     schema = Reader(folder / FOLDER / NAME).schema
     assert json.loads(schema.metadata[b"nasbench_robust_scores"]) == SETTINGS.to_dict()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,7 +54,7 @@ def as_trained(network: torch.nn.Module, seed: int = 1) -> torch.nn.Module:
 # --- the network
 
 
-def test_published_network_has_the_published_parameter_count() -> None:
+def test_published_network_has_the_published_parameter_count():
     network = ArnasNetwork(ARNAS, "cifar10", generator=seeded())
     count = sum(parameter.numel() for parameter in network.parameters())
     assert count == 4_520_394
@@ -117,7 +116,7 @@ def reference_forward(genotype: Genotype, layers: int, state: dict, images: torc
 
 
 @pytest.mark.parametrize("layers", [4, 5, 8])
-def test_logits_equal_an_independent_forward_pass(layers: int) -> None:
+def test_logits_equal_an_independent_forward_pass(layers):
     images = torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     for genotype in (ARNAS, *(random_genotype(seed) for seed in range(8))):
         network = as_trained(ArnasNetwork(genotype, "digits", channels=2, layers=layers, generator=seeded()))
@@ -142,7 +141,7 @@ def discrete_state(supernet: ArnasSupernet, genotype: Genotype) -> dict[str, tor
     return found
 
 
-def test_supernet_restricted_to_a_genotype_is_its_network() -> None:
+def test_supernet_restricted_to_a_genotype_is_its_network():
     images = torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     for genotype in (ARNAS, *(random_genotype(seed) for seed in range(4))):
         supernet = as_trained(ArnasSupernet("digits", channels=2, layers=5, generator=seeded(3)))
@@ -163,7 +162,7 @@ def test_supernet_restricted_to_a_genotype_is_its_network() -> None:
 
 
 @pytest.mark.parametrize(("layers", "reductions"), [(4, [1, 2]), (5, [1, 3]), (6, [2, 4]), (8, [2, 5]), (20, [6, 13])])
-def test_where_cells_stand_and_how_wide_they_are(layers: int, reductions: list[int]) -> None:
+def test_where_cells_stand_and_how_wide_they_are(layers, reductions):
     plan = layers_of(layers, 5, 15)
     first, second = reductions
     assert [number for number, layer in enumerate(plan) if layer.role == "reduction"] == reductions
@@ -178,7 +177,7 @@ def test_where_cells_stand_and_how_wide_they_are(layers: int, reductions: list[i
 # --- the supernet
 
 
-def test_supernet_has_the_interface_of_the_search_and_no_dead_parameter() -> None:
+def test_supernet_has_the_interface_of_the_search_and_no_dead_parameter():
     supernet = ArnasSupernet("digits", channels=2, layers=5, generator=seeded(1)).double()
     assert supernet.alpha.shape == (3, 14, 7)
     assert 0 < supernet.alpha.abs().max() < 0.01
@@ -197,7 +196,7 @@ def test_supernet_has_the_interface_of_the_search_and_no_dead_parameter() -> Non
     torch.testing.assert_close(supernet(images), supernet(images, supernet.mixture()))
 
 
-def test_weights_and_alpha_come_from_the_generator_alone() -> None:
+def test_weights_and_alpha_come_from_the_generator_alone():
     one, two, other = (
         ArnasSupernet("digits", channels=2, layers=4, generator=seeded(s)).state_dict() for s in (5, 5, 6)
     )
@@ -217,12 +216,12 @@ def sets_of(genotype: Genotype) -> list[set]:
     return [set(getattr(genotype, role)[k : k + 2]) for role in ROLES for k in range(0, 8, 2)]
 
 
-def test_derivation_finds_a_genotype_again() -> None:
+def test_derivation_finds_a_genotype_again():
     for genotype in (ARNAS, *(random_genotype(seed) for seed in range(20))):
         assert sets_of(derive(sure_mixture(genotype))) == sets_of(genotype)
 
 
-def test_derivation_keeps_the_two_strongest_edges_of_a_node_in_their_order() -> None:
+def test_derivation_keeps_the_two_strongest_edges_of_a_node_in_their_order():
     mixture = np.full((3, 14, 7), 1 / 7)
     strong = {(1, 5): (4, 0.5), (3, 5): (6, 0.6), (4, 5): (0, 0.4), (0, 2): (1, 0.3), (1, 2): (2, 0.9)}
     for edge, (code, weight) in strong.items():
@@ -235,7 +234,7 @@ def test_derivation_keeps_the_two_strongest_edges_of_a_node_in_their_order() -> 
     assert found.accurate == found.reduction == tie * 4  # all equal: the first sources, the first operation
 
 
-def test_edges_are_compared_by_weights_and_not_by_architecture_parameters() -> None:
+def test_edges_are_compared_by_weights_and_not_by_architecture_parameters():
     supernet = ArnasSupernet("digits", channels=2, layers=4, generator=seeded())
     with torch.no_grad():
         supernet.alpha.zero_()
@@ -254,7 +253,7 @@ def test_edges_are_compared_by_weights_and_not_by_architecture_parameters() -> N
         (np.eye(7)[None, [0] * 14].repeat(3, 0) * 2 - 1 / 7, "add up to 1"),
     ],
 )
-def test_what_is_no_mixture_is_refused(mixture: np.ndarray, message: str) -> None:
+def test_what_is_no_mixture_is_refused(mixture, message):
     with pytest.raises(InvalidValueError, match=message):
         derive(mixture)
 
@@ -262,7 +261,7 @@ def test_what_is_no_mixture_is_refused(mixture: np.ndarray, message: str) -> Non
 # --- genotypes
 
 
-def test_genotype_goes_through_a_file(tmp_path: Path) -> None:
+def test_genotype_goes_through_a_file(tmp_path):
     path = tmp_path / "found.json"
     path.write_text(json.dumps(ARNAS.to_dict()))
     assert read_genotype(path) == parse_architecture(str(path)) == parse_architecture("arnas") == ARNAS
@@ -288,12 +287,12 @@ def broken(entry: int, choice: object) -> list:
         ("dil", InvalidCellError, "the robust cell has 8 pairs"),
     ],
 )
-def test_broken_genotype_is_named(cell: object, error: type[Exception], message: str) -> None:
+def test_broken_genotype_is_named(cell, error, message):
     with pytest.raises(error, match=message):
         Genotype.from_dict({**ARNAS.to_dict(), "robust": cell})
 
 
-def test_what_is_no_architecture_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_architecture_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.json").write_text('{"normal": []}')
     with pytest.raises(SourceFormatError, match="not JSON"):
@@ -313,7 +312,7 @@ def test_what_is_no_architecture_is_refused(tmp_path: Path) -> None:
 # --- staged cells
 
 
-def test_staged_network_of_equal_cells_is_the_network_of_the_benchmark() -> None:
+def test_staged_network_of_equal_cells_is_the_network_of_the_benchmark():
     facts, skeleton = dataset("digits"), Skeleton(3, 2, 10, 1, 8)
     for index in (0, 1462, 9930):
         cell = Cell.from_index(index)
@@ -327,7 +326,7 @@ def test_staged_network_of_equal_cells_is_the_network_of_the_benchmark() -> None
         StagedNetwork((cell,) * 2, skeleton, **norm, generator=seeded())
 
 
-def test_staged_cells_are_what_the_supernet_of_two_cells_searches() -> None:
+def test_staged_cells_are_what_the_supernet_of_two_cells_searches():
     facts, settings = dataset("digits"), settings_for("digits")
     pair = Cell.from_index(9930), Cell.from_index(77)
     generator = seeded(8)

@@ -52,7 +52,7 @@ def few(first_digits: Callable[[int], TensorImages]) -> TensorImages:
     return first_digits(160)
 
 
-def test_defaults_are_the_published_recipe() -> None:
+def test_defaults_are_the_published_recipe():
     settings = ArnasSettings()
     assert (settings.epochs, settings.batch_size, settings.max_lr, settings.weight_decay) == (200, 32, 0.1, 1e-4)
     assert (settings.attack.eps, settings.attack.steps, settings.attack.step_size) == (8 / 255, 7, 0.01)
@@ -66,12 +66,12 @@ def test_defaults_are_the_published_recipe() -> None:
     ("name", "value"),
     [("milestones", [3, 2]), ("milestones", 5), ("milestones", [0]), ("gradient_clip", 0), ("layers", 3)],
 )
-def test_settings_out_of_range_are_refused(name: str, value: object) -> None:
+def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(InvalidValueError, match=f"{name} is"):
         ArnasSettings(**{name: value})
 
 
-def test_long_gradients_are_clipped(few: TensorImages) -> None:
+def test_long_gradients_are_clipped(few):
     settings = replace(QUICK, weight_decay=0.0, gradient_clip=1e-3)
     trainer = make_trainer(ARNAS, settings, few, 0)
     before = [parameter.clone() for parameter in trainer.network.parameters()]
@@ -82,7 +82,7 @@ def test_long_gradients_are_clipped(few: TensorImages) -> None:
 
 
 @pytest.mark.parametrize("kind", ["arnas", "9930,1462"])
-def test_interrupted_run_gives_the_same_result(kind: str, few: TensorImages, tmp_path: Path) -> None:
+def test_interrupted_run_gives_the_same_result(kind, few, tmp_path):
     architecture = parse_architecture(kind)
     settings = replace(settings_for("digits"), epochs=3, batch_size=64, attack=QUICK.attack, evaluation=TWO_PGDS)
     if kind == "arnas":
@@ -104,7 +104,7 @@ def test_interrupted_run_gives_the_same_result(kind: str, few: TensorImages, tmp
             run_architecture(architecture, replace(settings, max_lr=0.2), few, 1, checkpoint=path)
 
 
-def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: TensorImages, tmp_path: Path) -> None:
+def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few, tmp_path):
     work = Running(engine_named("torch"), make_trainer(ARNAS, QUICK, few, 0), "run", [], tmp_path / "run.pt")
     with pytest.raises(RunInterruptedError):
         work.measure(StopAt(4))
@@ -115,12 +115,12 @@ def test_two_attacks_of_one_budget_stay_apart_in_a_checkpoint(few: TensorImages,
     assert list(again.outcomes) == list(QUICK.metrics)
 
 
-def test_settings_of_the_other_kind_are_refused(few: TensorImages) -> None:
+def test_settings_of_the_other_kind_are_refused(few):
     with pytest.raises(InvalidValueError, match="ArnasSettings for a Genotype"):
         make_trainer(ARNAS, settings_for("digits"), few, 0)
 
 
-def test_diverged_run_has_a_reason_and_no_accuracies(few: TensorImages) -> None:
+def test_diverged_run_has_a_reason_and_no_accuracies(few):
     broken_images = replace(few, train=Split(few.train.pixels.clone(), few.train.labels))
     broken_images.train.pixels[7] = torch.nan
     result = run_architecture(ARNAS, QUICK, broken_images, 0)
@@ -128,7 +128,7 @@ def test_diverged_run_has_a_reason_and_no_accuracies(few: TensorImages) -> None:
     assert not {"curve", "accuracies"} & set(result)
 
 
-def test_published_cells_learn_digits() -> None:
+def test_published_cells_learn_digits():
     settings = replace(QUICK, epochs=3, milestones=(2,), channels=4, batch_size=32)
     trainer = make_trainer(ARNAS, settings, load_images("digits"), 0)
     while not trainer.finished:
@@ -152,9 +152,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Sequence[str]
         signal.signal(number, handler)
 
 
-def test_program_writes_a_result_once(
-    program: Callable[[Sequence[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_program_writes_a_result_once(program, tmp_path, capsys):
     overrides = tmp_path / "settings.json"
     overrides.write_text(json.dumps({"epochs": 1, "attack": {"steps": 1}, "evaluation": []}))
     arguments = ["--out", str(tmp_path / "out"), "--settings", str(overrides), "--genotype", "9930,77", "77"]
@@ -172,7 +170,7 @@ def test_program_writes_a_result_once(
     assert capsys.readouterr().err.startswith("train_genotype.py: ")
 
 
-def test_program_stops_on_request(tmp_path: Path) -> None:
+def test_program_stops_on_request(tmp_path):
     overrides = tmp_path / "settings.json"
     overrides.write_text(json.dumps({"channels": 2, "layers": 4, "attack": {"steps": 1}, "evaluation": []}))
     name = run_name(ARNAS, read_settings(overrides, arnas_settings_for("digits")), 0)

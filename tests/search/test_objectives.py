@@ -46,15 +46,13 @@ def batch_of(count: int, seed: int = 0) -> Batch:
         ([0.0, 0.0], [0.0, 0.0], 0.0, [0.0, 0.0]),
     ],
 )
-def test_minimum_norm_direction(
-    natural: list[float], adversarial: list[float], share: float, direction: list[float]
-) -> None:
+def test_minimum_norm_direction(natural, adversarial, share, direction):
     found, logs = minimum_norm_direction([torch.tensor(natural), torch.tensor(adversarial)], 1.0)
     assert logs["natural_share"] == pytest.approx(share)
     assert found.tolist() == pytest.approx(direction)
 
 
-def test_minimum_norm_is_the_minimum_and_helps_both() -> None:
+def test_minimum_norm_is_the_minimum_and_helps_both():
     draws = seeded()
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
     for _ in range(50):
@@ -68,7 +66,7 @@ def test_minimum_norm_is_the_minimum_and_helps_both() -> None:
             assert float(found @ adversarial) * strength >= square - 1e-12
 
 
-def test_sums_of_two_gradients() -> None:
+def test_sums_of_two_gradients():
     gradients = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 10.0])]
     total, logs = first_plus(gradients, 0.5)
     assert total.tolist() == [3.0, 9.0]
@@ -80,13 +78,13 @@ def test_sums_of_two_gradients() -> None:
 # ------------------------------------------------------------------ divergence
 
 
-def test_kl_divergence_by_its_definition() -> None:
+def test_kl_divergence_by_its_definition():
     logits, others = torch.randn(2, 5, 10, generator=seeded(), dtype=torch.float64)
     p, q = F.softmax(logits, dim=1), F.softmax(others, dim=1)
     assert float(kl_divergence(logits, others)) == pytest.approx(float((p * (p / q).log()).sum() / 5), rel=1e-12)
 
 
-def test_kl_divergence_of_small_noise_is_the_fisher_form() -> None:
+def test_kl_divergence_of_small_noise_is_the_fisher_form():
     """For noise of standard deviation s on the input, the mean of KL is s^2 / 2 tr(J^T F J), F = diag(p) - p p^T."""
     draws = seeded(3)
     weights = torch.randn(10, 64, generator=draws, dtype=torch.float64) / 8
@@ -114,7 +112,7 @@ def look_ahead_loss(supernet: Supernet, alpha: torch.Tensor, optimiser: torch.op
 
 
 @pytest.mark.parametrize("velocity", [False, True])
-def test_second_order_gradient_against_finite_differences(velocity: bool) -> None:
+def test_second_order_gradient_against_finite_differences(velocity):
     supernet = tiny_supernet()
     weights = [value for _, value in supernet.weights()]
     optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -132,7 +130,7 @@ def test_second_order_gradient_against_finite_differences(velocity: bool) -> Non
         assert float((above - below).detach()) / (2 * step) == pytest.approx(float(exact[entry]), rel=1e-4, abs=1e-9)
 
 
-def test_look_ahead_takes_the_optimisers_step() -> None:
+def test_look_ahead_takes_the_optimisers_step():
     supernet = tiny_supernet()
     names, weights = zip(*supernet.weights(), strict=True)
     optimiser = torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -149,7 +147,7 @@ def test_look_ahead_takes_the_optimisers_step() -> None:
             torch.testing.assert_close(ahead.weights[name], value, rtol=1e-10, atol=1e-12)
 
 
-def test_second_order_differs_from_first_order_by_the_step() -> None:
+def test_second_order_differs_from_first_order_by_the_step():
     """With a learning rate of zero the look-ahead is no look-ahead."""
     supernet = tiny_supernet()
     weights = [value for _, value in supernet.weights()]
@@ -168,7 +166,7 @@ def test_second_order_differs_from_first_order_by_the_step() -> None:
 # ------------------------------------------------------------------ GDAS
 
 
-def test_draws_follow_the_softmax_of_alpha() -> None:
+def test_draws_follow_the_softmax_of_alpha():
     alpha = torch.tensor([[[0.0, 1.0, 2.0, -1.0, 0.5]] * 6])
     draws, count = seeded(), 4000
     seen = torch.zeros(6, 5)
@@ -181,7 +179,7 @@ def test_draws_follow_the_softmax_of_alpha() -> None:
     assert (squares < 18.5).all()  # 99.9 % point of chi-square with 4 degrees of freedom; the seed is fixed
 
 
-def test_a_draw_is_one_hot_and_differentiates_as_the_softmax() -> None:
+def test_a_draw_is_one_hot_and_differentiates_as_the_softmax():
     alpha = torch.randn(1, 6, 5, generator=seeded(2), dtype=torch.float64).requires_grad_()
     direction = torch.randn(1, 6, 5, generator=seeded(4), dtype=torch.float64)
     mixture, _ = sample_operations(alpha, 0.7, seeded(1))
@@ -196,7 +194,7 @@ def test_a_draw_is_one_hot_and_differentiates_as_the_softmax() -> None:
 # ------------------------------------------------------------------ the catalogue
 
 
-def test_every_method_has_terms_that_depend_on_the_architecture() -> None:
+def test_every_method_has_terms_that_depend_on_the_architecture():
     supernet, batch = tiny_supernet(), batch_of(4)
     for method in METHODS.values():
         model = Model(supernet, supernet.mixture())
@@ -207,7 +205,7 @@ def test_every_method_has_terms_that_depend_on_the_architecture() -> None:
         assert float(direction.norm()) > 0, method.name
 
 
-def test_bounds_are_the_second_terms_of_dsrna() -> None:
+def test_bounds_are_the_second_terms_of_dsrna():
     """The sum of both is that of the parts; the interval bound alone takes weight from 3x3 convolutions for none."""
     supernet, batch = tiny_supernet(), batch_of(16)
     for _ in range(20):  # running statistics of these images
@@ -226,7 +224,7 @@ def test_bounds_are_the_second_terms_of_dsrna() -> None:
     assert all(module.training for module in same.modules())
 
 
-def test_unknown_method_and_order() -> None:
+def test_unknown_method_and_order():
     with pytest.raises(UnknownNameError, match=r"dart.*darts"):
         find_method("dart")
     with pytest.raises(InvalidValueError, match=r"order.*2.*gdas"):

@@ -20,7 +20,6 @@ from search.helpers import SMALL, seeded, shaken, with_weights_of
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.errors import InvalidValueError, SourceFormatError, TrainingDivergedError, UnknownNameError
-from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Subnetwork, Supernet, network_for, supernet_for
 from nasbench_robust.search.arnas import read_genotype
@@ -52,7 +51,7 @@ def finished(search: BilevelSearch) -> BilevelSearch:
 
 
 @pytest.mark.parametrize("index", [1462, 9930, 138, 3928, 0, 15624, 7777])
-def test_a_subnetwork_is_the_network_of_its_cell(index: int) -> None:
+def test_a_subnetwork_is_the_network_of_its_cell(index):
     """With shared weights, at 1 and 0 as scale and shift, the logits are those of the published network."""
     cell = Cell.from_index(index)
     supernet = shaken(supernet_for(SMALL, "digits", seeded()), index)
@@ -63,7 +62,7 @@ def test_a_subnetwork_is_the_network_of_its_cell(index: int) -> None:
     torch.testing.assert_close(supernet(images, one_hot), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it() -> None:
+def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it():
     supernet = supernet_for(SMALL, "digits", seeded())
     assert supernet.alpha.shape == (1, 6, 5)
     torch.testing.assert_close(supernet.mixture().sum(dim=-1), torch.ones(1, 6))
@@ -74,7 +73,7 @@ def test_the_mixture_is_the_softmax_and_the_logits_depend_on_it() -> None:
     assert sum(1 for _ in supernet.weights()) == sum(1 for _ in supernet.parameters()) - 1
 
 
-def test_discretisation_with_and_without_none() -> None:
+def test_discretisation_with_and_without_none():
     supernet = supernet_for(SMALL, "digits", seeded())
     with torch.no_grad():
         supernet.alpha.copy_(torch.tensor([[3.0, 2.0, 0.0, 0.0, 0.0]] * 5 + [[0.0, 0.0, 0.0, 1.0, 0.0]]))
@@ -82,7 +81,7 @@ def test_discretisation_with_and_without_none() -> None:
     assert supernet.cells(allow_none=False)[0].operations == ("skip_connect",) * 5 + ("nor_conv_3x3",)
 
 
-def test_groups_and_widths() -> None:
+def test_groups_and_widths():
     options = {"mean": [0.3], "std": [0.4], "generator": seeded()}
     supernet = Supernet(SMALL, groups=(0, 0, 1), widths=(2, 4, 4), **options)
     assert supernet.alpha.shape == (2, 6, 5)
@@ -99,7 +98,7 @@ def test_groups_and_widths() -> None:
 
 
 @pytest.mark.parametrize("method", ["darts", "gdas", "arnas-s"])
-def test_a_search_resumes_without_a_trace(method: str, images: TensorImages) -> None:
+def test_a_search_resumes_without_a_trace(method, images):
     settings = small_settings(method)
     straight = finished(BilevelSearch(settings, images, 3))
     first = BilevelSearch(settings, images, 3)
@@ -112,13 +111,13 @@ def test_a_search_resumes_without_a_trace(method: str, images: TensorImages) -> 
     assert all(torch.equal(weights[name], value) for name, value in straight.supernet.state_dict().items())
 
 
-def test_halves_are_disjoint_and_complete(images: TensorImages) -> None:
+def test_halves_are_disjoint_and_complete(images):
     halves = BilevelSearch(small_settings("darts"), images, 0).halves
     assert sorted(torch.cat(halves).tolist()) == list(range(len(images.train.labels)))
     assert len(halves[0]) == len(halves[1])
 
 
-def test_a_search_learns(images: TensorImages) -> None:
+def test_a_search_learns(images):
     settings = small_settings("darts", epochs=8, batch_size=32, max_lr=0.2)
     start = BilevelSearch(settings, images, 0).supernet.alpha.detach()
     search = finished(BilevelSearch(settings, images, 0))
@@ -131,7 +130,7 @@ def test_a_search_learns(images: TensorImages) -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-def test_divergence_is_reported(images: TensorImages) -> None:
+def test_divergence_is_reported(images):
     settings = small_settings("darts", max_lr=1e30, clip=1e30)
     with pytest.raises(TrainingDivergedError, match="not finite in epoch 1"):
         finished(BilevelSearch(settings, images, 0))
@@ -140,7 +139,7 @@ def test_divergence_is_reported(images: TensorImages) -> None:
     assert not {"argmax", "one_shot"} & set(record)
 
 
-def test_one_shot_scores_favour_the_cell_that_was_trained(images: TensorImages) -> None:
+def test_one_shot_scores_favour_the_cell_that_was_trained(images):
     """Where the mixture is all but one cell, that cell's score is high; the supernet is left as it was."""
     settings = small_settings("darts", epochs=10, batch_size=32, max_lr=0.2)
     supernet = supernet_for(SMALL, "digits", seeded())
@@ -160,9 +159,7 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(images: TensorImages) 
 
 
 @pytest.mark.parametrize(("space", "shape"), [("two-cells", (2, 6, 5)), ("arnas", (3, 14, 7))])
-def test_other_spaces_are_searched_by_the_same_loop(
-    space: str, shape: tuple[int, ...], images: TensorImages, tmp_path: Path
-) -> None:
+def test_other_spaces_are_searched_by_the_same_loop(space, shape, images, tmp_path):
     few = replace(images, train=images.train[:32])
     settings = search_settings_for("digits", "arnas-s", space, epochs=1, batch_size=16)
     settings = replace(settings, skeleton=replace(settings.skeleton, channels=2))
@@ -179,7 +176,7 @@ def test_other_spaces_are_searched_by_the_same_loop(
 # ------------------------------------------------------------------ settings
 
 
-def test_settings_round_trip_and_name_what_is_wrong() -> None:
+def test_settings_round_trip_and_name_what_is_wrong():
     settings = search_settings_for("digits", "arnas-s")
     assert (settings.order, settings.strength, settings.batch_size) == (2, 0.1, 32)
     assert SearchSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
@@ -204,7 +201,7 @@ def command(folder: Path, settings: Path, *more: str) -> list[str]:
     return [*start, *more]
 
 
-def test_the_program_stops_on_a_signal_and_goes_on(tmp_path: Path) -> None:
+def test_the_program_stops_on_a_signal_and_goes_on(tmp_path):
     settings = tmp_path / "small.json"
     settings.write_text(json.dumps({"skeleton": {"channels": 2}, "epochs": 12, "one_shot_cells": 2}))
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
@@ -229,7 +226,7 @@ def test_the_program_stops_on_a_signal_and_goes_on(tmp_path: Path) -> None:
     assert "already in" in again.stdout
 
 
-def test_the_program_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
+def test_the_program_says_what_is_wrong_in_a_sentence(tmp_path):
     settings = tmp_path / "wrong.json"
     settings.write_text(json.dumps({"epoch": 3}))
     done = subprocess.run(command(tmp_path, settings), capture_output=True, text=True)
@@ -238,7 +235,7 @@ def test_the_program_says_what_is_wrong_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_foreign_file_is_no_record(tmp_path: Path) -> None:
+def test_a_foreign_file_is_no_record(tmp_path):
     path = tmp_path / "x.json"
     path.write_text('{"settings": {"method": "darts", "epoch": 1}}')
     with pytest.raises((SourceFormatError, UnknownNameError), match="epoch"):
