@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, UnknownNameError
 from .command import Command, add_cells, add_images, again, epoch_bar, positive, say, seed, tell, with_changes
 
 if TYPE_CHECKING:
@@ -145,9 +145,12 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
 def _submit(args: argparse.Namespace) -> int:
     import datetime
 
+    from ..engines import engine_names
     from ..files import write_bytes
     from ..runs import ArrayJob, array_jobs, find_missing, make_tasks, max_array_size, render, submit, write_worklist
 
+    if args.engine not in engine_names():  # by its name alone: other machines will do the work
+        raise UnknownNameError("engine", args.engine, engine_names())
     settings, units = _read_table(args)
     missing = find_missing(args.out, settings, units)
     tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing")
