@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import seeded
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import fgsm, perturb, pgd
@@ -26,10 +27,6 @@ class Linear(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         score = images.flatten(1) @ self.weight
         return torch.stack([score, -score], dim=1)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
@@ -53,10 +54,6 @@ class Linear(torch.nn.Module):
             slopes = (self.weight[labels][:, None] - self.weight).abs().sum(dim=2)
             ratios = (gaps / slopes).scatter(1, labels[:, None], torch.inf)
         return images, labels, ratios.amin(dim=1)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def wrong(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import seeded
 from pictures import FOLDERS, TEST, made_up, write
 from sklearn.datasets import load_digits
 
@@ -20,10 +21,6 @@ from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_digits_have_the_stated_sizes_and_range():

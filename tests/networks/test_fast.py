@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import as_trained, network_of, seeded
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasbench_robust import metrics
@@ -51,19 +52,11 @@ def cells_to_compare(count: int) -> list[Cell]:
 
 
 def make(cell: Cell, skeleton: Skeleton = TINY, dtype: torch.dtype = torch.float64) -> Network:
-    """A network with scales, shifts and statistics away from 1 and 0, as after training."""
-    generator = torch.Generator().manual_seed(cell.index)
-    channels = skeleton.input_channels
-    network = Network(cell, skeleton, mean=[0.3, 0.4, 0.5][:channels], std=[0.2] * channels, generator=generator)
-    with torch.no_grad():
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-            if tensor.dim() == 1 and "normalise" not in name:
-                tensor.uniform_(0.5, 1.5, generator=generator)
-    return network.to(dtype)
+    return as_trained(network_of(cell, skeleton), cell.index).to(dtype)
 
 
 def batch(skeleton: Skeleton, dtype: torch.dtype = torch.float64, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(5)
+    generator = seeded(5)
     shape = count, skeleton.input_channels, skeleton.image_size, skeleton.image_size
     labels = torch.randint(skeleton.classes, (count,), generator=generator)
     return torch.rand(shape, generator=generator, dtype=dtype), labels
@@ -142,10 +135,7 @@ def test_attack_from_equal_noise_finds_equal_images() -> None:
     settings = metrics.pgd(8 / 255, steps=7, step_size=2 / 255)
     for cell in cells_to_compare(3):
         network = make(cell, SKELETONS[1]).eval()
-        found, expected = (
-            pgd(each, images, labels, settings, torch.Generator().manual_seed(1))
-            for each in (FoldedNetwork(network), network)
-        )
+        found, expected = (pgd(each, images, labels, settings, seeded(1)) for each in (FoldedNetwork(network), network))
         assert (found - expected).abs().max() < 1e-9
 
 
@@ -270,10 +260,7 @@ def test_evaluation_of_the_folded_network_counts_the_same_images(few: TensorImag
         Metric.of(replace(metrics.autoattack(0.02, steps=5), queries=50)),
     ]
     images, labels = few.test.pixels.double(), few.test.labels
-    found, expected = (
-        evaluate(each, images, labels, wanted, torch.Generator().manual_seed(0))
-        for each in (FoldedNetwork(network), network)
-    )
+    found, expected = (evaluate(each, images, labels, wanted, seeded(0)) for each in (FoldedNetwork(network), network))
     assert all(torch.equal(found[metric], expected[metric]) for metric in wanted)
 
 

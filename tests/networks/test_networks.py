@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import as_trained, network_of, seeded
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
@@ -17,14 +18,7 @@ TINY = Skeleton(channels=2, cells_per_stage=1, classes=3, input_channels=1, imag
 
 
 def make(cell: Cell, skeleton: Skeleton = TINY, seed: int = 0) -> Network:
-    generator = torch.Generator().manual_seed(seed)
-    channels = skeleton.input_channels
-    network = Network(cell, skeleton, mean=[0.3] * channels, std=[0.4] * channels, generator=generator)
-    with torch.no_grad():  # scale, shift and statistics away from 1 and 0, as after training
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-            if tensor.dim() == 1 and "normalise" not in name:
-                tensor.uniform_(0.5, 1.5, generator=generator)
-    return network.double()
+    return as_trained(network_of(cell, skeleton, seed), seed)
 
 
 def normalised(batch: torch.Tensor, state: dict, prefix: str, train: bool) -> torch.Tensor:
@@ -93,7 +87,7 @@ def sample_cells(count: int) -> list[Cell]:
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_logits_equal_an_independent_forward_pass(train: bool) -> None:
-    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    images = torch.rand(4, 1, 8, 8, generator=seeded(1), dtype=torch.float64)
     for cell in sample_cells(50):
         network = make(cell).train(train)
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -180,7 +174,7 @@ def test_weights_come_from_the_generator_alone() -> None:
 
 
 def test_initial_weights_have_the_distribution_of_pytorch() -> None:
-    network = network_for(Cell.from_index(1462), Skeleton(), "cifar10", torch.Generator().manual_seed(0))
+    network = network_for(Cell.from_index(1462), Skeleton(), "cifar10", seeded(0))
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 2000:
             theirs = torch.nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size).weight.detach()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import as_trained, seeded, with_weights_of
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import dataset
@@ -27,10 +28,6 @@ from nasbench_robust.settings import settings_for
 from nasbench_robust.skeletons import Skeleton
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def random_genotype(seed: int) -> Genotype:
     rng = np.random.default_rng(seed)
     cells = []
@@ -38,17 +35,6 @@ def random_genotype(seed: int) -> Genotype:
         sources = [source for node in range(2, 2 + NODES) for source in rng.permutation(node)[:2].tolist()]
         cells.append([(str(rng.choice(ARNAS_OPERATIONS)), source) for source in sources])
     return Genotype(*cells)
-
-
-def as_trained(network: torch.nn.Module, seed: int = 1) -> torch.nn.Module:
-    """Move scales, shifts and statistics of batch normalisation away from 1 and 0."""
-    generator = seeded(seed)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
-                if tensor is not None:
-                    tensor.data.uniform_(0.5, 1.5, generator=generator)
-    return network.double().eval()
 
 
 # --- the network
@@ -119,7 +105,7 @@ def reference_forward(genotype: Genotype, layers: int, state: dict, images: torc
 def test_logits_equal_an_independent_forward_pass(layers):
     images = torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     for genotype in (ARNAS, *(random_genotype(seed) for seed in range(8))):
-        network = as_trained(ArnasNetwork(genotype, "digits", channels=2, layers=layers, generator=seeded()))
+        network = as_trained(ArnasNetwork(genotype, "digits", channels=2, layers=layers, generator=seeded())).eval()
         with torch.no_grad():
             expected = reference_forward(genotype, layers, network.state_dict(), images)
             torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-9)
@@ -144,7 +130,7 @@ def discrete_state(supernet: ArnasSupernet, genotype: Genotype) -> dict[str, tor
 def test_supernet_restricted_to_a_genotype_is_its_network():
     images = torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     for genotype in (ARNAS, *(random_genotype(seed) for seed in range(4))):
-        supernet = as_trained(ArnasSupernet("digits", channels=2, layers=5, generator=seeded(3)))
+        supernet = as_trained(ArnasSupernet("digits", channels=2, layers=5, generator=seeded(3))).eval()
         for cell in supernet.cells:
             for code in (0, 1):  # pools: their normalisation becomes the identity
                 for operations in cell.edges:
@@ -333,24 +319,10 @@ def test_staged_cells_are_what_the_supernet_of_two_cells_searches():
     supernet = Supernet(
         settings.skeleton, mean=facts.mean, std=facts.std, generator=generator, groups=(0, 0, 1), widths=(4, 8, 8)
     )
-    as_trained(supernet)
-    network = StagedCells.of(*pair).network(settings, seeded(9)).double().eval()
+    as_trained(supernet).eval()
+    network = StagedCells.of(*pair).network(settings, seeded(9))
     assert StagedCells.of(*pair) == parse_architecture(f"9930, {pair[1]}")
-    state = {}
-    for name, value in supernet.state_dict().items():
-        parts = name.split(".")
-        if parts[0] == "stages":  # stages.s.0.edges.e.o.rest -> cells.2s.edges.e.rest
-            stage, edge, code = int(parts[1]), int(parts[4]), int(parts[5])
-            operation = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")[code]
-            if pair[stage // 2].operations[edge] == operation:
-                state[".".join(["cells", str(2 * stage), "edges", str(edge), *parts[6:]])] = value
-        elif parts[0] == "reductions":
-            state[".".join(["cells", str(2 * int(parts[1]) + 1), *parts[2:]])] = value
-        elif name != "alpha":
-            state[name] = value
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert all(dict(network.named_parameters())[name].dim() == 1 for name in missing)
+    with_weights_of(supernet, network, (pair[0], *pair))
     images = torch.rand(3, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(network(images), Subnetwork(supernet, pair)(images), rtol=1e-10, atol=1e-10)

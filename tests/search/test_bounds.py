@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from search.helpers import seeded, shaken, with_weights_of
+from helpers import seeded, shaken, with_weights_of
 from torch import nn
 
 from nasbench_robust import metrics

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from search.helpers import SMALL, seeded
+from helpers import SMALL, seeded
 
 from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.datasets import dataset

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from search.helpers import SMALL, seeded, shaken, with_weights_of
+from helpers import SMALL, seeded, shaken, with_weights_of
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS

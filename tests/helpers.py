@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nasbench_robust.cells import OPERATIONS, Cell
-from nasbench_robust.networks import Supernet
+from nasbench_robust.networks import Network, Supernet
 from nasbench_robust.skeletons import Skeleton
 
 SMALL = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
@@ -18,6 +18,22 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def network_of(cell: Cell, skeleton: Skeleton = SMALL, seed: int = 0) -> Network:
+    """Return a network whose channels are normalised differently."""
+    few = slice(skeleton.input_channels)
+    return Network(cell, skeleton, mean=[0.3, 0.6, 0.5][few], std=[0.4, 0.2, 0.3][few], generator=seeded(seed))
+
+
+@torch.no_grad()
+def as_trained(network: AnyModule, seed: int = 1) -> AnyModule:
+    """Move scales, shifts and statistics of batch normalisation away from 1 and 0."""
+    generator = seeded(seed)
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if tensor.dim() == 1 and "normalise" not in name:
+            tensor.uniform_(0.5, 1.5, generator=generator)
+    return network.double()
 
 
 @torch.no_grad()
