@@ -6,12 +6,13 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small for more; before torch is imported
 
@@ -61,6 +62,12 @@ def data_file(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"no {name} in the folder that {DATA_VARIABLE} names")
     return path
+
+
+def run_program(name: str, *arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program of the folder generation in a process of its own."""
+    command = [sys.executable, str(ROOT / "generation" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
 
 
 def read_page(path: Path) -> dict:
@@ -174,12 +181,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def first_digits() -> Callable[[int], TensorImages]:
+def images() -> TensorImages:
+    from nasbench_robust.images import load_images  # needs torch
+
+    return load_images("digits")
+
+
+@pytest.fixture(scope="session")
+def first_digits(images: TensorImages) -> Callable[[int], TensorImages]:
     """Return digits with so many images to train on, and with a few of the other splits."""
-    from nasbench_robust.images import load_images  # needs torch, TensorImages
 
     def first(count: int) -> TensorImages:
-        images = load_images("digits")
         return replace(images, train=images.train[:count], test=images.test[:60], validation=images.validation[:40])
 
     return first

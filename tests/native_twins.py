@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from nasbench_robust.attacks import pgd
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS
+from nasbench_robust.engines.native import NativeTrainer
+from nasbench_robust.images import ArrayImages
 from nasbench_robust.metrics import Attack
 from nasbench_robust.native import NativeNetwork, is_available
 from nasbench_robust.networks import Network, network_for
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
 
-DIGITS = settings_for("digits")
+DIGITS, CELL = settings_for("digits"), Cell.from_index(9930)
 
 needs_engine = pytest.mark.skipif(not is_available(), reason="this installation has no native engine")
 
@@ -80,6 +82,13 @@ def twins(cell: Cell, skeleton: Skeleton, seed: int = 0) -> tuple[Network, Nativ
     native.statistics[:] = flat(statistics_of(network))
     native.fold()
     return network.double(), native
+
+
+def trained(settings: TrainingSettings, images: ArrayImages, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
+    trainer = NativeTrainer(cell, settings, images, seed)
+    while not trainer.finished:
+        trainer.step()
+    return trainer
 
 
 def torch_twin(native: NativeNetwork, settings: TrainingSettings) -> Network:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, StopAt
+from native_twins import trained
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
@@ -356,6 +357,7 @@ def test_unknown_engines_are_refused(few: ArrayImages) -> None:
     [
         ("native", "cuda", {}, "expected torch for cuda"),
         ("native", "cpu", {"evaluation": (metrics.pgd(0.5, norm="L2"),)}, "expected torch for L2 pgd"),
+        ("native", "cpu", {"attack": metrics.pgd(0.5, norm="L2")}, "expected torch for L2 pgd"),
         ("torch-fast-graph", "cpu", {}, "expected torch-fast for cpu"),
     ],
 )
@@ -381,9 +383,7 @@ def test_images_measured_in_parts_have_the_draws_of_the_whole(monkeypatch: pytes
     if not is_available():
         pytest.skip("no native engine")
     engine, images = engine_named("native"), load_arrays("digits")
-    trainer = engine.trainer(CELL, replace(QUICK, epochs=4), images, 1)
-    while not trainer.finished:
-        trainer.step()
+    trainer = trained(replace(QUICK, epochs=4), images, 1)
     for attack in (metrics.pgd(0.1, steps=3), replace(metrics.autoattack(0.1, steps=2), queries=20)):
         metric = Metric.of(attack)
         monkeypatch.setattr(evaluation, "PIXELS", 2**19)

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torch_twin
+from conftest import run_program
+from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torch_twin, trained
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import STREAMS, Draws
-from nasbench_robust.engines.native import NativeTrainer, evaluate, initial_weights
+from nasbench_robust.engines.native import evaluate, initial_weights
 from nasbench_robust.engines.native.training import one_cycle
-from nasbench_robust.errors import InvalidValueError, RunInterruptedError, TrainingDivergedError, UnknownNameError
+from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, Split, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
@@ -38,31 +39,18 @@ QUICK = replace(
     attack=metrics.pgd(0.1, steps=2),
     evaluation=(metrics.fgsm(0.1), metrics.pgd(0.1, steps=3), replace(metrics.autoattack(0.1, steps=3), queries=50)),
 )
-CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
-GENERATION = Path(__file__).parents[2] / "generation"
 
 
 @pytest.fixture(scope="module")
 def few() -> ArrayImages:
     """The first 250 training images, 60 of test and 40 of validation: batches of 32 and a short one."""
     images = load_arrays("digits")
-    train, test, validation = (
-        split[:count]
-        for split, count in zip((images.train, images.test, images.validation), (250, 60, 40), strict=True)
-    )
-    return replace(images, train=train, test=test, validation=validation)
+    return replace(images, train=images.train[:250], test=images.test[:60], validation=images.validation[:40])
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
     return run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
-
-
-def trained(settings: object, images: ArrayImages, seed: int = 0, cell: Cell = CELL) -> NativeTrainer:
-    trainer = NativeTrainer(cell, settings, images, seed)
-    while not trainer.finished:
-        trainer.step()
-    return trainer
 
 
 # --- draws
@@ -71,24 +59,12 @@ def trained(settings: object, images: ArrayImages, seed: int = 0, cell: Cell = C
 @pytest.mark.parametrize(
     ("stream", "seed", "floats", "integers", "order"),
     [
-        (
-            "weights",
-            5874934615388537135,
-            [-0.4604266881942749, -0.9180530309677124, -0.9669448137283325],
-            [8, 9, 6, 7, 5, 9],
-            [1, 3, 5, 4, 0, 2],
-        ),
-        (
-            "training",
-            8206391887579712274,
-            [0.11427605152130127, 0.6018160581588745, 0.9130275249481201],
-            [0, 2, 7, 0, 7, 6],
-            [0, 1, 5, 2, 3, 4],
-        ),
+        ("weights", 5874934615388537135, [-0.4604267, -0.91805303, -0.9669448], [8, 9, 6, 7, 5, 9], [1, 3, 5, 4, 0, 2]),
+        ("training", 8206391887579712274, [0.11427605, 0.60181606, 0.9130275], [0, 2, 7, 0, 7, 6], [0, 1, 5, 2, 3, 4]),
         (
             "evaluation",
             8254666551148276175,
-            [0.7208287715911865, -0.357250452041626, -0.3662508726119995],
+            [0.7208288, -0.35725045, -0.36625087],
             [2, 6, 3, 7, 0, 1],
             [3, 5, 1, 2, 4, 0],
         ),
@@ -98,7 +74,7 @@ def test_draws_are_what_they_always_were(stream, seed, floats, integers, order):
     """A change here would make another table of equal settings and seeds."""
     draws = Draws(0, stream)
     assert draws.seed() == seed
-    assert draws.uniform(-1, 1, (3,)).tolist() == floats
+    assert draws.uniform(-1, 1, (3,)).tolist() == np.float32(floats).tolist()
     assert draws.integers(10, (6,)).tolist() == integers
     assert draws.permutation(6).tolist() == order
 
@@ -200,20 +176,12 @@ def test_trained_network_is_the_same_in_torch(few):
     np.testing.assert_allclose(trainer.network.logits(few.test.pixels), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_equal_seeds_give_equal_bits(few):
-    one, two, other = (trained(QUICK, few, seed) for seed in (3, 3, 4))
-    assert np.array_equal(one.network.parameters, two.network.parameters)
-    assert np.array_equal(one.network.statistics, two.network.statistics)
-    assert one.curve == two.curve
-    assert not np.array_equal(one.network.parameters, other.network.parameters)
-
-
 DIGEST = """
 import hashlib, sys
 sys.path[:0] = sys.argv[1:]
 import test_native_training as tests
 arrays = tests.load_arrays("digits")
-network = tests.trained(tests.QUICK, arrays, 5).network
+network = tests.trained(tests.QUICK, arrays, seed=5).network
 print(hashlib.sha256(network.parameters.tobytes() + network.statistics.tobytes()).hexdigest())
 """
 
@@ -225,7 +193,7 @@ def test_equal_seeds_give_equal_bits_in_another_process():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
 
 
-@pytest.mark.parametrize("max_lr", [1e3, 1e6, 1e30])
+@pytest.mark.parametrize("max_lr", [1e3, 1e6])
 def test_divergence_is_an_error_and_no_number(few, max_lr):
     with pytest.raises(TrainingDivergedError, match="the training loss is not finite in epoch"):
         trained(replace(QUICK, max_lr=max_lr, epochs=4), few)
@@ -242,11 +210,6 @@ def test_no_network_with_lost_weights_is_taken_for_trained():
         else:
             assert np.isfinite(trainer.network.parameters).all()
     assert lost > 0
-
-
-def test_images_without_the_split_of_the_curves_are_refused_at_once(few):
-    with pytest.raises(InvalidValueError, match="split is 'validation'"):
-        NativeTrainer(CELL, QUICK, replace(few, validation=None), 0)
 
 
 def test_images_that_are_not_finite_are_refused(few):
@@ -305,50 +268,6 @@ def test_row_is_complete_and_valid(run, tmp_path):
     assert len(run.curve) == 2
 
 
-def test_same_seed_gives_the_same_row(run):
-    again = run_cell(CELL, QUICK, load_arrays("digits"), seed=2, engine="native")
-    assert {**again.row, **dict.fromkeys(CIRCUMSTANCES)} == {**run.row, **dict.fromkeys(CIRCUMSTANCES)}
-    assert again.curve == run.curve
-    assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
-    assert all(np.array_equal(again.parts[part], run.parts[part]) for part in run.parts)
-
-
-def test_run_stops_between_steps_and_between_metrics(few):
-    steps = -(-len(few.train.labels) // QUICK.batch_size)
-    moments = steps * QUICK.epochs + len(QUICK.metrics)
-    for number in (1, steps - 1, steps, *range(2 * steps - 1, moments + 1)):
-        asked, epochs = iter(range(1, moments + 1)), []
-        with pytest.raises(RunInterruptedError, match="cell 9930, seed 0: stopped on request"):
-            run_cell(
-                CELL,
-                QUICK,
-                few,
-                seed=0,
-                engine="native",
-                progress=epochs.append,
-                should_stop=lambda asked=asked, number=number: next(asked) == number,
-            )
-        assert len(epochs) == min(number // steps, QUICK.epochs)
-
-
-def test_divergence_becomes_a_failed_row_without_numbers(few, tmp_path):
-    settings = replace(QUICK, max_lr=1e30)
-    failed = run_cell(CELL, settings, few, seed=0, engine="native")
-    assert failed.failed
-    write_run(failed, settings, tmp_path)
-    (row,) = Reader(tmp_path / "runs").read().to_pylist()
-    assert row["failure"] == "the training loss is not finite in epoch 1"
-    assert row["clean_acc"] is None
-    assert row["train_seconds"] > 0
-
-
-def test_engine_of_a_run_must_be_one(few):
-    with pytest.raises(UnknownNameError, match="did you mean 'native'"):
-        run_cell(CELL, QUICK, few, seed=0, engine="nativ")
-    with pytest.raises(InvalidValueError, match="torch for L2 pgd"):
-        run_cell(CELL, replace(QUICK, attack=metrics.pgd(0.5, norm="L2")), few, seed=0, engine="native")
-
-
 def test_engine_lets_other_threads_run():
     """Another thread counts on while the engine is inside one long call."""
     native = trained(QUICK, load_arrays("digits")).network
@@ -376,11 +295,6 @@ def test_engine_lets_other_threads_run():
 # --- the programs
 
 
-def program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(GENERATION / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def settings_file(tmp_path: Path) -> Path:
     path = tmp_path / "settings.json"
@@ -392,7 +306,7 @@ def settings_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("given", "used"), [("auto", "native"), ("native", "native"), ("torch", "torch")])
 def test_program_takes_the_engine_it_is_told(given, used, settings_file, tmp_path):
     arguments = ("--index", 3, "--settings", settings_file, "--out", tmp_path / "out", "--engine", given)
-    done = program("train_cell.py", *arguments)
+    done = run_program("train_cell.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert Reader(tmp_path / "out" / "runs").read().column("engine").to_pylist() == [used]
     assert not list((tmp_path / "out").glob("checkpoints/*"))
@@ -401,27 +315,9 @@ def test_program_takes_the_engine_it_is_told(given, used, settings_file, tmp_pat
 @pytest.mark.parametrize("name", ["train_cell.py", "run_local.py", "submit.py"])
 def test_program_refuses_an_engine_that_is_none(name, tmp_path):
     what = ("--index", 3) if name == "train_cell.py" else ("--cells", 3)
-    done = program(name, *what, "--out", tmp_path / "out", "--engine", "nativ")
+    done = run_program(name, *what, "--out", tmp_path / "out", "--engine", "nativ")
     assert done.returncode == 2
     assert "nativ'" in done.stderr
     assert "native" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob("runs/*"))
-
-
-def test_program_refuses_a_device_that_the_engine_does_not_use(tmp_path):
-    done = program("train_cell.py", "--index", 3, "--out", tmp_path, "--engine", "native", "--device", "cuda")
-    assert done.returncode == 2
-    assert "engine is 'native', expected torch for cuda" in done.stderr
-
-
-def test_local_workers_make_every_row_once(settings_file, tmp_path):
-    arguments = ("--out", tmp_path / "out", "--settings", settings_file, "--cells", "0-5", "--seeds", 0, 1)
-    done = program("run_local.py", *arguments, "--workers", 2, "--engine", "native")
-    assert done.returncode == 0, done.stderr
-    rows = Reader(tmp_path / "out" / "runs").read().to_pylist()
-    assert sorted((row["index"], row["seed"]) for row in rows) == sorted(
-        (index, seed) for index in {Cell.from_index(i).representative for i in range(6)} for seed in (0, 1)
-    )
-    assert {row["engine"] for row in rows} == {"native"}
-    assert [finding.kind for finding in nbr.validate(tmp_path / "out" / "runs")] == ["missing"]  # the other cells

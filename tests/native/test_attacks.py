@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from native_twins import DIGITS, SplitMix, needs_engine, pgd_from, random_batch, torch_twin, twins
+from native_twins import DIGITS, SplitMix, needs_engine, pgd_from, random_batch, torch_twin, trained, twins
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import apgd, apgd_ce, apgd_t, autoattack, fab_t, fgsm
 from nasbench_robust.cells import Cell
-from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import load_arrays
 from nasbench_robust.native import NativeNetwork
@@ -47,11 +46,9 @@ class Trained:
 
 def train(index: int, count: int = 150) -> Trained:
     arrays = load_arrays("digits")
-    trainer = NativeTrainer(Cell.from_index(index), replace(DIGITS, epochs=6), arrays, seed=1)
-    while not trainer.finished:
-        trainer.step()
+    network = trained(replace(DIGITS, epochs=6), arrays, 1, Cell.from_index(index)).network
     pixels, labels = arrays.test
-    return Trained(trainer.network, torch_twin(trainer.network, DIGITS), pixels[:count], labels[:count])
+    return Trained(network, torch_twin(network, DIGITS), pixels[:count], labels[:count])
 
 
 @pytest.fixture(scope="module", params=[9930, 2581, 11472])

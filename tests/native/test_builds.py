@@ -23,10 +23,9 @@ PROGRAM = """
 import pickle, sys
 from dataclasses import replace
 import numpy as np
-from native_twins import DIGITS, SKELETONS, random_batch, twins
+from native_twins import DIGITS, SKELETONS, random_batch, trained, twins
 from nasbench_robust.cells import Cell
 from nasbench_robust.images import load_arrays
-from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.native import build_name
 
 found = {"name": build_name(), "passes": [], "curves": []}
@@ -40,10 +39,7 @@ for number, skeleton in enumerate(SKELETONS):
         native.differentiate(images, labels)
         found["passes"].append([logits, gradient, native.gradient.copy()])
 for seed in range(2):
-    trainer = NativeTrainer(Cell.from_index(9930), replace(DIGITS, epochs=4), load_arrays("digits"), seed)
-    while not trainer.finished:
-        trainer.step()
-    found["curves"].append(trainer.curve[-1])
+    found["curves"].append(trained(replace(DIGITS, epochs=4), load_arrays("digits"), seed).curve[-1])
 sys.stdout.buffer.write(pickle.dumps(found))
 """
 

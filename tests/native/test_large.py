@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import native_twins
 import numpy as np
 import pytest
 import torch
@@ -135,10 +136,7 @@ def trained() -> tuple[NativeTrainer, TrainingSettings]:
         Split(np.ascontiguousarray(pixels[:count].repeat(4, 2).repeat(4, 3).repeat(3, 1)), labels[:count])
         for (pixels, labels), count in ((digits.train, 1024), (digits.test, 96))
     )
-    trainer = NativeTrainer(LARGE_CELLS["medium"], settings, Images("cifar10", train, test), seed=0)
-    while not trainer.finished:
-        trainer.step()
-    return trainer, settings
+    return native_twins.trained(settings, Images("cifar10", train, test), cell=LARGE_CELLS["medium"]), settings
 
 
 @needs_engine

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
+import damages
 import pytest
+from conftest import run_program
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
@@ -49,7 +50,6 @@ from nasbench_robust.runs.collecting import TABLES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
 from nasbench_robust.table import Reader, write_table
 
-GENERATION = Path(__file__).parents[2] / "generation"
 QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=(metrics.fgsm(0.1),))
 
 
@@ -60,15 +60,17 @@ def runs() -> list[Run]:
 
 
 @pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(QUICK.to_dict()))
+    return path
+
+
+@pytest.fixture
 def folder(runs: list[Run], tmp_path: Path) -> Path:
     for run in runs:
         write_run(run, QUICK, tmp_path / "shards")
     return tmp_path / "shards"
-
-
-def program(name: str, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(GENERATION / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
 
 
 # --- which cells, which units
@@ -187,34 +189,18 @@ def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs,
         collect([folder, other], tmp_path / "release")
     assert {caught.value.first, caught.value.second} == {str(path), str(folder / "runs" / path.name)}
     assert not (tmp_path / "release").exists()
-    done = program("collect.py", str(folder), str(other), "--out", str(tmp_path / "release"))
+    done = run_program("collect.py", str(folder), str(other), "--out", str(tmp_path / "release"))
     assert done.returncode == 2
     assert str(path) in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def empty(path: Path) -> None:
-    write_table(Reader(path).read().slice(0, 0), path)
-
-
-def misplace(path: Path) -> None:
-    path.write_bytes(path.with_name(shard_name(QUICK, 9930, 0)).read_bytes())
-
-
-def replace_by_another_table(path: Path) -> None:
-    write_table(pa.table({"index": [1]}), path)
-
-
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("damage", [cut, empty, misplace, replace_by_another_table])
+@pytest.mark.parametrize("damage", [damages.cut, damages.take_rows, damages.misplace, damages.replace_by_another_table])
 def test_run_with_a_damaged_shard_is_set_aside_whole_and_made_again(folder, runs, tmp_path, table, damage):
     collect([folder], tmp_path / "undisturbed")
     name = shard_name(QUICK, 3, 1)
-    damage(folder / table / name)
+    damage(folder / table / name, shard_name(QUICK, 9930, 0))
     report = collect([folder], tmp_path / "release")
     assert report.runs == 3
     assert report.quarantined == [folder / "quarantine" / each / name for each in TABLES]
@@ -238,7 +224,7 @@ def runs_in(path: Path) -> set[tuple[int, int]]:
 def test_damaged_run_is_taken_from_another_folder_that_has_it(folder, runs, tmp_path):
     collect([folder], tmp_path / "one")
     write_run(runs[3], QUICK, tmp_path / "other")
-    cut(folder / "outcomes" / shard_name(QUICK, 3, 1))
+    damages.cut(folder / "outcomes" / shard_name(QUICK, 3, 1))
     report = collect([folder, tmp_path / "other"], tmp_path / "two")
     assert (report.runs, report.repeated, len(report.quarantined)) == (4, 0, 3)
     for name in TABLES:
@@ -351,19 +337,19 @@ def test_script_reads_as_expected():
         render(replace(job, options=("partition\n#SBATCH --x",)))
 
 
-def test_local_run_makes_everything_once_and_goes_on(folder, tmp_path):
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({**QUICK.to_dict()}))
-    arguments = ["--out", str(folder), "--settings", str(settings), "--cells", "3-6", "--seeds", "0"]
+def test_local_run_makes_everything_once_and_goes_on(folder, settings, tmp_path):
+    arguments = ["--out", folder, "--settings", settings, "--cells", "3-6", "--seeds", 0]
     before = (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns
-    done = program("run_local.py", *arguments, "--workers", "2")
+    done = run_program("run_local.py", *arguments, "--workers", 2, "--engine", "torch-fast")
     assert done.returncode == 0, done.stderr
     assert "4 runs, 1 there, 3 missing" in done.stderr
     assert (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns == before
-    state = program("status.py", *arguments).stdout
+    made = [row for row in Reader(folder / "runs").read().to_pylist() if row["engine"] == "torch-fast"]
+    assert sorted((row["index"], row["seed"]) for row in made) == [(index, 0) for index in (4, 5, 6)]
+    state = run_program("status.py", *arguments).stdout
     assert "done      4" in state
     assert "missing   0" in state
-    assert program("run_local.py", *arguments).stderr == "4 runs, 4 there, 0 missing\n"
+    assert run_program("run_local.py", *arguments).stderr == "4 runs, 4 there, 0 missing\n"
 
 
 MAKER = """
@@ -399,19 +385,17 @@ def test_local_run_ends_with_ctrl_c(tmp_path):
     assert "Traceback" not in errors
 
 
-def test_index_comes_from_the_array_task(tmp_path):
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps(QUICK.to_dict()))
+def test_index_comes_from_the_array_task(settings, tmp_path):
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "5"}
     arguments = ["--settings", str(settings), "--out", str(tmp_path / "out")]
-    done = program("train_cell.py", *arguments, env=environment)
+    done = run_program("train_cell.py", *arguments, env=environment)
     assert done.returncode == 0, done.stderr
     assert [p.name for p in (tmp_path / "out" / "runs").iterdir()] == [shard_name(QUICK, 5, 0)]
 
 
 def test_nothing_to_do_is_said(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
-    done = program("train_cell.py", "--out", str(tmp_path), env=environment)
+    done = run_program("train_cell.py", "--out", str(tmp_path), env=environment)
     assert done.returncode == 2
     assert "--index is None, expected the index of a cell, or a Slurm array task" in done.stderr
 
@@ -430,18 +414,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(point)], check=True)
 
 
-def test_full_disk_loses_nothing_and_leaves_no_part(small_disk, tmp_path):
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps(QUICK.to_dict()))
+def test_full_disk_loses_nothing_and_leaves_no_part(small_disk, settings, tmp_path):
     arguments = ["--index", "9930", "--settings", str(settings), "--out", str(small_disk)]
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (1 << 20) if not ballast.exists() else b"")  # all but nothing is left
-    done = program("train_cell.py", *arguments)
+    done = run_program("train_cell.py", *arguments)
     assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(small_disk.rglob("*.parquet"))
     assert not list(small_disk.rglob("*.tmp"))
     ballast.unlink()
-    assert program("train_cell.py", *arguments).returncode == 0
+    assert run_program("train_cell.py", *arguments).returncode == 0
     assert Reader(small_disk / "runs").read().num_rows == 1

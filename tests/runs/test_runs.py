@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, run_program
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines.torch import train
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.images import Split, TensorImages, load_images
+from nasbench_robust.images import Split, TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
@@ -26,15 +24,7 @@ QUICK = replace(
     settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]
 )
 CELL = Cell.from_index(9930)
-ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "generation" / "train_cell.py"
 SETTINGS = ROOT / "examples" / "without-autoattack.json"
-TIMES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision"}
-
-
-@pytest.fixture(scope="module")
-def images() -> TensorImages:
-    return load_images("digits")
 
 
 @pytest.fixture(scope="module")
@@ -113,15 +103,6 @@ def test_validation_counts_are_checked_against_the_validation_images(run, tmp_pa
     assert (finding.severity, finding.metric, finding.indices) == ("error", "clean_acc#validation", (9930,))
 
 
-def test_same_seed_gives_the_same_row(run, images):
-    again = run_cell(CELL, QUICK, images, seed=2)
-    assert {k: v for k, v in again.row.items() if k not in TIMES} == {
-        k: v for k, v in run.row.items() if k not in TIMES
-    }
-    assert again.curve == run.curve
-    assert all(np.array_equal(again.outcomes[metric], run.outcomes[metric]) for metric in run.outcomes)
-
-
 def test_a_class_is_trained_as_its_representative(images):
     run = run_cell(Cell.from_index(25), QUICK, images, seed=0)
     assert run.row["index"] == Cell.from_index(25).representative == 3
@@ -164,19 +145,15 @@ def test_settings_of_the_examples_leave_out_autoattack_alone():
     assert read_settings(SETTINGS, full) == replace(full, evaluation=full.evaluation[:-1])
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
-
-
 def test_program_trains_writes_and_does_not_train_twice(tmp_path):
     arguments = ("--index", "1234", "--dataset", "digits", "--settings", str(SETTINGS), "--out", str(tmp_path))
-    first = call(*arguments)
+    first = run_program("train_cell.py", *arguments)
     assert first.returncode == 0, first.stderr
     assert "cell 1234 is the same graph as cell 172" in first.stderr
     bench = nbr.load(tmp_path)
     assert 0.07 < bench.query(1234, "digits", "clean_acc") < 0.13  # disconnected: chance
     assert len(read_table(tmp_path / "curves")) == 20
-    again = call(*arguments)
+    again = run_program("train_cell.py", *arguments)
     assert again.returncode == 0
     assert "already in" in again.stdout
 
@@ -188,13 +165,14 @@ def test_program_trains_writes_and_does_not_train_twice(tmp_path):
         (["--index", "1", "--dataset", "digit"], "did you mean 'digits'?"),
         (["--index", "1", "--device", "cuda"], "device is 'cuda'"),
         (["--index", "1", "--dataset", "cifar10", "--data-root", "nowhere"], "no complete cifar10 in nowhere: "),
+        (["--index", "1", "--device", "cuda", "--engine", "native"], "engine is 'native', expected torch for cuda"),
         (["--index", "1", "--seeds", "-1"], "expected an integer in 0..2147483647"),
     ],
 )
 def test_program_refuses_bad_input_in_one_sentence(arguments, message, tmp_path):
     if message.startswith("device") and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    done = call(*arguments, "--out", str(tmp_path))
+    done = run_program("train_cell.py", *arguments, "--out", str(tmp_path))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from damages import cut, double, empty, misplace, replace_by_another_table, take_a_column, take_rows
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
 from nasbench_robust.runs import Unit, find_missing, shard_name
@@ -28,7 +29,7 @@ from nasbench_robust.scores import (
     scored_units,
     write_scores,
 )
-from nasbench_robust.table import Reader, write_table
+from nasbench_robust.table import Reader
 
 SETTINGS = score_settings_for("digits")
 OTHER = replace(SETTINGS, images=64)
@@ -136,42 +137,13 @@ def test_part_of_a_shard_that_a_crash_left_is_not_looked_at(folder, tmp_path):
 # --- damage
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def take_rows(path: Path) -> None:
-    write_table(Reader(path).read().slice(0, 0), path)
-
-
-def misplace(path: Path) -> None:
-    path.write_bytes(path.with_name(shard_name(SETTINGS, 9930, 2)).read_bytes())
-
-
-def double(path: Path) -> None:
-    other = Reader(path.with_name(shard_name(SETTINGS, 9930, 2))).read()
-    write_table(pa.concat_tables([Reader(path).read(), other]), path)
-
-
-def replace_by_another_table(path: Path) -> None:
-    write_table(pa.table({"index": [1]}), path)
-
-
-def take_a_column(path: Path) -> None:
-    write_table(Reader(path).read().drop_columns(["value"]), path)
-
-
-DAMAGES = [cut, empty, take_rows, misplace, double, replace_by_another_table, take_a_column]
+DAMAGES = (cut, empty, take_rows, misplace, double, replace_by_another_table, take_a_column)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_shard_is_named_set_aside_and_made_again(damage, folder, tmp_path, caplog):
     collect_scores(folder, tmp_path / "undisturbed")
-    damage(folder / FOLDER / NAME)
+    damage(folder / FOLDER / NAME, shard_name(SETTINGS, 9930, 2))
     check_folder(folder, SETTINGS)
     report = collect_scores(folder, tmp_path / "scores")
     assert (report.rows, report.quarantined) == (9, [folder / "quarantine" / FOLDER / NAME])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from nasbench_robust import load
-from nasbench_robust.images import TensorImages
 from nasbench_robust.search import TableProblem
 from nasbench_robust.table import Benchmark
 
@@ -23,10 +22,3 @@ def problem(digits: Benchmark) -> TableProblem:
 @pytest.fixture(scope="session")
 def two_objectives(digits: Benchmark) -> TableProblem:
     return TableProblem(digits, ("clean_acc", "pgd_acc"))
-
-
-@pytest.fixture(scope="session")
-def images() -> TensorImages:
-    from nasbench_robust.images import load_images  # needs torch
-
-    return load_images("digits")
