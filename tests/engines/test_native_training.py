@@ -59,15 +59,9 @@ def run() -> Run:
 @pytest.mark.parametrize(
     ("stream", "seed", "floats", "integers", "order"),
     [
-        ("weights", 5874934615388537135, [-0.4604267, -0.91805303, -0.9669448], [8, 9, 6, 7, 5, 9], [1, 3, 5, 4, 0, 2]),
-        ("training", 8206391887579712274, [0.11427605, 0.60181606, 0.9130275], [0, 2, 7, 0, 7, 6], [0, 1, 5, 2, 3, 4]),
-        (
-            "evaluation",
-            8254666551148276175,
-            [0.7208288, -0.35725045, -0.36625087],
-            [2, 6, 3, 7, 0, 1],
-            [3, 5, 1, 2, 4, 0],
-        ),
+        ("weights", 5874934615388537135, [-0.4604267, -0.91805303, -0.9669448], "896759", "135402"),
+        ("training", 8206391887579712274, [0.11427605, 0.60181606, 0.9130275], "027076", "015234"),
+        ("evaluation", 8254666551148276175, [0.7208288, -0.35725045, -0.36625087], "263701", "351240"),
     ],
 )
 def test_draws_are_what_they_always_were(stream, seed, floats, integers, order):
@@ -75,8 +69,8 @@ def test_draws_are_what_they_always_were(stream, seed, floats, integers, order):
     draws = Draws(0, stream)
     assert draws.seed() == seed
     assert draws.uniform(-1, 1, (3,)).tolist() == np.float32(floats).tolist()
-    assert draws.integers(10, (6,)).tolist() == integers
-    assert draws.permutation(6).tolist() == order
+    assert "".join(map(str, draws.integers(10, (6,)))) == integers
+    assert "".join(map(str, draws.permutation(6))) == order
 
 
 def test_draws_lie_in_their_ranges():
