@@ -26,6 +26,13 @@ def network_of(cell: Cell, skeleton: Skeleton = SMALL, seed: int = 0) -> Network
     return Network(cell, skeleton, mean=[0.3, 0.6, 0.5][few], std=[0.4, 0.2, 0.3][few], generator=seeded(seed))
 
 
+def supernet_of(skeleton: Skeleton = SMALL, groups: tuple[int, int, int] = (0, 0, 0), spread: float = 1.0) -> Supernet:
+    supernet = Supernet(skeleton, mean=[0.3], std=[0.4], generator=seeded(1), groups=groups)
+    with torch.no_grad():
+        supernet.alpha.normal_(0, spread, generator=seeded(2))
+    return supernet
+
+
 @torch.no_grad()
 def as_trained(network: AnyModule, seed: int = 1) -> AnyModule:
     """Move scales, shifts and statistics of batch normalisation away from 1 and 0."""
