@@ -19,20 +19,14 @@ from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import TensorImages
 from nasbench_robust.networks import Network, Normalisation, Subnetwork
-from nasbench_robust.search.bounds import (
-    certified_margins,
-    image_box,
-    interval_bounds,
-    log_radius,
-)
+from nasbench_robust.search.bounds import certified_margins, image_box, interval_bounds, log_radius
 from nasbench_robust.search.bounds.boxes import Box, propagate
 from nasbench_robust.skeletons import Skeleton
 
-TINY = Skeleton(channels=2, cells_per_stage=1, classes=3, input_channels=1, image_size=4)
 WIDER = Skeleton(4, 1, 10, 1, 8)
 RNG = np.random.default_rng(5)
 CELLS = [Cell([name] * 6) for name in OPERATIONS] + [Cell.sample(RNG) for _ in range(30)]
-EMPTY, CONVOLUTIONS = Cell(["none"] * 6), Cell(["nor_conv_3x3"] * 6)
+CONVOLUTIONS = Cell(["nor_conv_3x3"] * 6)
 EPS = 8 / 255
 Data = tuple[torch.Tensor, torch.Tensor]
 
