@@ -58,16 +58,7 @@ def test_grey_levels_are_read_back_to_the_last_bit(levels):
 
 
 @pytest.mark.parametrize(
-    ("eps", "text"),
-    [
-        (8 / 255, "8/255"),
-        (3 / 255, "3/255"),
-        (1 / 255, "1/255"),
-        (0.1, "0.1"),
-        (0.05, "0.05"),
-        (1, "1.0"),
-        (0.2, "0.2"),
-    ],
+    ("eps", "text"), [(8 / 255, "8/255"), (3 / 255, "3/255"), (0.1, "0.1"), (0.05, "0.05"), (1, "1.0"), (0.2, "0.2")]
 )
 def test_budgets_are_written_as_one_would(eps, text):
     assert format_eps(eps) == text
@@ -96,35 +87,16 @@ def test_any_text_is_a_budget_or_refused(text):
     assert 0 < eps <= 1
 
 
-@pytest.mark.parametrize("text", ["0", "-0.1", "2", "255", "1e-400", "-8/255"])
-def test_a_text_outside_the_range_is_refused(text):
-    with pytest.raises(InvalidValueError, match=r"expected a number in \(0, 1\]"):
-        parse_eps(text)
+NUMBERS = [0, -0.1, 1.1, 256, math.nan, math.inf, -math.inf, None, True, [0.1], 1j, object()]
+FOREIGN = [np.True_, np.complex128(0.1), np.array([0.1, 0.2]), Decimal("sNaN"), Fraction(8)]
+TEXTS = ["0", "-0.1", "2", "255", "1e-400", "-8/255"]
 
 
-@pytest.mark.parametrize(
-    "eps", [0, -0.1, 1.1, 256, float("nan"), float("inf"), -float("inf"), None, True, [0.1], 1j, object()]
-)
-def test_what_is_no_budget_is_refused(eps):
+@pytest.mark.parametrize("eps", [*NUMBERS, *FOREIGN, *TEXTS, pytest.param(10**400, id="beyond the floats")])
+def test_what_is_no_budget_or_outside_the_range_is_refused(eps):
     with pytest.raises(InvalidValueError, match=r"expected a number in \(0, 1\]") as caught:
         checked_eps(eps)
-    assert caught.value.given is eps
-
-
-@pytest.mark.parametrize(
-    "eps",
-    [
-        np.True_,
-        np.complex128(0.1),
-        np.array([0.1, 0.2]),
-        Decimal("sNaN"),
-        pytest.param(10**400, id="an integer beyond the floats"),
-        Fraction(8),
-    ],
-)
-def test_foreign_numbers_that_are_no_budget_are_refused(eps):
-    with pytest.raises(InvalidValueError, match=r"expected a number in \(0, 1\]"):
-        checked_eps(eps)
+    assert isinstance(eps, str) or caught.value.given is eps
 
 
 @pytest.mark.parametrize(
@@ -142,19 +114,11 @@ def test_grey_levels_suggest_the_fraction(eps, hint):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (None, None, True),
-        (None, 0.1, False),
-        (0.1, None, False),
-        (8 / 255, 0.031373, True),
-        (8 / 255, 0.03137, True),
-        (8 / 255, 0.0313, False),
-        (8 / 255, 3 / 255, False),
-    ],
+    ("other", "same"), [(0.031373, True), (0.03137, True), (0.0313, False), (3 / 255, False), (None, False)]
 )
-def test_budgets_are_the_same_up_to_a_typed_decimal(one, other, same):
-    assert same_eps(one, other) is same
+def test_budgets_are_the_same_up_to_a_typed_decimal(other, same):
+    assert same_eps(8 / 255, other) is same_eps(other, 8 / 255) is same
+    assert same_eps(None, None) is True
 
 
 # ---------------------------------------------------------------------- names
@@ -173,28 +137,22 @@ def test_long_names_are_read_back(eps, name):
     assert math.isclose(read, eps, rel_tol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("val_acc", "clean_acc"),
-        ("accuracy", "clean_acc"),
-        ("Clean", "clean_acc"),
-        ("robust_acc", "pgd_acc"),
-        ("AA", "autoattack_acc"),
-        ("autoattack", "autoattack_acc"),
-        ("val_pgd_8_acc", "pgd_acc@8/255"),
-        ("val_fgsm_3_acc", "fgsm_acc@3/255"),
-        ("pgd", "pgd_acc"),
-        ("PGD_ACC", "pgd_acc"),
-        ("pdg_acc", "pgd_acc"),
-        ("clean_acc@8/255", "clean_acc"),
-    ],
-)
-def test_near_misses_suggest_the_name_that_was_meant(name, suggestion):
-    with pytest.raises(UnknownNameError, match=f"did you mean '{suggestion}'") as caught:
-        parse_long_name(name)
-    assert caught.value.suggestion == suggestion
-    assert caught.value.choices == metric_names()
+NEAR_MISSES = {
+    "clean_acc": ["val_acc", "accuracy", "Clean", "clean_acc@8/255"],
+    "autoattack_acc": ["AA", "autoattack"],
+    "pgd_acc": ["robust_acc", "pgd", "PGD_ACC", "pdg_acc"],
+    "pgd_acc@8/255": ["val_pgd_8_acc"],
+    "fgsm_acc@3/255": ["val_fgsm_3_acc"],
+}
+
+
+@pytest.mark.parametrize(("suggestion", "names"), NEAR_MISSES.items())
+def test_near_misses_suggest_the_name_that_was_meant(suggestion, names):
+    for name in names:
+        with pytest.raises(UnknownNameError, match=f"did you mean '{suggestion}'") as caught:
+            parse_long_name(name)
+        assert caught.value.suggestion == suggestion
+        assert caught.value.choices == metric_names()
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"pgd_acc", ["pgd_acc"], float("nan")])
@@ -293,41 +251,28 @@ def test_what_is_no_name_makes_no_attack_and_no_metric(make, name):
 
 
 @pytest.mark.parametrize(
-    ("metric", "long_name", "column", "count_column", "eps"),
+    ("metric", "column", "count_column", "eps"),
     [
-        (Metric("clean_acc"), "clean_acc", "clean_acc", "clean_correct", None),
-        (Metric("corruption_acc"), "corruption_acc", "corruption_acc", "corruption_correct", None),
-        (Metric.of(pgd(8 / 255)), "pgd_acc@8/255", "pgd_acc@8/255", "pgd_correct@8/255", 8 / 255),
-        (Metric.of(fgsm(0.05), "validation"), "fgsm_acc@0.05", "fgsm_acc@0.05#validation", None, 0.05),
-        (
-            Metric("clean_acc", split="validation"),
-            "clean_acc",
-            "clean_acc#validation",
-            "clean_correct#validation",
-            None,
-        ),
+        (Metric("clean_acc"), "clean_acc", "clean_correct", None),
+        (Metric("corruption_acc"), "corruption_acc", "corruption_correct", None),
+        (Metric.of(pgd(8 / 255)), "pgd_acc@8/255", "pgd_correct@8/255", 8 / 255),
+        (Metric.of(fgsm(0.05), "validation"), "fgsm_acc@0.05#validation", "fgsm_correct@0.05#validation", 0.05),
+        (Metric("clean_acc", split="validation"), "clean_acc#validation", "clean_correct#validation", None),
     ],
 )
-def test_columns_carry_the_budget_and_a_split_other_than_test(metric, long_name, column, count_column, eps):
-    assert metric.long_name == long_name
-    assert metric.column == column
-    assert metric.count_column == (count_column or "fgsm_correct@0.05#validation")
-    assert metric.eps == eps
+def test_columns_carry_the_budget_and_a_split_other_than_test(metric, column, count_column, eps):
+    assert metric.long_name == column.removesuffix("#validation")
+    assert (metric.column, metric.count_column, metric.eps) == (column, count_column, eps)
     assert metric.description
 
 
 @pytest.mark.parametrize(
     ("name", "attack"),
-    [("clean_acc", pgd(0.1)), ("corruption_acc", fgsm(0.1)), ("pgd_acc", None), ("pgd_acc", fgsm(0.1))],
+    [("clean_acc", pgd(0.1)), ("corruption_acc", fgsm(0.1)), *(("pgd_acc", each) for each in (None, fgsm(0.1), "pgd"))],
 )
 def test_a_metric_and_its_attack_belong_together(name, attack):
     with pytest.raises(InvalidValueError, match=f"the attack of {name} is"):
         Metric(name, attack)
-
-
-def test_an_attack_that_is_only_a_name_is_refused():
-    with pytest.raises(InvalidValueError, match="the attack of pgd_acc"):
-        Metric("pgd_acc", "pgd")
 
 
 def test_an_unknown_metric_or_split_suggests_a_known_one():
@@ -372,35 +317,20 @@ CHANGES = {
 }
 
 
-def test_every_field_has_a_change_to_try():
+def test_a_change_of_any_field_or_of_the_attack_changes_the_hash():
     assert set(CHANGES) == {field.name for field in dataclasses.fields(TrainingSettings)}
-
-
-def test_a_change_of_any_field_changes_the_hash():
-    changed = [dataclasses.replace(TrainingSettings(), **{name: value}) for name, value in CHANGES.items()]
-    hashes = {settings.hash for settings in (TrainingSettings(), *changed)}
-    assert len(hashes) == 1 + len(CHANGES)
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        pgd(7 / 255, steps=7, step_size=2 / 255),
-        pgd(8 / 255, steps=7, step_size=1 / 255),
-        dataclasses.replace(pgd(8 / 255, steps=7, step_size=2 / 255), random_start=False),
-        dataclasses.replace(pgd(8 / 255, steps=7, step_size=2 / 255), restarts=2),
-    ],
-)
-def test_a_change_of_the_attack_changes_the_hash(attack):
-    assert TrainingSettings(attack=attack).hash != TrainingSettings().hash
+    attack = TrainingSettings().attack
+    attacks = [pgd(7 / 255, steps=7, step_size=2 / 255), pgd(8 / 255, steps=7, step_size=1 / 255)]
+    attacks += [dataclasses.replace(attack, random_start=False), dataclasses.replace(attack, restarts=2)]
+    changes = [*CHANGES.items(), *(("attack", other) for other in attacks)]
+    changed = [dataclasses.replace(TrainingSettings(), **{name: value}) for name, value in changes]
+    assert len({settings.hash for settings in (TrainingSettings(), *changed)}) == 1 + len(changes)
 
 
 def test_the_hash_is_that_of_the_plain_dictionary():
     settings = settings_for("digits")
     assert json.loads(json.dumps(settings.to_dict())) == settings.to_dict()
     assert set(settings.to_dict()) == {field.name for field in dataclasses.fields(settings)}
-    assert len(settings.hash) == 16
-    assert int(settings.hash, 16) >= 0
     assert settings.hash == settings_for("DIGITS").hash
 
 
@@ -419,27 +349,20 @@ def test_equal_settings_have_one_hash(one, other):
     assert one.hash == other.hash
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("epochs", 0),
-        ("epochs", 1.0),
-        ("epochs", True),
-        ("epochs", "50"),
-        ("batch_size", 1),
-        ("crop_padding", -1),
-        ("max_lr", -0.1),
-        ("max_lr", float("nan")),
-        ("max_lr", float("inf")),
-        ("max_lr", "0.1"),
-        ("max_lr", True),
-        ("weight_decay", None),
-        ("flip", "no"),
-        ("attack", None),
-        ("evaluation", fgsm(0.1)),
-        ("skeleton", "small"),
-    ],
-)
+WRONG = {
+    "epochs": [0, 1.0, True, "50"],
+    "batch_size": [1],
+    "crop_padding": [-1],
+    "max_lr": [-0.1, math.nan, math.inf, "0.1", True],
+    "weight_decay": [None],
+    "flip": ["no"],
+    "attack": [None],
+    "evaluation": [fgsm(0.1)],
+    "skeleton": ["small"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_setting_of_the_wrong_type_or_range_is_refused(name, value):
     with pytest.raises(InvalidValueError, match=f"^{name} is") as caught:
         TrainingSettings(**{name: value})
