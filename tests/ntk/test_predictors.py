@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,8 +31,23 @@ def classified(n: int, seed: int, classes: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(classes, size=n)
 
 
-def analysed(kernel: np.ndarray) -> sp.Spectrum:
-    return sp.analyse(kernel, precision="fp64")
+def analysed(kernel: np.ndarray, precision: str = "fp64") -> sp.Spectrum:
+    return sp.analyse(kernel, precision=precision)
+
+
+def gram(n: int, seed: int) -> np.ndarray:
+    gradients, _ = jacobians(n, seed)
+    return gradients @ gradients.T
+
+
+def complexity(kernel, labels, *, classes=2, coding="one_hot", **more):
+    spectrum = kernel if isinstance(kernel, sp.Spectrum) else analysed(kernel)
+    return pr.complexity(spectrum, labels, classes=classes, coding=coding, **more)
+
+
+def regression(train, test, train_labels, test_labels, *, classes=3, precision="fp64", ridge=0.0):
+    options = {"classes": classes, "precision": precision, "ridge": ridge}
+    return rg.kernel_regression(train, test, train_labels, test_labels, **options)
 
 
 # --- complexity
@@ -40,62 +56,44 @@ def analysed(kernel: np.ndarray) -> sp.Spectrum:
 @pytest.mark.parametrize("ridge", [0.0, 0.7])
 @pytest.mark.parametrize("coding", ["one_hot", "centred_one_hot"])
 def test_complexity_is_that_by_the_inverse(coding, ridge):
-    gradients, _ = jacobians(20, 0)
-    labels = classified(20, 1)
+    kernel, labels = gram(20, 0), classified(20, 1)
     targets = np.eye(3)[labels] - (1 / 3 if coding == "centred_one_hot" else 0)
-    inverse = np.linalg.inv(gradients @ gradients.T + ridge * np.eye(20))
-    spectrum = analysed(gradients @ gradients.T)
-    found = pr.complexity(spectrum, labels, classes=3, coding=coding, ridge=ridge)
+    inverse = np.linalg.inv(kernel + ridge * np.eye(20))
+    found = complexity(kernel, labels, classes=3, coding=coding, ridge=ridge)
     assert found.value == pytest.approx(np.trace(targets.T @ inverse @ targets) / 20, rel=1e-10)
 
 
-def test_complexity_of_a_diagonal_kernel():
-    spectrum = analysed(np.diag([1.0, 2, 4]))
-    assert pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot").value == pytest.approx(
-        (1 + 1 / 2 + 1 / 4) / 3
-    )
-
-
 def test_two_classes_are_the_signs_of_the_theory():
-    gradients, _ = jacobians(10, 2)
-    labels = np.arange(10) % 2
+    kernel, labels = gram(10, 2), np.arange(10) % 2
     signs = 2.0 * labels - 1
-    expected = signs @ np.linalg.inv(gradients @ gradients.T) @ signs / 10
-    found = pr.complexity(analysed(gradients @ gradients.T), labels, classes=2, coding="centred_one_hot")
-    assert 2 * found.value == pytest.approx(expected, rel=1e-10)
+    found = complexity(kernel, labels, coding="centred_one_hot")
+    assert 2 * found.value == pytest.approx(signs @ np.linalg.inv(kernel) @ signs / 10, rel=1e-10)
 
 
 @few
 @given(seeds, st.integers(3, 15), st.floats(1e-6, 1e6))
 def test_complexity_falls_as_the_kernel_grows_and_ignores_the_order(seed, n, scale):
-    rng = np.random.default_rng(seed)
-    kernel = (lambda j: j @ j.T)(jacobians(n, seed)[0])
+    rng, kernel = np.random.default_rng(seed), gram(n, seed)
     labels, order = rng.integers(4, size=n), rng.permutation(n)
-    found = pr.complexity(analysed(kernel), labels, classes=4, coding="centred_one_hot").value
-    scaled = pr.complexity(analysed(scale * kernel), labels, classes=4, coding="centred_one_hot").value
-    permuted = pr.complexity(
-        analysed(kernel[np.ix_(order, order)]), labels[order], classes=4, coding="centred_one_hot"
-    ).value
+    options = {"classes": 4, "coding": "centred_one_hot"}
+    found = complexity(kernel, labels, **options).value
     assert found >= 0
-    assert scaled * scale == pytest.approx(found, rel=1e-8)
+    assert complexity(scale * kernel, labels, **options).value * scale == pytest.approx(found, rel=1e-8)
+    permuted = complexity(kernel[np.ix_(order, order)], labels[order], **options).value
     assert permuted == pytest.approx(found, rel=1e-8)
-    ridged = pr.complexity(analysed(kernel), labels, classes=4, coding="centred_one_hot", ridge=1.0).value
-    assert ridged <= found
+    assert complexity(kernel, labels, **options, ridge=1.0).value <= found
 
 
 def test_complexity_fails_on_a_singular_kernel_and_a_ridge_helps():
-    spectrum = analysed(np.ones((3, 3)))
-    assert "singular" in pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot").failure
-    by_hand = np.linalg.inv(np.ones((3, 3)) + np.eye(3))
-    targets = np.eye(2)[[0, 1, 0]]
-    ridged = pr.complexity(spectrum, [0, 1, 0], classes=2, coding="one_hot", ridge=1)
+    ones, labels = np.ones((3, 3)), [0, 1, 0]
+    by_hand, targets = np.linalg.inv(ones + np.eye(3)), np.eye(2)[labels]
+    ridged = complexity(ones, labels, ridge=1)
     assert ridged.value == pytest.approx(np.trace(targets.T @ by_hand @ targets) / 3)
-    zero = sp.analyse(np.zeros((2, 2)), precision="fp32")
-    assert pr.complexity(zero, [0, 1], classes=2, coding="one_hot", ridge=1).failure == "the kernel is zero"
-    tiny = sp.analyse(np.diag([1.0, 1e-8]), precision="fp32")
-    assert "resolution of fp32" in pr.complexity(tiny, [0, 1], classes=2, coding="one_hot").failure
-    broken = sp.analyse(np.array([[1, math.nan], [math.nan, 1]]), precision="fp32")
-    assert "not finite" in pr.complexity(broken, [0, 1], classes=2, coding="one_hot").failure
+    assert "singular" in complexity(ones, labels).failure
+    assert complexity(analysed(np.zeros((2, 2)), "fp32"), [0, 1], ridge=1).failure == "the kernel is zero"
+    assert "resolution of fp32" in complexity(analysed(np.diag([1.0, 1e-8]), "fp32"), [0, 1]).failure
+    broken = np.array([[1, math.nan], [math.nan, 1]])
+    assert "not finite" in complexity(analysed(broken, "fp32"), [0, 1]).failure
 
 
 def test_a_cholesky_that_fails_is_a_failure(monkeypatch):
@@ -103,20 +101,13 @@ def test_a_cholesky_that_fails_is_a_failure(monkeypatch):
         raise np.linalg.LinAlgError
 
     monkeypatch.setattr(np.linalg, "cholesky", give_up)
-    found = pr.complexity(analysed(np.eye(2)), [0, 1], classes=2, coding="one_hot")
-    assert found.failure == "the kernel is singular: its Cholesky decomposition failed"
+    assert complexity(np.eye(2), [0, 1]).failure == "the kernel is singular: its Cholesky decomposition failed"
 
 
 # --- bounds
 
-CONSTANTS = {
-    "samples": 50,
-    "training_term": 0.1,
-    "depth": 3,
-    "complexity_constant": 2.0,
-    "deviation_constant": 1.0,
-    "failure_probability": 0.05,
-}
+CONSTANTS = {"samples": 50, "training_term": 0.1, "depth": 3, "complexity_constant": 2.0, "deviation_constant": 1.0}
+CONSTANTS["failure_probability"] = 0.05
 
 
 def test_the_bound_is_the_sum_of_its_terms():
@@ -163,28 +154,27 @@ def test_weyl_is_below_the_minimum_eigenvalue_of_the_combined_kernel(seed, n, b,
     assert ends == pytest.approx([np.linalg.eigvalsh(kernels[end])[0] for end in (0, 2)], abs=1e-9)
 
 
+weyl = partial(pr.weyl_bound, weight=0.5, precision="fp64")
+
+
 def test_weyl_can_be_negative_and_fails_on_nan():
     identity = np.eye(2)
-    opposite = pr.weyl_bound(identity, -identity, identity, weight=0.5, precision="fp64")
-    assert opposite.value == pytest.approx(0)  # the attack turns gradients around: K_all is zero
-    assert pr.weyl_bound(identity, np.diag([-3.0, 3]), identity, weight=0.5, precision="fp64").value == pytest.approx(
-        -1
-    )
-    broken = np.array([[math.nan, 0], [0, 1]])
+    assert weyl(identity, -identity, identity).value == pytest.approx(0)  # the attack turns gradients around
+    assert weyl(identity, np.diag([-3.0, 3]), identity).value == pytest.approx(-1)
     for position, name in enumerate(("the kernel", "the cross kernel", "the robust kernel")):
         kernels = [identity] * 3
-        kernels[position] = broken
-        assert name in pr.weyl_bound(*kernels, weight=0.5, precision="fp64").failure
+        kernels[position] = np.diag([math.nan, 1])
+        assert name in weyl(*kernels).failure
 
 
 def test_weyl_refuses_what_does_not_fit():
     identity = np.eye(2)
     with pytest.raises(InvalidValueError, match=r"weight is 1.5, expected a number from 0 to 1; did you mean 1.0\?"):
-        pr.weyl_bound(identity, identity, identity, weight=1.5, precision="fp64")
+        weyl(identity, identity, identity, weight=1.5)
     with pytest.raises(InvalidValueError, match=r"cross is .*a matrix of shape \(2, 2\); its shape is \(3, 3\)"):
-        pr.weyl_bound(identity, np.eye(3), identity, weight=0.5, precision="fp64")
+        weyl(identity, np.eye(3), identity)
     with pytest.raises(InvalidValueError, match=r"robust is .*a symmetric matrix"):
-        pr.weyl_bound(identity, identity, np.array([[1.0, 0], [0.5, 1]]), weight=0.5, precision="fp64")
+        weyl(identity, identity, np.array([[1.0, 0], [0.5, 1]]))
 
 
 # --- kernel regression
@@ -204,9 +194,7 @@ def test_regression_is_ridge_regression_on_the_gradients(ridge):
     labels = classified(40, 4)
     train, test = gradients[:25], gradients[25:]
     expected = primal(train, test, labels[:25], 3, ridge)
-    found = rg.kernel_regression(
-        train @ train.T, test @ train.T, labels[:25], labels[25:], classes=3, ridge=ridge, precision="fp64"
-    )
+    found = regression(train @ train.T, test @ train.T, labels[:25], labels[25:], ridge=ridge)
     assert found.outputs == pytest.approx(expected, abs=1e-10)
     assert np.array_equal(found.predictions, expected.argmax(axis=1))
     assert found.correct == int((expected.argmax(axis=1) == labels[25:]).sum())
@@ -216,27 +204,21 @@ def test_regression_is_ridge_regression_on_the_gradients(ridge):
 
 def test_regression_is_that_of_scikit_learn():
     ridge_module = pytest.importorskip("sklearn.kernel_ridge")
-    gradients, _ = jacobians(30, 5)
-    labels = classified(30, 6)
-    kernel = gradients @ gradients.T
+    labels, kernel = classified(30, 6), gram(30, 5)
     peer = ridge_module.KernelRidge(alpha=0.5, kernel="precomputed")
     peer.fit(kernel[:20, :20], np.eye(3)[labels[:20]] - 1 / 3)
-    found = rg.kernel_regression(
-        kernel[:20, :20], kernel[20:, :20], labels[:20], labels[20:], classes=3, ridge=0.5, precision="fp64"
-    )
+    found = regression(kernel[:20, :20], kernel[20:, :20], labels[:20], labels[20:], ridge=0.5)
     assert found.outputs == pytest.approx(peer.predict(kernel[20:, :20]), abs=1e-10)
 
 
 @few
 @given(seeds, st.integers(2, 12), st.floats(1e-3, 1e3))
 def test_regression_interpolates_and_does_not_know_the_scale(seed, n, scale):
-    gradients, _ = jacobians(n, seed)
-    labels = classified(n, seed)
-    kernel = gradients @ gradients.T
-    found = rg.kernel_regression(kernel, kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    labels, kernel = classified(n, seed), gram(n, seed)
+    found = regression(kernel, kernel, labels, labels)
     assert found.correct == n
     assert found.outputs == pytest.approx(np.eye(3)[labels] - 1 / 3, abs=1e-8)
-    scaled = rg.kernel_regression(scale * kernel, scale * kernel, labels, labels, classes=3, ridge=0, precision="fp64")
+    scaled = regression(scale * kernel, scale * kernel, labels, labels)
     assert scaled.outputs == pytest.approx(found.outputs, abs=1e-8)
 
 
@@ -251,7 +233,7 @@ def test_regression_interpolates_and_does_not_know_the_scale(seed, n, scale):
     ],
 )
 def test_a_regression_that_cannot_be_solved_says_why(train, test, ridge, reason):
-    found = rg.kernel_regression(train, test, [0, 1], [1], classes=2, ridge=ridge, precision="fp32")
+    found = regression(train, test, [0, 1], [1], classes=2, ridge=ridge, precision="fp32")
     assert reason in found.failure
     assert found.accuracy == Value(None, found.failure)
     assert (found.correct, found.images, len(found.predictions)) == (0, 0, 0)
@@ -271,14 +253,8 @@ def test_a_regression_that_cannot_be_solved_says_why(train, test, ridge, reason)
     ],
 )
 def test_a_regression_refuses_what_does_not_fit(change, message):
-    arguments = {
-        "train_kernel": np.eye(3),
-        "test_train_kernel": np.ones((1, 3)),
-        "train_labels": [0, 1, 1],
-        "test_labels": [0],
-        "classes": 2,
-        "ridge": 0.0,
-    }
+    arguments = {"train_kernel": np.eye(3), "test_train_kernel": np.ones((1, 3)), "classes": 2, "ridge": 0.0}
+    arguments |= {"train_labels": [0, 1, 1], "test_labels": [0]}
     with pytest.raises(InvalidValueError, match=message):
         rg.kernel_regression(**{**arguments, **change}, precision="fp32")
 
@@ -290,16 +266,9 @@ def test_each_block_is_where_the_features_put_it():
     clean, attacked = jacobians(40, 7, radius=1.0)
     labels = classified(40, 8)
     split = RowSplit(np.arange(24), np.arange(24, 40))
-    held_out = rg.held_out_accuracy(
-        clean @ clean.T,
-        labels,
-        split,
-        classes=3,
-        precision="fp64",
-        relative_ridge=0.01,
-        robust=attacked @ attacked.T,
-        cross=clean @ attacked.T,
-    )
+    options = {"classes": 3, "precision": "fp64", "relative_ridge": 0.01}
+    kernels = {"robust": attacked @ attacked.T, "cross": clean @ attacked.T}
+    held_out = rg.held_out_accuracy(clean @ clean.T, labels, split, **options, **kernels)
     for trained_on, features in {"standard": clean, "adversarial": attacked}.items():
         train = features[split.train]
         ridge = 0.01 * (train**2).sum() / len(train)
@@ -319,11 +288,10 @@ def test_an_attack_hurts_the_standard_network_and_training_on_it_helps():
     clean = np.column_stack([2 * sign, 0.5 * sign, 0.1 * rng.normal(size=(120, 150))])
     attacked = clean.copy()
     attacked[:, 0] *= -1
+    options = {"classes": 2, "precision": "fp64", "relative_ridge": 0.1}
     kernels = {"robust": attacked @ attacked.T, "cross": clean @ attacked.T}
     split = RowSplit(np.arange(60), np.arange(60, 120))
-    found = rg.held_out_accuracy(
-        clean @ clean.T, labels, split, classes=2, precision="fp64", relative_ridge=0.1, **kernels
-    )
+    found = rg.held_out_accuracy(clean @ clean.T, labels, split, **options, **kernels)
     assert found["standard_clean"].accuracy.value == 1
     assert found["standard_attacked"].accuracy.value == 0
     assert found["adversarial_attacked"].accuracy.value == 1
@@ -356,10 +324,9 @@ def test_kernels_that_are_not_given_are_failures_of_their_own():
     ],
 )
 def test_a_split_of_another_kernel_is_refused(train, test, message):
+    options = {"classes": 2, "precision": "fp32", "relative_ridge": 0}
     with pytest.raises(InvalidValueError, match=message):
-        rg.held_out_accuracy(
-            np.eye(4), [0, 1, 0, 1], RowSplit(train, test), classes=2, precision="fp32", relative_ridge=0
-        )
+        rg.held_out_accuracy(np.eye(4), [0, 1, 0, 1], RowSplit(train, test), **options)
 
 
 # --- the list of scores
@@ -382,19 +349,11 @@ def test_a_kernel_gets_every_score_of_its_kind():
     assert list(found) == [score.name for score in pr.SCORES if "symmetric" in score.kinds]
     assert found["minimum_eigenvalue"] == sp.minimum_eigenvalue(spectrum)
     assert found["label_alignment"] == sp.label_alignment(spectrum, labels)
-    assert found["complexity"] == pr.complexity(spectrum, labels, classes=3, coding="one_hot")
-    assert found["complexity"] == pr.complexity(spectrum, labels, classes=10, coding="one_hot")
-    assert all(value.failure is None for value in found.values())
+    assert found["complexity"] == complexity(spectrum, labels, classes=3) == complexity(spectrum, labels, classes=10)
     cross = pr.score_kernel(clean @ attacked.T, labels, "fp64", kind="cross")
-    assert list(cross) == [
-        "smallest_singular_value",
-        "condition_number",
-        "frobenius_norm",
-        "trace",
-        "mean",
-        "effective_rank",
-    ]
-    assert all(value.failure is None for value in cross.values())
+    names = ["smallest_singular_value", "condition_number", "frobenius_norm", "trace", "mean", "effective_rank"]
+    assert list(cross) == names
+    assert all(value.failure is None for value in (*found.values(), *cross.values()))
 
 
 def test_a_broken_kernel_gets_a_reason_for_every_score():
@@ -419,10 +378,10 @@ def test_scoring_refuses_labels_that_do_not_fit(labels, kind):
 
 def test_codings_and_kinds_that_do_not_fit_are_refused():
     with pytest.raises(UnknownNameError, match=r"unknown coding 'onehot'; did you mean 'one_hot'\?"):
-        pr.complexity(analysed(np.eye(2)), [0, 1], classes=2, coding="onehot")
+        complexity(np.eye(2), [0, 1], coding="onehot")
     with pytest.raises(InvalidValueError, match=r"label 1 is 2; did you mean 1\?"):
-        pr.complexity(analysed(np.eye(2)), [0, 2], classes=2, coding="one_hot")
+        complexity(np.eye(2), [0, 2])
     with pytest.raises(InvalidValueError, match="of a symmetric kernel"):
-        pr.complexity(sp.analyse(np.eye(2), precision="fp64", kind="cross"), [0, 1], classes=2, coding="one_hot")
+        complexity(sp.analyse(np.eye(2), precision="fp64", kind="cross"), [0, 1])
     with pytest.raises(UnknownNameError, match="unknown precision 'tf32'; did you mean 'fp32'"):
         pr.score_kernel(np.eye(2), [0, 1], "tf32")

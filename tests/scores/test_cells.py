@@ -257,6 +257,7 @@ def test_every_nth_cell(step):
 # --- errors
 
 
+TASK = ["--work", "work", "--task"]
 WRONG = [
     (["--cells", "1;2"], "cells is '1;2', expected 'all', or indices and ranges such as '0-99,1234'"),
     (["--cells", "20000"], "cell index"),
@@ -266,6 +267,10 @@ WRONG = [
     (["--settings", "nothing.json"], "cannot read nothing.json (No such file or directory); check the path"),
     (["--dataset", "digit"], "unknown data set 'digit'; did you mean 'digits'? (known: "),
     (["--work", "nothing", "--task", "0"], "cannot read the work list nothing (No such file or directory)"),
+    (["--settings", "broken.json"], "broken.json: not json: Expecting property name"),
+    (["--settings", "misspelt.json"], "unknown entry of settings 'imags'; did you mean 'images'?"),
+    ([*TASK, "1"], "task is 1, expected a line of the work list, 0 to 0"),
+    ([*TASK, "0", "--device", "gpu"], "device is 'gpu', expected cpu, cuda or cuda:0; did you mean cpu?"),
     (["--work", "nothing"], "--task is None, expected a line of the work list, or a Slurm array task"),
 ]
 
@@ -277,23 +282,11 @@ def one_sentence(errors: str) -> str:
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
-def test_wrong_arguments_are_one_sentence_and_code_2(call, arguments, message, tmp_path, capfd):
-    assert call("--out", tmp_path, *arguments) == 2
-    assert message in one_sentence(capfd.readouterr().err)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "settings.json: not json: Expecting property name"),
-        ('{"imags": 8}', "unknown entry of settings 'imags'; did you mean 'images'?"),
-    ],
-)
-def test_wrong_settings_files(call, content, message, tmp_path, capfd):
-    path = tmp_path / "settings.json"
-    path.write_text(content)
-    assert call("--out", tmp_path / "out", "--settings", path) == 2
+def test_wrong_arguments_are_one_sentence_and_code_2(call, arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("broken.json", "{"), ("misspelt.json", '{"imags": 8}'), ("work", "[[0, 0]]\n")):
+        (tmp_path / name).write_text(content)
+    assert call("--out", "out", *arguments) == 2
     assert message in one_sentence(capfd.readouterr().err)
     assert not (tmp_path / "out").exists()
 
@@ -312,20 +305,6 @@ def test_arguments_of_the_wrong_kind(call, arguments, message, tmp_path, capfd):
         call("--out", tmp_path, *arguments)
     assert caught.value.code == 2
     assert message in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--task", "1"], "task is 1, expected a line of the work list, 0 to 0"),
-        (["--task", "0", "--device", "gpu"], "device is 'gpu', expected cpu, cuda or cuda:0; did you mean cpu?"),
-    ],
-)
-def test_wrong_arguments_of_a_task(call, arguments, message, tmp_path, capfd):
-    (tmp_path / "work").write_text("[[0, 0]]\n")
-    assert call("--out", tmp_path / "out", "--work", tmp_path / "work", *arguments) == 2
-    assert message in one_sentence(capfd.readouterr().err)
-    assert not (tmp_path / "out").exists()
 
 
 def test_folder_of_other_settings_is_refused(call, settings, tmp_path, capfd):
