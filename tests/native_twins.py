@@ -161,14 +161,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12))
 
 
-def pgd_from(
-    network: Network,
-    images: np.ndarray,
-    labels: np.ndarray,
-    noise: np.ndarray,
-    attack: Attack,
-    monkeypatch: pytest.MonkeyPatch,
-) -> np.ndarray:
+def pgd_from(network: Network, images, labels, noise, attack: Attack, monkeypatch) -> np.ndarray:
     """Return what torch's PGD makes of images whose random start is known."""
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "uniform_", lambda empty, *_, **__: empty.copy_(torch.from_numpy(noise)))

@@ -48,14 +48,7 @@ def images() -> ArrayImages:
 # ------------------------------------------------------------------ an attack: a function and a row
 
 
-def corners(
-    network: torch.nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    attack: Attack,
-    generator: torch.Generator,
-    batch_size: int,
-) -> torch.Tensor:
+def corners(network, images, labels, attack, generator, batch_size):
     """Go to a random corner of the ball."""
     signs = torch.randint(2, images.shape, generator=generator) * 2 - 1
     return (images + attack.eps * signs).clamp(0, 1)

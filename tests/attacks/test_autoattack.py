@@ -344,9 +344,7 @@ def authors() -> ModuleType:
     return pytest.importorskip("pyautoattack", reason="pyautoattack (the authors' programs) is not installed")
 
 
-def authors_part(
-    authors: ModuleType, name: str, network: torch.nn.Module, batch: Batch, steps: int, seed: int = 0
-) -> torch.Tensor:
+def authors_part(authors: ModuleType, name: str, network, batch: Batch, steps: int, seed: int = 0) -> torch.Tensor:
     """Return which images withstand one part of the authors' AutoAttack."""
     attack = authors.AutoAttack(network, eps=EPS, version="standard", device="cpu", seed=seed)
     for part in (attack.apgd, attack.apgd_targeted, attack.fab):

@@ -84,14 +84,7 @@ def undisturbed(few: ArrayImages) -> Callable[[str], Run]:
     return of
 
 
-def make(
-    engine: str,
-    images: ArrayImages,
-    path: Path | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    seed: int = 1,
-    progress: Callable[[object], None] | None = None,
-) -> Run:
+def make(engine, images, path=None, should_stop=lambda: False, seed=1, progress=None) -> Run:
     options = {"engine": engine, "checkpoint": path, "should_stop": should_stop, "progress": progress}
     return run_cell(CELL, QUICK, images, seed, **options)
 

@@ -49,7 +49,7 @@ def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch):
 
 def test_split_of_digits_never_changes():
     images = load_images("digits")
-    assert images.train.labels[:12].tolist() == TRAIN_LABELS
+    assert images.train.labels[:12].tolist() == [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
     assert images.validation.labels.bincount().tolist() == [31, 24, 23, 25, 23, 20, 26, 30, 30, 24]
     assert images.test.labels.bincount().tolist() == [47, 55, 55, 52, 60, 41, 53, 59, 44, 51]
 
@@ -80,15 +80,9 @@ def test_held_out_images_are_found_by_the_name_of_their_split():
 
 
 def test_only_digits_have_a_validation_split():
-    assert {name: facts.held_out for name, facts in DATASETS.items()} == {
-        "cifar10": {"test": 10_000},
-        "cifar100": {"test": 10_000},
-        "ImageNet16-120": {"test": 6_000},
-        "digits": {"test": 517, "validation": 256},
-    }
-
-
-TRAIN_LABELS = [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
+    images = {"cifar10": 10_000, "cifar100": 10_000, "ImageNet16-120": 6_000}
+    expected = {name: {"test": count} for name, count in images.items()} | {"digits": {"test": 517, "validation": 256}}
+    assert {name: facts.held_out for name, facts in DATASETS.items()} == expected
 
 
 def test_unknown_images_and_devices_are_named():
@@ -144,14 +138,9 @@ def test_augmenting_bytes_or_floats_is_the_same():
 @pytest.mark.parametrize("name", FOLDERS)
 def test_one_epoch_on_every_kind_of_images(name, small, tmp_path):
     images = load_images(name, root=write(tmp_path, name, "batches", made_up(name)))
-    settings = replace(
-        settings_for(name),
-        skeleton=Skeleton.for_dataset(name, channels=2, cells_per_stage=1),
-        attack=pgd(8 / 255, steps=1, step_size=8 / 255),
-        epochs=1,
-        batch_size=128,
-        evaluation=(fgsm(8 / 255),),
-    )
+    skeleton, attack = Skeleton.for_dataset(name, channels=2, cells_per_stage=1), pgd(8 / 255, steps=1)
+    quick = {"epochs": 1, "batch_size": 128, "evaluation": (fgsm(8 / 255),)}
+    settings = replace(settings_for(name), skeleton=skeleton, attack=attack, **quick)
     run = run_cell(Cell.from_index(9930), settings, images, seed=0)
     assert not run.failed
     assert run.row["test_images"] == TEST

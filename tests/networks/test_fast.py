@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import as_trained, network_of, seeded
+from native_twins import cells_to_compare
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import pgd
 from nasbench_robust.attacks._fgsm import input_gradient
 from nasbench_robust.cells import Cell
-from nasbench_robust.cells.cell import OPERATIONS
 from nasbench_robust.engines.torch import Trainer, evaluate, train
 from nasbench_robust.errors import UnknownNameError
 from nasbench_robust.images import Split, TensorImages
@@ -34,21 +34,6 @@ CELL = Cell.from_index(9930)
 QUICK = replace(
     settings_for("digits"), epochs=2, batch_size=64, attack=metrics.pgd(0.1, steps=2), evaluation=(metrics.fgsm(0.1),)
 )
-
-
-def cells_to_compare(count: int) -> list[Cell]:
-    """Cells of one operation, disconnected ones, ones with unreachable nodes, skips that rename, and random ones."""
-    rng = np.random.default_rng(0)
-    odd = [
-        "|none~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|",  # node 1 has no inputs
-        "|none~0|+|none~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|",  # nothing but shifts
-        "|skip_connect~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|skip_connect~2|",
-        "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|",  # the input itself
-        "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|avg_pool_3x3~0|none~1|none~2|",  # dead targets
-    ]
-    disconnected = [Cell.from_index(index) for index in (10, 12, 74, 172, 879)]
-    single = [Cell([operation] * 6) for operation in OPERATIONS]
-    return [*map(Cell.from_str, odd), *disconnected, *single, *(Cell.sample(rng) for _ in range(count))]
 
 
 def make(cell: Cell, skeleton: Skeleton = TINY, dtype: torch.dtype = torch.float64) -> Network:

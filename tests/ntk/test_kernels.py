@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from native_twins import needs_engine, random_batch, relative_error, twins
 from ntk.oracles import combined, jacobian
 
@@ -52,14 +53,8 @@ def test_blocks_are_kernels_of_their_own(bn):
     once, twice = attacked(network, images, labels)
     fixed = FixedNetwork(network, images, bn=bn, precision="fp64")  # the clean batch decides the statistics of all
     found = kernels_between(fixed, (images, once, twice), beta=0.3, output="trace")
-    pairs = {
-        "clean": (images, images),
-        "robust": (once, once),
-        "cross": (images, once),
-        "robust_twice": (twice, twice),
-        "cross_twice": (once, twice),
-    }
-    for name, (first, second) in pairs.items():
+    pairs = [(images, images), (once, once), (images, once), (twice, twice), (once, twice)]
+    for name, (first, second) in zip(MATRICES, pairs, strict=True):
         expected = gram_matrix(fixed, first.double(), second.double(), output="trace").numpy()
         assert relative_error(getattr(found, name), expected) < 1e-12, name
 
@@ -92,16 +87,16 @@ def test_limits_of_beta():
 @pytest.mark.parametrize("attack", [fgsm(0.1), pgd(0.1, steps=3), pgd(0.5, steps=2, norm="L2")])
 def test_attacks_are_made_on_the_network_of_the_mode(bn, attack):
     network, images, labels = make()
-    reference, generator = prepare(network, images, bn, torch.float64), torch.Generator().manual_seed(1)
+    reference, generator = prepare(network, images, bn, torch.float64), seeded(1)
     once = perturb(reference, images.double(), labels, attack, generator)
     twice = perturb(reference, once, labels, attack, generator)  # goes on from A(x), and draws on
     fixed = FixedNetwork(network, images, bn=bn, precision="fp64")
-    made = versions(fixed, images, labels, attack, torch.Generator().manual_seed(1))
+    made = versions(fixed, images, labels, attack, seeded(1))
     for version, expected in zip(made, (images, once, twice), strict=True):
         assert relative_error(version.numpy(), expected.numpy()) < 1e-9
     expected = kernels_between(fixed, made, beta=1.0)
     options = {"beta": 1.0, "bn": bn, "labels": labels, "precision": "fp64"}
-    found = kernels(network, images, attack, generator=torch.Generator().manual_seed(1), **options)
+    found = kernels(network, images, attack, generator=seeded(1), **options)
     for name in MATRICES:
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     assert relative_error(found.robust_twice, found.robust) > 1e-6
@@ -122,18 +117,9 @@ def test_a_fixed_network_is_left_as_it_is_by_kernels_and_attacks(bn, precision):
 @pytest.mark.parametrize("attack", [fgsm(0.05), pgd(0.05, steps=2)])
 def test_native_engine_makes_the_same(attack):
     network, images, labels = make(9)
+    options = {"beta": 0.5, "bn": "batch_frozen", "labels": labels}
     made = [
-        kernels(
-            network,
-            images,
-            attack,
-            beta=0.5,
-            bn="batch_frozen",
-            labels=labels,
-            generator=torch.Generator().manual_seed(0),
-            engine=engine,
-        )
-        for engine in ("torch", "native")
+        kernels(network, images, attack, **options, generator=seeded(), engine=engine) for engine in ("torch", "native")
     ]
     for name in MATRICES:
         # A gradient that is 0 to rounding may have another sign: a pixel or two may differ, not the picture.

@@ -7,7 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, run_program
 from slurm_cluster import Cluster, why_not
 
 from nasbench_robust.table import Reader
 
-GENERATION = Path(__file__).parents[2] / "generation"
+GENERATION = ROOT / "generation"
 CELLS, COUNT = "0-20", 21
 CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision", "device", "versions"}
 SMALL = {
@@ -56,8 +56,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """The same table, made in peace on this machine."""
     out = tmp_path_factory.mktemp("undisturbed")
-    arguments = ["--out", str(out), "--settings", str(settings), "--cells", CELLS, "--seeds", "0", "--workers", "2"]
-    subprocess.run([sys.executable, str(GENERATION / "run_local.py"), *arguments, *TORCH], check=True)
+    arguments = ("--out", out, "--settings", settings, "--cells", CELLS, "--seeds", 0, "--workers", 2)
+    run_program("run_local.py", *arguments, *TORCH).check_returncode()
     return rows_of(out)
 
 
@@ -123,11 +123,9 @@ def test_table_survives_kills_cancellation_preemption_and_a_node_that_restarts(
 def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -> None:
     long = tmp_path / "long.json"
     long.write_text(json.dumps({**SMALL, "epochs": 400}))
-    arguments = ["--index", "3", "--settings", str(long), *TORCH]
     peace = tmp_path / "peace"
-    subprocess.run(
-        [sys.executable, str(GENERATION / "train_cell.py"), *arguments, "--out", str(peace)], check=True, timeout=600
-    )
+    arguments = ("--index", 3, "--settings", long, *TORCH, "--out", peace)
+    run_program("train_cell.py", *arguments, timeout=600).check_returncode()
     out = tmp_path / "limited"
     (job,) = submit(cluster, out, long, "--time", "00:01:00", "--warning", "45", cells="3")
     cluster.wait_for(lambda: (out / "runs").is_dir(), 600)
@@ -164,22 +162,8 @@ def test_script_is_what_sbatch_accepts_and_fits_the_site(cluster: Cluster, setti
 
 
 def test_refusal_of_the_site_is_one_sentence(cluster: Cluster, settings: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(GENERATION / "submit.py"),
-            "--out",
-            str(tmp_path),
-            "--cells",
-            "3",
-            "--",
-            "--partition=gone",
-        ],
-        env=cluster.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ("--out", tmp_path, "--cells", 3, "--", "--partition=gone")
+    done = run_program("submit.py", *arguments, env=cluster.environment)
     assert done.returncode == 2
     assert "invalid partition" in done.stderr
     assert "Traceback" not in done.stderr
