@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torchattacks
-from cells import CELLS
+from example_cells import CELLS
 from machine import add_table_arguments, describe, publish
 from reference import count_correct
 from steps import as_arrays

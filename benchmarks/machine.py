@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from cells import CELLS
+from example_cells import CELLS
 
 from nasbench_robust.engines import provenance
 from nasbench_robust.errors import NasbenchRobustError

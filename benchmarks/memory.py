@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from cells import CELLS
+from example_cells import CELLS
 from machine import add_table_arguments, dataset_name, publish
 from steps import REFERENCE, make_step, sides_on
 

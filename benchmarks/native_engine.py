@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from cells import CELLS
+from example_cells import CELLS
 from machine import add_table_arguments, describe, publish
 from native_forward import compare_forward
 from reference import count_correct, train_reference

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from cells import CELLS
+from example_cells import CELLS
 
 from nasbench_robust import native
 from nasbench_robust.cells import Cell

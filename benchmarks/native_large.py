@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from cells import CELLS
+from example_cells import CELLS
 
 from nasbench_robust.attacks import autoattack, pgd
 from nasbench_robust.cells import Cell

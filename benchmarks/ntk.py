@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cells import CELLS
+from example_cells import CELLS
 from torch.func import functional_call, grad, vmap
 
 from nasbench_robust.cells import Cell

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from cells import CELLS
+from example_cells import CELLS
 from machine import add_table_arguments, dataset_name, describe, parse_arguments, publish, wait
 from pixels import random_images
 from steps import NATIVE, make_step, sides_on

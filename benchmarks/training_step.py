@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from cells import CELLS
+from example_cells import CELLS
 from machine import add_table_arguments, dataset_name, describe, parse_arguments, publish, wait
 from steps import GRAPHS, NATIVE, REFERENCE, make_step, sides_on
 
