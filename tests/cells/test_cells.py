@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from cells.examples import ALL_NONE, CELL_0, CELL_9, OBJECTS, Unarrayable, Unindexable, Unprintable
+from cell_examples import ALL_NONE, CELL_0, CELL_9, OBJECTS, Unarrayable, Unindexable, Unprintable
 from conftest import read_page
 from hypothesis import example, given
 from hypothesis import strategies as st

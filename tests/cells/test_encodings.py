@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cells.examples import ALL_NONE, CELL_0, CELL_9, OBJECTS, SCALARS, Unarrayable, Unindexable, Unprintable
+from cell_examples import ALL_NONE, CELL_0, CELL_9, OBJECTS, SCALARS, Unarrayable, Unindexable, Unprintable
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from kernel_oracles import combined, jacobian
 from native_twins import needs_engine, random_batch, relative_error, twins
-from ntk.oracles import combined, jacobian
 
 from nasbench_robust.attacks import perturb
 from nasbench_robust.cells import Cell

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from kernel_oracles import jacobian
 from native_twins import ODD_CELLS, needs_engine, random_batch, relative_error, smooth_batch, twins
-from ntk.oracles import jacobian
 from torch import nn
 
 from nasbench_robust.cells import Cell

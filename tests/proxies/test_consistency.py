@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from proxies.tiny import CONVOLUTIONS, MIXED, batch, layers, make, value
+from tiny_networks import CONVOLUTIONS, MIXED, batch, layers, make, value
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.networks import Network

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import seeded
-from proxies.tiny import CONVOLUTIONS, MIXED, batch, layers, make, value
+from tiny_networks import CONVOLUTIONS, MIXED, batch, layers, make, value
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES
