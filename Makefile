@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m "not alone"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20 -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 sample: $(READY)

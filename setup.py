@@ -58,5 +58,5 @@ setup(
         for name, flags in BUILDS.items()
     ],
     cmdclass={"build_ext": BuildEngine, "bdist_wheel": NamedWheel},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    options={"build_ext": {"parallel": True}, "bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -33,6 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+WAITING = "test_slurm.py"  # it waits more than it works
 DATA_VARIABLE = "NASBENCH_ROBUST_DATA"
 PAGE_METRICS = {  # our columns by the names of the page file
     "val_acc": "clean_acc",
@@ -40,6 +41,16 @@ PAGE_METRICS = {  # our columns by the names of the page file
     "autoattack": "autoattack_acc@8/255",
 }
 PAGE_FIELDS = tuple(f"{dataset}#{metric}" for dataset in ("cifar10", "cifar100", "imagenet") for metric in PAGE_METRICS)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker for every core, and one that waits."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits, so that it is not what all others wait for in the end."""
+    items.sort(key=lambda item: item.path.name != WAITING)
 
 
 class StopAt:
