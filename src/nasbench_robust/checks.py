@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -13,24 +13,29 @@ from .errors import InvalidValueError, UnknownNameError
 Check: TypeAlias = Callable[[str, Any], Any]
 
 
-def integer(least: int) -> Check:
-    """Return the check of an integer of at least `least`, NumPy's too; a boolean is none."""
+def integer(least: int, most: int | None = None) -> Check:
+    """Return the check of an integer of at least `least` and at most `most`, NumPy's too; a boolean is none."""
+    expected = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most:,}"
 
     def check(name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise InvalidValueError(name, value, expected, str(least))
+        if value < least or (most is not None and value > most):
+            raise InvalidValueError(name, value, expected, str(least if value < least else most))
         return int(value)
 
     return check
 
 
-def number(least: float = 0.0, *, above: bool = False) -> Check:
-    """Return the check of a finite number of at least `least`, or above it; it is kept as a float."""
+def number(least: float = 0.0, *, above: bool = False, most: float = sys.float_info.max) -> Check:
+    """Return the check of a finite number of at least `least`, or above it, and at most `most`; kept as a float."""
+    limit = "" if most == sys.float_info.max else f" and at most {most:g}"
+    expected = f"a finite number {'above' if above else 'of at least'} {least:g}{limit}"
 
     def check(name: str, value: Any) -> float:
         is_real = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_real or not math.isfinite(value) or value < least or (above and value == least):
-            raise InvalidValueError(name, value, f"a finite number {'above' if above else 'of at least'} {least:g}")
+        if not is_real or not least <= value <= most or (above and value == least):  # NaN fails too
+            raise InvalidValueError(name, value, expected)
         return float(value)
 
     return check

@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from .checks import integer, number
 from .errors import InvalidValueError, UnknownNameError
+
+# Settings of an attack that not every kind of attack has.
+OPTIONS = ("steps", "step_size", "random_start", "restarts", "queries", "targets", "checkpoints")
+MOST = (
+    10**6
+)  # of steps, restarts, queries, and as the length of a step: no run needs more, and int32 and float32 hold it
 
 
 @dataclass(frozen=True)
@@ -32,45 +39,65 @@ class AttackKind:
         that is not ordered.
     pools : bool
         Whether it wants all images at once and makes its batches itself.
+    uses : tuple of str
+        Those of `OPTIONS` that it looks at; the others cannot be set.
     """
 
     description: str
     functions: Mapping[str, str | Callable[..., Any]]
     strength: int | None = None
     pools: bool = False
+    uses: tuple[str, ...] = OPTIONS
 
 
 ATTACKS: dict[str, AttackKind] = {
     "fgsm": AttackKind(
-        "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)", {"Linf": "attacks._fgsm:fgsm"}, 1
+        "fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)",
+        {"Linf": "attacks._fgsm:fgsm"},
+        1,
+        uses=(),
     ),
     "pgd": AttackKind(
         "projected gradient descent (Madry et al., ICLR 2018), last iterate",
         {"Linf": "attacks._pgd:pgd", "L2": "attacks._pgd:pgd"},
         2,
+        uses=("steps", "step_size", "random_start", "restarts"),
     ),
     "autoattack": AttackKind(
         "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
         {"Linf": "attacks._autoattack:adversarial_images"},
         3,
         pools=True,
+        uses=("steps", "restarts", "queries", "targets", "checkpoints"),
     ),
     "apgd_ce": AttackKind(
-        "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)", {"Linf": "attacks.apgd:apgd_ce"}, 2, pools=True
+        "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
+        {"Linf": "attacks.apgd:apgd_ce"},
+        2,
+        pools=True,
+        uses=("steps", "restarts", "checkpoints"),
     ),
     "apgd_t": AttackKind(
         "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
         {"Linf": "attacks.apgd:apgd_t"},
         pools=True,
+        uses=("steps", "restarts", "targets", "checkpoints"),
     ),
     "fab_t": AttackKind(
-        "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)", {"Linf": "attacks.fab:fab_t"}, pools=True
+        "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)",
+        {"Linf": "attacks.fab:fab_t"},
+        pools=True,
+        uses=("steps", "targets"),
     ),
     "square": AttackKind(
-        "Square attack (Andriushchenko et al., ECCV 2020)", {"Linf": "attacks._square:square"}, pools=True
+        "Square attack (Andriushchenko et al., ECCV 2020)",
+        {"Linf": "attacks._square:square"},
+        pools=True,
+        uses=("restarts", "queries"),
     ),
 }
 NORMS = ("Linf", "L2")
+CHECKPOINTS = ("paper", "programs")
 PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")  # of AutoAttack, in order
 UNATTACKED = {
     "clean_acc": "images as they are",
@@ -103,7 +130,7 @@ def metric_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Attack:
-    """Settings of one attack.
+    """Settings of one attack. What a kind of attack does not use cannot be set; `AttackKind.uses` says what it uses.
 
     Attributes
     ----------
@@ -114,15 +141,22 @@ class Attack:
     norm : str
         Norm of the ball, one of `NORMS`.
     steps : int or None
-        Gradient steps (of each gradient-based part, for AutoAttack).
+        Gradient steps (of each gradient-based part, for AutoAttack): None is 100 for AutoAttack and its parts, and says
+        that it is not known for PGD, which then cannot be run.
     step_size : float or None
-        Length of a step in the norm, where it is fixed.
+        Length of a step in the norm, where it is fixed; that of PGD is 2.5 eps / steps by default.
     random_start : bool or None
-        Whether the attack starts at a uniformly drawn point of the ball.
+        Whether the attack starts at a uniformly drawn point of the ball; None is no.
     restarts : int or None
-        Independent runs; an image counts as robust if all of them fail.
+        Independent runs; an image counts as robust if all of them fail. None is 1.
     queries : int or None
-        Forward passes that a black-box part may use on an image.
+        Forward passes that a black-box part may use on an image; None is 5,000.
+    targets : int or None
+        How many wrong classes the targeted parts of AutoAttack aim at, the most likely first; None is 9, as the authors
+        have it, or all where there are fewer.
+    checkpoints : str or None
+        When Auto-PGD considers to halve its step: ``"paper"``, the default, or ``"programs"``, the whole numbers of the
+        authors' programs and of torchattacks. With 100 steps both are the same.
     """
 
     name: str
@@ -133,6 +167,8 @@ class Attack:
     random_start: bool | None = None
     restarts: int | None = None
     queries: int | None = None
+    targets: int | None = None
+    checkpoints: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in ATTACKS:
@@ -140,16 +176,40 @@ class Attack:
         if self.norm not in NORMS:
             raise UnknownNameError("norm", self.norm, NORMS)
         object.__setattr__(self, "eps", checked_eps(self.eps, self.norm))
-        for name in ("steps", "restarts", "queries"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise InvalidValueError(name, value, "a positive integer or None")
-        if self.random_start not in (None, True, False):
+        for name in ("steps", "restarts", "queries", "targets"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(1, MOST)(name, getattr(self, name)))
+        if self.random_start is not None and type(self.random_start) is not bool:
             raise InvalidValueError("random_start", self.random_start, "True, False or None")
+        if self.checkpoints not in (None, *CHECKPOINTS):
+            raise UnknownNameError("checkpoints", self.checkpoints, CHECKPOINTS)
+        if self.name == "pgd" and self.steps and self.step_size is None:
+            object.__setattr__(self, "step_size", 2.5 * self.eps / self.steps)
         if self.step_size is not None:
-            if isinstance(self.step_size, bool) or not isinstance(self.step_size, (int, float)):
-                raise InvalidValueError("step_size", self.step_size, "a number or None")
-            object.__setattr__(self, "step_size", float(self.step_size))
+            object.__setattr__(self, "step_size", number(above=True, most=MOST)("step_size", self.step_size))
+        self._check_uses()
+
+    def _check_uses(self) -> None:
+        """Refuse what would be stored and ignored."""
+        implied: dict[str, Any] = {"restarts": 1}
+        if self.name == "fgsm":  # PGD of one full step
+            implied |= {"steps": 1, "step_size": self.eps, "random_start": False}
+        for name in OPTIONS:
+            value = getattr(self, name)
+            if value is not None and name not in ATTACKS[self.name].uses and value != implied.get(name):
+                expected = f"{implied[name]} or None" if name in implied else "None"
+                raise InvalidValueError(name, value, f"{expected}: {self.name} does not use it")
+        if self.name == "pgd" and not self.random_start and (self.restarts or 1) > 1:
+            raise InvalidValueError("restarts", self.restarts, "1 without random_start: all would be the same", "1")
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Attack:
+        """Rebuild an attack from what a table says of it; what older versions stored and ignored is left out."""
+        try:
+            return cls(**stored)
+        except InvalidValueError:
+            unused = set(OPTIONS).difference(ATTACKS[stored["name"]].uses)
+            return cls(**{name: value for name, value in stored.items() if name not in unused})
 
     @classmethod
     def fgsm(cls, eps: float) -> Attack:
@@ -158,29 +218,50 @@ class Attack:
         return cls("fgsm", eps, steps=1, step_size=eps, random_start=False, restarts=1)
 
     @classmethod
-    def pgd(cls, eps: float, *, steps: int = 20, step_size: float | None = None, norm: str = "Linf") -> Attack:
+    def pgd(
+        cls, eps: float, *, steps: int = 20, step_size: float | None = None, norm: str = "Linf", restarts: int = 1
+    ) -> Attack:
         """Return PGD of radius `eps` with a uniform random start; the step is 2.5 eps / steps by default."""
-        eps = checked_eps(eps, norm)
-        if type(steps) is not int or steps < 1:
-            raise InvalidValueError("steps", steps, "a positive integer")
-        length = 2.5 * eps / steps if step_size is None else step_size
-        return cls("pgd", eps, norm, steps=steps, step_size=length, random_start=True, restarts=1)
+        return cls("pgd", eps, norm, integer(1)("steps", steps), step_size, random_start=True, restarts=restarts)
 
     @classmethod
-    def autoattack(cls, eps: float, *, steps: int = 100) -> Attack:
-        """Return AutoAttack standard, L-infinity: the authors' 100 steps, or the 10 of the published table."""
-        return cls("autoattack", eps, steps=steps, restarts=1, queries=5000)
+    def autoattack(
+        cls, eps: float, *, steps: int = 100, targets: int | None = None, checkpoints: str | None = None
+    ) -> Attack:
+        """Return AutoAttack standard, L-infinity: the authors' 100 steps and 9 targets by default.
+
+        The published table has 10 steps, one target less than there are classes, and the checkpoints ``"programs"``.
+        """
+        options: dict[str, Any] = {"steps": steps, "targets": targets, "checkpoints": checkpoints}
+        return cls("autoattack", eps, restarts=1, queries=5000, **options)
+
+    def part(self, name: str) -> Attack:
+        """Return the settings of one of `PARTS` of AutoAttack."""
+        unused = set(OPTIONS).difference(ATTACKS[name].uses)
+        return replace(self, name=name, **dict.fromkeys(unused))
 
     @property
     def schedule(self) -> tuple[int, float]:
         """How many gradient steps FGSM or PGD takes, and their length: one full step is FGSM."""
-        return (1, self.eps) if self.name == "fgsm" else (self.steps or 0, self.step_size or 0.0)
+        if self.name == "fgsm":
+            return 1, self.eps
+        if self.steps is None or self.step_size is None:
+            raise InvalidValueError(f"steps of {self.label}", self.steps, "a number of gradient steps", "20")
+        return self.steps, self.step_size
 
     @property
     def label(self) -> str:
         """Name and budget, ``pgd@8/255`` or ``pgd@L2:0.5``, as in the long names of metrics."""
         mark = "" if self.norm == "Linf" else f"{self.norm}:"
         return f"{self.name}@{mark}{format_eps(self.eps)}"
+
+
+def stored_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what is stored of a dataclass, for `dataclasses.asdict`: later fields only where they are set.
+
+    So the hash of settings that do without them is what it was before there were such fields.
+    """
+    return {name: value for name, value in items if value is not None or name not in ("targets", "checkpoints")}
 
 
 # The makers under the names that they had first.
@@ -225,7 +306,7 @@ class Metric:
     def from_dict(cls, stored: dict[str, Any]) -> Metric:
         """Rebuild a metric from what `dataclasses.asdict` gave."""
         attack = stored.get("attack")
-        return cls(stored["name"], Attack(**attack) if attack else None, stored["split"])
+        return cls(stored["name"], Attack.from_stored(attack) if attack else None, stored["split"])
 
     @property
     def eps(self) -> float | None:
@@ -272,8 +353,8 @@ def checked_eps(eps: object, norm: str = "Linf") -> float:
     except (TypeError, ValueError, ArithmeticError):
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]") from None
     if norm == "L2":
-        if not 0 < value < math.inf:
-            raise InvalidValueError("eps", eps, "a finite L2 radius above 0, pixels in [0, 1]")
+        if not 0 < value <= MOST:
+            raise InvalidValueError("eps", eps, f"an L2 radius above 0 and up to {MOST:,}, pixels in [0, 1]")
         return value
     if not 0 < value <= 1:  # NaN fails too
         hint = f"{value:g}/255" if math.isfinite(value) and 1 < value <= 255 else None

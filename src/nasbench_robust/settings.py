@@ -13,7 +13,7 @@ from .checks import Check, integer, kind, number
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
 from .files import json_hash
-from .metrics import Attack, Metric, autoattack, fgsm, pgd
+from .metrics import ATTACKS, Attack, Metric, autoattack, fgsm, pgd, same_eps, stored_fields
 from .skeletons import Skeleton
 
 S = TypeVar("S", bound="Settings")
@@ -33,7 +33,9 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))  # type: ignore[call-overload]
+        plain: dict[str, Any] = json.loads(
+            json.dumps(asdict(self, dict_factory=stored_fields), allow_nan=False)  # type: ignore[call-overload]
+        )
         return plain
 
     @classmethod

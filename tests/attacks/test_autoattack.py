@@ -175,7 +175,7 @@ def test_l2_start_is_uniform_in_the_ball():
 @pytest.mark.parametrize("part", [*PARTS, "pgd in L2"])
 def test_result_stays_in_the_ball_and_in_the_pixel_range(part, network, batch):
     if part in PARTS:
-        found = perturb(network, *batch, replace(QUICK, name=part), seeded())
+        found = perturb(network, *batch, QUICK.part(part), seeded())
         assert (found - batch[0]).abs().max() <= EPS + 1e-6
     else:
         found = perturb(network, *batch, metrics.pgd(0.7, norm="L2"), seeded())
@@ -391,7 +391,7 @@ def test_apgd_is_as_strong_as_the_authors(part, authors_name, authors, networks,
     for network in networks:
         images, labels = right_ones(network, digits, 150)
         expected = authors_part(authors, authors_name, network, (images, labels), 10)
-        found = perturb(network, images, labels, replace(metrics.autoattack(EPS, steps=10), name=part), seeded())
+        found = perturb(network, images, labels, metrics.autoattack(EPS, steps=10).part(part), seeded())
         assert_same_up_to_chance(~wrong(network, found, labels), expected)
 
 

@@ -7,14 +7,15 @@ images are pooled before each part, so that a part works on full batches whateve
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..metrics import PARTS
-from .dispatch import perturb
-from .passes import logits_of
+from .dispatch import checked, unchecked
+from .masking import SHARE, warn, warn_of_network
+from .passes import is_right, logits_of
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -47,6 +48,7 @@ class AutoAttackResult:
         return {name: float(alive.double().mean()) for name, alive in self.survivors.items()}
 
 
+@checked
 def autoattack(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -68,7 +70,7 @@ def autoattack(
         Pixels in [0, 1]; all that are to be judged, not a batch of them.
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `steps` (of APGD and FAB), `restarts` and `queries` (of Square) are used: see
+        Its `eps`, `steps` and `targets` (of APGD and FAB), `restarts`, `checkpoints` and `queries` (of Square) are used: see
         `nasbench_robust.metrics.autoattack`.
     generator : torch.Generator
         For all draws; the result is a function of it, the network and the images.
@@ -82,24 +84,35 @@ def autoattack(
     Returns
     -------
     AutoAttackResult
+
+    Warns
+    -----
+    AttackWarning
+        If the network answers differently twice, if gradients are zero, or if Square breaks images that withstood all
+        attacks by gradients: see `masking`.
     """
-    alive = logits_of(network, images, batch_size).argmax(dim=1) == labels
+    if len(images):
+        warn_of_network(network, images, labels)
+    alive = is_right(logits_of(network, images, batch_size), labels)
     survivors = {"clean": alive}
     adversarial = images.clone() if keep_images else None
     for part in PARTS:
         left = alive.nonzero()[:, 0]
         alive = alive.clone()
         if len(left):
-            alone = replace(attack, name=part)
-            attacked = perturb(network, images[left], labels[left], alone, generator, batch_size=batch_size)
+            alone = attack.part(part)
+            attacked = unchecked(alone)(network, images[left], labels[left], alone, generator, batch_size)
             # A part is not taken at its word: the network is asked again.
-            fooled = logits_of(network, attacked, batch_size).argmax(dim=1) != labels[left]
+            fooled = ~is_right(logits_of(network, attacked, batch_size), labels[left])
             alive[left[fooled]] = False
             if adversarial is not None:
                 adversarial[left[fooled]] = attacked[fooled]
         survivors[part] = alive
         if on_part is not None:
             on_part(part, alive)
+    broken = int(survivors["fab_t"].sum()) - int(alive.sum())
+    if broken > SHARE * len(images):
+        warn(f"Square breaks {broken} of {len(images)} images that no attack by gradients broke: they may be masked")
     return AutoAttackResult(survivors, adversarial)
 
 

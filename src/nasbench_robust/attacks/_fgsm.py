@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from .dispatch import checked
+
 if TYPE_CHECKING:
     from ..metrics import Attack
 
 
+@checked
 def fgsm(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -45,6 +48,12 @@ def fgsm(
 def input_gradient(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the gradient of the summed cross entropy with respect to the images, not to the weights."""
     images = images.detach().requires_grad_()
-    loss = F.cross_entropy(network(images), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, images)
+    return gradient_of(F.cross_entropy(network(images), labels, reduction="sum"), images)
+
+
+def gradient_of(total: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Return the gradient with respect to the images, zero where the network does not depend on them."""
+    if not total.requires_grad:
+        return torch.zeros_like(images)
+    (gradient,) = torch.autograd.grad(total, images, materialize_grads=True, allow_unused=True)
     return gradient

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from ._fgsm import input_gradient
+from .dispatch import checked
+from .passes import is_right
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -70,6 +72,7 @@ class _L2:
 BALLS: dict[str, Callable[[torch.Tensor, float], Ball]] = {"Linf": _Linf, "L2": _L2}
 
 
+@checked
 def pgd(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -91,17 +94,31 @@ def pgd(
         Pixels in [0, 1].
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `norm`, `steps`, `step_size` and `random_start` are used.
+        Its `eps`, `norm`, `steps`, `step_size`, `random_start` and `restarts` are used.
     generator : torch.Generator
-        Draws the start: uniform in the ball, clipped to [0, 1].
+        Draws the starts: uniform in the ball, clipped to [0, 1].
     batch_size : int
         Not used: all images pass through the network together.
 
     Returns
     -------
     Tensor of the shape of `images`
-        Within eps of them, in every pixel or in the L2 norm of all pixels and channels.
+        Within eps of them, in every pixel or in the L2 norm of all pixels and channels. Of several restarts the first
+        one that is misclassified, else the last.
     """
+    adversarial = _ascend(network, images, labels, attack, generator)
+    for _ in range(1, attack.restarts or 1):
+        # All images take part in every restart, so that neither draws nor work depend on what was found.
+        with torch.no_grad():
+            withstood = is_right(network(adversarial), labels)[:, None, None, None]
+        adversarial = torch.where(withstood, _ascend(network, images, labels, attack, generator), adversarial)
+    return adversarial
+
+
+def _ascend(
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attack: Attack, generator: torch.Generator
+) -> torch.Tensor:
+    """Run PGD once."""
     ball = BALLS[attack.norm](images, attack.eps)
     adversarial = ball.start(generator) if attack.random_start else images
     steps, step_size = attack.schedule

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from .passes import attempt_in_turn, logits_of, margin
+from .dispatch import checked
+from .passes import attempt_in_turn, is_right, logits_of, margin
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -26,6 +27,7 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 BLOCK = 256  # queries that are drawn at a time
 
 
+@checked
 def square(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -162,7 +164,7 @@ class _Search:
 
     def _ask(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = logits_of(self.network, images, self.batch_size)
-        return margin(logits, labels), logits.argmax(dim=1) != labels
+        return margin(logits, labels), ~is_right(logits, labels)
 
     def _integers(self, end: int, shape: tuple[int, ...]) -> torch.Tensor:
         drawn = torch.randint(end, shape, generator=self.stream, device=self.stream.device)

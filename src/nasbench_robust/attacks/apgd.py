@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from .passes import Attempt, attempt_in_turn, logits_of, ranked_targets, value_and_gradient
+from .dispatch import checked
+from .passes import Attempt, attempt_in_turn, is_right, logits_of, ranked_targets, value_and_gradient
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -26,6 +27,7 @@ MOMENTUM = 0.75  # alpha: weight of the new direction against the last movement
 GROWTH = 0.75  # rho: share of the steps between two checkpoints that must increase the objective
 
 
+@checked
 def apgd_ce(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -44,7 +46,7 @@ def apgd_ce(
         Pixels in [0, 1].
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `steps` (100 if None) and `restarts` (1 if None) are used.
+        Its `eps`, `steps` (100 if None), `restarts` (1 if None) and `checkpoints` are used.
     generator : torch.Generator
         Draws the starts, uniform in the ball and clipped to [0, 1], of the images that a restart is given.
     batch_size : int
@@ -64,6 +66,7 @@ def apgd_ce(
     return attempt_in_turn(network, images, labels, [attempt] * (attack.restarts or 1), batch_size)
 
 
+@checked
 def apgd_t(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -72,11 +75,11 @@ def apgd_t(
     generator: torch.Generator,
     batch_size: int = 1000,
 ) -> torch.Tensor:
-    """Maximise the targeted difference-of-logits ratio with Auto-PGD, for the 9 most likely wrong classes in turn.
+    """Maximise the targeted difference-of-logits ratio with Auto-PGD, for the most likely wrong classes in turn.
 
-    Parameters and result are those of `apgd_ce`; with fewer than 10 classes all wrong ones are targets.
+    Parameters and result are those of `apgd_ce`; `targets` of the attack says how many, 9 if None, or all there are.
     """
-    targets = ranked_targets(logits_of(network, images, batch_size), labels)[:, :TARGETS]
+    targets = ranked_targets(logits_of(network, images, batch_size), labels)[:, : attack.targets or TARGETS]
 
     def towards(rank: int) -> Attempt:
         def attempt(chosen: torch.Tensor, known: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,8 +106,18 @@ def targeted_dlr(logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tens
     return gap / (scale + 1e-12)
 
 
-def checkpoints(steps: int) -> list[int]:
-    """Return the steps after which Auto-PGD considers to halve its step size, section 3.2 of the paper."""
+def checkpoints(steps: int, rule: str | None = None) -> list[int]:
+    """Return the steps after which Auto-PGD considers to halve its step size.
+
+    By section 3.2 of the paper; or by the rule ``"programs"``, which counts the periods between them in whole steps, as
+    the authors' programs and torchattacks do. With 100 steps both are the same, with 10 they are not.
+    """
+    if rule == "programs":
+        period, shorter, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+        found = [period]
+        while found[-1] + (period := max(period - shorter, least)) <= steps:
+            found.append(found[-1] + period)
+        return found
     shares = [0.0, 0.22]
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
@@ -151,13 +164,13 @@ def _ascend(
     adversarial, wrong = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
     rows = torch.arange(len(images), device=images.device)
     steps = attack.steps or STEPS
-    halvings = checkpoints(steps)
+    halvings = checkpoints(steps, attack.checkpoints)
     state = _start(images, labels, attack.eps, generator)
     for k in range(steps + 1):
         if k > 0:
             state = _move(state, attack.eps, first=k == 1)
         logits, value, gradient = value_and_gradient(network, state.point, objective, aims, batch_size)
-        fooled = logits.argmax(dim=1) != state.labels
+        fooled = ~is_right(logits, state.labels)
         if fooled.any():
             adversarial[rows[fooled]], wrong[rows[fooled]] = state.point[fooled], True
             stay = ~fooled

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .passes import Attempt, attempt_in_turn, logits_of, margin, ranked_targets, value_and_gradient
+from .dispatch import checked
+from .passes import Attempt, attempt_in_turn, is_right, logits_of, margin, ranked_targets, value_and_gradient
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -24,6 +25,7 @@ RETREAT = 0.9  # beta: where it continues, between the image and a misclassified
 SEARCH_STEPS = 3
 
 
+@checked
 def fab_t(
     network: torch.nn.Module,
     images: torch.Tensor,
@@ -34,7 +36,7 @@ def fab_t(
     *,
     minimal: bool = False,
 ) -> torch.Tensor:
-    """Look for a misclassified point within eps by FAB, towards the 9 most likely wrong classes in turn.
+    """Look for a misclassified point within eps by FAB, towards the most likely wrong classes in turn.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ def fab_t(
         Pixels in [0, 1].
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps` and `steps` (100 if None) are used; a restart would repeat the same, since nothing is drawn.
+        Its `eps`, `steps` (100 if None) and `targets` (9 if None) are used; a restart would repeat the same, since
+        nothing is drawn.
     generator
         Not used.
     batch_size : int
@@ -58,7 +61,7 @@ def fab_t(
     Tensor of the shape of `images`
         The misclassified point where one was found within eps (or at all, if `minimal`), else the image itself.
     """
-    targets = ranked_targets(logits_of(network, images, batch_size), labels)[:, :TARGETS]
+    targets = ranked_targets(logits_of(network, images, batch_size), labels)[:, : attack.targets or TARGETS]
     enough = -1.0 if minimal else attack.eps
     nearest = images.clone()
     distance = images.new_full((len(images),), torch.inf)
@@ -103,7 +106,7 @@ def _walk(
         point = (1 - bias) * (point + OVERSHOOT * onto) + bias * (image + OVERSHOOT * from_image)
         point = point.clamp(0, 1)
 
-        fooled = logits_of(network, point, batch_size).argmax(dim=1) != aims[0]
+        fooled = ~is_right(logits_of(network, point, batch_size), aims[0])
         far = torch.where(fooled, _largest(point - image), torch.inf)
         better = far < distance[rows]
         nearest[rows[better]], distance[rows[better]] = point[better], far[better]
@@ -132,7 +135,7 @@ def _search_segment(
         share = (at_outside / (at_outside - at_inside).clamp(max=-1e-12))[:, None, None, None]
         between = outside + share * (inside - outside)
         logits = logits_of(network, between, batch_size)
-        fooled, value = logits.argmax(dim=1) != labels, margin(logits, labels)
+        fooled, value = ~is_right(logits, labels), margin(logits, labels)
         pixels = fooled[:, None, None, None]
         outside, inside = torch.where(pixels, between, outside), torch.where(pixels, inside, between)
         at_outside, at_inside = torch.where(fooled, value, at_outside), torch.where(fooled, at_inside, value)

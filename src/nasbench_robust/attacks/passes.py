@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from ._fgsm import gradient_of
+from .preconditions import check_labels
+
 # Batches are filled up to multiples of this: convolution libraries prepare themselves anew for every batch size, which
 # costs more than a few images when survivors leave one by one.
 PACK = 32
@@ -55,10 +58,14 @@ def value_and_gradient(
         pixels = batch.detach().requires_grad_()
         logits = network(pixels)
         values = objective(logits, *rows)
-        (gradient,) = torch.autograd.grad(values.sum(), pixels)
-        parts.append((logits.detach(), values.detach(), gradient))
+        parts.append((logits.detach(), values.detach(), gradient_of(values.sum(), pixels)))
     logits, values, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
     return logits, values, gradient
+
+
+def is_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return which images are classified correctly; whose logits are not numbers is not, as no attack fails there."""
+    return (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
 
 
 def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -69,6 +76,7 @@ def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def ranked_targets(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the classes other than the label, most likely first, shape (n, classes - 1)."""
+    check_labels(labels, *logits.shape)
     return logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True)[:, :-1]
 
 
@@ -81,8 +89,7 @@ def attempt_in_turn(
     as the last attempt left it.
     """
     adversarial = images.clone()
-    right = logits_of(network, images, batch_size).argmax(dim=1) == labels
-    left = right.nonzero()[:, 0]
+    left = is_right(logits_of(network, images, batch_size), labels).nonzero()[:, 0]
     for attempt in attempts:
         if not len(left):
             break

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from .. import cells
 from ..errors import InvalidValueError
-from ..metrics import Metric, checked_eps
+from ..metrics import Metric, checked_eps, stored_fields
 from ..skeletons import Skeleton
 
 FORMAT = 1
@@ -84,7 +84,7 @@ class ReleaseInfo:
 
     def to_json(self) -> str:
         """Return the description as JSON."""
-        return json.dumps({"format": self.format, **asdict(self)}, allow_nan=False)
+        return json.dumps({"format": self.format, **asdict(self, dict_factory=stored_fields)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ReleaseInfo:

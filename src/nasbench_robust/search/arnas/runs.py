@@ -23,6 +23,7 @@ from ...engines.torch import NetworkTrainer, make_generator
 from ...errors import InvalidValueError, TrainingDivergedError
 from ...files import json_hash, write_bytes
 from ...images import TensorImages
+from ...metrics import stored_fields
 from ...networks import StagedNetwork
 from ...settings import AdversarialSettings, TrainingSettings, settings_for
 from .networks import ArnasNetwork
@@ -187,7 +188,7 @@ def _measured(running: Running) -> dict[str, Any]:
         {
             "metric": metric.column,
             "split": metric.split,
-            "attack": None if metric.attack is None else asdict(metric.attack),
+            "attack": metric.attack and asdict(metric.attack, dict_factory=stored_fields),
             "correct": int(outcome.sum()),
             "images": len(outcome),
         }

@@ -1,0 +1,123 @@
+"""What attacks, evaluations, kernels, proxies and bounds expect of their input, checked once at their doors.
+
+Pixels on another scale, labels that are no classes and a network in train mode give numbers that look like results. A
+check reads images and labels once, and nothing is checked in the loop of an attack. Arrays and tensors alike, without
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidValueError
+from ..metrics import checked_eps
+
+if TYPE_CHECKING:
+    import torch
+
+DARK = 16  # uint8 images are on the scale 0..255: a batch that ends here is on another one, that of digits for example
+CORRECTED = "[0, 1]; divide by the largest value of the scale, and leave normalisation to the network"
+
+
+def check_images(
+    images: Any, name: str = "images", *, shape: tuple[int, ...] | None = None, bytes_too: bool = False
+) -> None:
+    """Raise `InvalidValueError` for what is no batch of images with pixels in [0, 1].
+
+    Parameters
+    ----------
+    images : ndarray or Tensor, shape (n, channels, size, size)
+        Of floats.
+    name : str
+        What an error calls them.
+    shape : tuple of int, optional
+        Shape of one image, where it is known.
+    bytes_too : bool
+        Whether uint8 on the scale 0..255 is taken as well.
+    """
+    size = getattr(images, "shape", None)
+    if size is None or len(size) != 4:
+        given = type(images).__name__ if size is None else tuple(size)
+        raise InvalidValueError(name, given, "a batch of shape (n, channels, size, size)")
+    if shape is not None and tuple(size[1:]) != tuple(shape):
+        raise InvalidValueError(f"the shape of {name}", tuple(size), f"(n, {', '.join(map(str, shape))})")
+    kind = kind_of(images)
+    if "float" not in kind and not (bytes_too and kind == "uint8"):
+        expected = f"floats in {CORRECTED}" + (", or uint8 in 0..255" if bytes_too else "")
+        raise InvalidValueError(f"the type of {name}", kind, expected)
+    if not all(size):
+        return
+    lowest, highest = float(images.min()), float(images.max())
+    if kind == "uint8":
+        if 0 < highest <= DARK:
+            raise InvalidValueError(
+                f"the range of {name}", f"{lowest:g}..{highest:g} in uint8", f"0..255, or floats in {CORRECTED}"
+            )
+    elif not (lowest >= 0 and highest <= 1):  # NaN fails too
+        raise InvalidValueError(f"the range of {name}", f"{lowest:g}..{highest:g}", f"pixels in {CORRECTED}")
+
+
+def check_labels(labels: Any, count: int, classes: int | None = None, name: str = "labels") -> None:
+    """Raise `InvalidValueError` for what is not one class number for each image: integers, int64 in tensors."""
+    kind, shape = kind_of(labels), tuple(getattr(labels, "shape", ()))
+    upper = "" if classes is None else f"..{classes - 1}"
+    expected = f"{count} classes in 0{upper}" if upper else f"{count} classes from 0"
+    if "int" not in kind or (kind != "int64" and hasattr(labels, "detach")):
+        raise InvalidValueError(name, f"of the type {kind}", f"{expected}, int64")
+    if shape != (count,):
+        raise InvalidValueError(name, f"of the shape {shape}", expected)
+    if count:
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or (classes is not None and highest >= classes):
+            raise InvalidValueError(name, f"from {lowest} to {highest}", expected)
+
+
+def check_split(split: Any, name: str, classes: int) -> None:
+    """Raise `InvalidValueError` if the images of a data set or their labels are not what a network can be trained on."""
+    check_images(split.pixels, f"{name} images", bytes_too=True)
+    check_labels(split.labels, len(split.pixels), classes, f"{name} labels")
+
+
+def checked_radius(eps: Any, norm: str = "Linf") -> float:
+    """Return a radius: 0, or a budget as `metrics.checked_eps` takes it."""
+    is_zero = not isinstance(eps, bool) and isinstance(eps, (int, float)) and eps == 0
+    return 0.0 if is_zero else checked_eps(eps, norm)
+
+
+def kind_of(values: Any) -> str:
+    """Return the type of the elements of an array or a tensor, or of what is neither: ``"float32"``."""
+    return str(getattr(values, "dtype", type(values).__name__)).removeprefix("torch.")
+
+
+@contextmanager
+def evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Put the network into eval mode, and afterwards every module back into the mode it was in."""
+    training = [module for module in network.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def labels_in_range(network: torch.nn.Module, labels: torch.Tensor) -> Iterator[None]:
+    """Compare the labels with the first logits that the network gives meanwhile, before anything is made of them."""
+    highest = int(labels.max()) if len(labels) else -1
+
+    def look(_module: Any, _inputs: Any, logits: torch.Tensor) -> None:
+        handle.remove()
+        if logits.ndim != 2:
+            raise InvalidValueError("the shape of the logits", tuple(logits.shape), "(n, classes)")
+        if highest >= logits.shape[1]:
+            raise InvalidValueError("labels", f"up to {highest}", f"classes in 0..{logits.shape[1] - 1}")
+
+    handle = network.register_forward_hook(look)
+    try:
+        yield
+    finally:
+        handle.remove()
