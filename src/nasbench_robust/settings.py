@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -69,6 +70,32 @@ def _rebuild(kind: Any, name: str, value: Any) -> Any:
     return tuple(value) if get_origin(kind) is tuple and isinstance(value, list) else value
 
 
+def check_runnable(name: str, attack: Any) -> None:
+    """Raise an error for what is no attack, is not known in its norm, or does not say how many steps it takes."""
+    if not isinstance(attack, Attack):
+        raise InvalidValueError(name, attack, "an Attack")
+    if attack.norm not in ATTACKS[attack.name].functions:
+        runnable = [f"{norm} {kind}" for kind, row in ATTACKS.items() for norm in row.functions]
+        raise UnknownNameError("attack that can be run", f"{attack.norm} {attack.name}", runnable)
+    if attack.name in ("fgsm", "pgd"):
+        _ = attack.schedule
+
+
+def check_training_attack(attack: Attack) -> None:
+    """Raise an error for an attack that cannot make the images of a training step."""
+    check_runnable("attack", attack)
+    if ATTACKS[attack.name].pools:
+        single = [name for name, row in ATTACKS.items() if not row.pools]
+        raise InvalidValueError("attack", attack.name, f"an attack on single batches: {' or '.join(single)}", "pgd")
+
+
+def check_crop(padding: int, name: str) -> None:
+    """Raise an error for a padding by which crops could miss the image."""
+    size = dataset(name).image_size
+    if padding >= size:
+        raise InvalidValueError("crop_padding", padding, f"less than {size}, the size of the images", str(size - 1))
+
+
 def _dataset(_name: str, value: Any) -> str:
     return canonical_name(value)
 
@@ -84,7 +111,7 @@ class AdversarialSettings(Settings):
     dataset : str
         Canonical name of the data set.
     attack : Attack
-        PGD that makes the training examples; the network is in eval mode meanwhile.
+        PGD or FGSM, which makes the training examples; the network is in eval mode meanwhile.
     epochs, batch_size : int
         Passes over the training split; images of a step (the last, short batch is kept).
     max_lr : float
@@ -98,7 +125,7 @@ class AdversarialSettings(Settings):
         Random horizontal flips.
     evaluation : tuple of Attack
         Attacks of the final evaluation, beside clean accuracy: all of them on the test split, and all but AutoAttack on
-        the validation split where the data set has one.
+        the validation split where the data set has one. In tables no two may have one name and budget.
     """
 
     dataset: str = "cifar10"
@@ -128,6 +155,21 @@ class AdversarialSettings(Settings):
         "flip": kind(bool),
         "evaluation": kind(tuple),
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        row = dataset(self.dataset)
+        check_crop(self.crop_padding, self.dataset)
+        check_training_attack(self.attack)
+        for attack in self.evaluation:
+            check_runnable("an attack of evaluation", attack)
+            if attack.targets is not None and attack.targets >= row.classes:
+                most = str(row.classes - 1)
+                raise InvalidValueError(
+                    "targets", attack.targets, f"at most {most}, the wrong classes of {row.name}", most
+                )
+        if len(set(self.evaluation)) < len(self.evaluation):
+            raise InvalidValueError("evaluation", [attack.label for attack in self.evaluation], "every attack once")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -163,6 +205,14 @@ class TrainingSettings(AdversarialSettings):
     skeleton: Skeleton = field(default_factory=Skeleton)
 
     CHECKS: ClassVar[Mapping[str, Check]] = {**AdversarialSettings.CHECKS, "skeleton": kind(Skeleton)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Columns of a table go by name and budget alone: of PGD with 20 and with 100 steps only one has a place.
+        for one, other in itertools.combinations(self.evaluation, 2):
+            if (one.name, one.norm) == (other.name, other.norm) and same_eps(one.eps, other.eps):
+                expected = f"attacks of different names or budgets, since a table has one column for {one.label}"
+                raise InvalidValueError("evaluation", [attack.label for attack in self.evaluation], expected)
 
 
 def settings_for(name: str) -> TrainingSettings:

@@ -53,6 +53,13 @@ class Skeleton:
             hint = str(max(4, round(self.image_size / 4) * 4))
             raise InvalidValueError("image_size", self.image_size, "a multiple of 4", hint)
 
+    def check_dataset(self, name: str) -> None:
+        """Raise `InvalidValueError` if the network is not for the images and classes of the data set called `name`."""
+        row = dataset(name)
+        if (self.classes, self.input_channels, self.image_size) != (row.classes, row.input_channels, row.image_size):
+            images = f"{row.classes} classes and {row.input_channels} x {row.image_size}^2 pixels"
+            raise InvalidValueError("skeleton", self, f"a Skeleton for {images}, the images of {row.name}")
+
     @classmethod
     def for_dataset(cls, name: str, *, channels: int = 16, cells_per_stage: int = 5) -> Skeleton:
         """Return the skeleton for the images and classes of the data set called `name`."""

@@ -294,7 +294,7 @@ def test_settings_name_both_protocols():
 
 
 def test_every_attack_can_be_evaluated(network, batch):
-    measured = [Metric("clean_acc"), *(Metric.of(replace(QUICK, name=name)) for name in ("autoattack", *PARTS))]
+    measured = [Metric("clean_acc"), *(Metric.of(QUICK.part(name)) for name in ("autoattack", *PARTS))]
     parts: dict[str, torch.Tensor] = {}
     correct = evaluate(
         network, *batch, measured, seeded(), batch_size=16, on_part=lambda _, part, left: parts.update({part: left})

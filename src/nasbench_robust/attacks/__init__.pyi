@@ -10,14 +10,14 @@ from .dispatch import attack_function as attack_function
 from .dispatch import perturb as perturb
 from .dispatch import unchecked as unchecked
 from .fab import fab_t as fab_t
-from .masking import AttackWarning as AttackWarning
-from .masking import warn_of_accuracies as warn_of_accuracies
 from .masking import warn_of_network as warn_of_network
 from .passes import is_right as is_right
 from .passes import ranked_targets as ranked_targets
 from .preconditions import check_images as check_images
 from .preconditions import check_labels as check_labels
-from .preconditions import check_split as check_split
+from .preconditions import check_splits as check_splits
 from .preconditions import checked_radius as checked_radius
 from .preconditions import evaluating as evaluating
 from .preconditions import labels_in_range as labels_in_range
+from .warning import AttackWarning as AttackWarning
+from .warning import warn_of_accuracies as warn_of_accuracies

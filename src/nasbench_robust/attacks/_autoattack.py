@@ -14,8 +14,9 @@ import torch
 
 from ..metrics import PARTS
 from .dispatch import checked, unchecked
-from .masking import SHARE, warn, warn_of_network
+from .masking import warn_of_network
 from .passes import is_right, logits_of
+from .warning import SHARE, warn
 
 if TYPE_CHECKING:
     from ..metrics import Attack

@@ -74,10 +74,13 @@ def check_labels(labels: Any, count: int, classes: int | None = None, name: str 
             raise InvalidValueError(name, f"from {lowest} to {highest}", expected)
 
 
-def check_split(split: Any, name: str, classes: int) -> None:
-    """Raise `InvalidValueError` if the images of a data set or their labels are not what a network can be trained on."""
-    check_images(split.pixels, f"{name} images", bytes_too=True)
-    check_labels(split.labels, len(split.pixels), classes, f"{name} labels")
+def check_splits(images: Any, classes: int) -> None:
+    """Raise `InvalidValueError` if the `Images` of a data set hold pixels or labels that no network can be trained on."""
+    for name in ("train", "test", "validation"):
+        split = getattr(images, name)
+        if split is not None:
+            check_images(split.pixels, f"{name} images", bytes_too=True)
+            check_labels(split.labels, len(split.pixels), classes, f"{name} labels")
 
 
 def checked_radius(eps: Any, norm: str = "Linf") -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Booleans
+from ..attacks import warn_of_accuracies
 from ..errors import InvalidValueError, RunInterruptedError
 from ..metrics import PARTS, Metric
 from .checkpoints import load_state, save_state
@@ -113,6 +114,7 @@ class Running:
                 continue
             self._measure_rest(metric, should_stop)
             self._end_metric(metric, np.concatenate(self._measured, axis=1))
+        warn_of_accuracies({metric: float(mask.mean()) for metric, mask in self.outcomes.items()})
 
     def _measure_rest(self, metric: Metric, should_stop: Callable[[], bool]) -> None:
         """Measure the images of a metric's split that are left."""

@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Booleans, Floats, Integers, Singles
+from ..attacks import check_images, check_labels, checked_radius
 from ..cells import OPERATIONS, Cell
+from ..checks import integer, number
 from ..errors import InvalidValueError
+from ..metrics import MOST
 from ..skeletons import Skeleton
 from .library import library
 
 Ints = npt.NDArray[np.int32]
 Labels = npt.NDArray[np.int32] | Integers
+_steps, _step_size = integer(0, MOST), number(most=MOST)
 
 
 class NativeNetwork:
@@ -97,6 +101,7 @@ class NativeNetwork:
         if logit_gradient is not None:
             logit_gradient = np.ascontiguousarray(logit_gradient, np.float32)
             _check_shape("logit_gradient", logit_gradient, logits.shape)
+            _check_finite("logit_gradient", logit_gradient)
         self._library.engine_pass(
             self._handle, _floats(images), len(images), _floats(logits), _floats(logit_gradient), _floats(gradient)
         )
@@ -121,6 +126,7 @@ class NativeNetwork:
         images = self._checked(images)
         cotangents = np.ascontiguousarray(cotangents, np.float32)
         _check_shape("cotangents", cotangents, (len(images), self.skeleton.classes))
+        _check_finite("cotangents", cotangents)
         kernel = np.empty((len(images), len(images)))
         self._library.engine_tangent_kernel(
             *(self._handle, _floats(images), _floats(cotangents), len(images)),
@@ -131,17 +137,39 @@ class NativeNetwork:
     def pgd(
         self, images: Singles, labels: Labels, noise: Singles | None, *, eps: float, step_size: float, steps: int
     ) -> Singles:
-        """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images."""
-        images, adversarial = self._checked(images), np.empty_like(images)
+        """Return what `nasbench_robust.attacks.pgd` returns, started from ``images + noise``, or from the images.
+
+        Noise of the shape (restarts, n, channels, size, size) makes as many restarts: of an image the first one that is
+        misclassified is returned, else the last.
+        """
+        images, adversarial = self._checked(images), np.empty_like(images, np.float32)
         classes = self._checked_labels(labels, len(images))
+        eps, step_size, steps = checked_radius(eps), _step_size("step_size", step_size), _steps("steps", steps)
         if noise is not None:
             noise = np.ascontiguousarray(noise, np.float32)
+            if noise.ndim == images.ndim + 1 and len(noise):
+                return self._restarted(images, classes, noise, eps=eps, step_size=step_size, steps=steps)
             _check_shape("noise", noise, images.shape)
+            _check_finite("noise", noise)
         self._library.engine_pgd(
             *(self._handle, _floats(images), _ints(classes), len(images)),
             *(_floats(noise), eps, step_size, steps, _floats(adversarial)),
         )
         return adversarial
+
+    def _restarted(self, images: Singles, classes: Ints, noise: Singles, **step: Any) -> Singles:
+        """Return the first restart of an image that is misclassified, or its last."""
+        adversarial = self.pgd(images, classes, noise[0], **step)
+        for start in noise[1:]:
+            withstood = self.is_right(adversarial, classes)[:, None, None, None]
+            adversarial = np.where(withstood, self.pgd(images, classes, start, **step), adversarial)
+        return adversarial
+
+    def is_right(self, images: Singles, labels: Labels) -> Booleans:
+        """Return which images are classified correctly, shape (n,); whose logits are not numbers is not."""
+        logits = self.logits(images)
+        right: Booleans = np.equal(logits.argmax(axis=1), labels) & ~np.isnan(logits).any(axis=1)
+        return right
 
     def autoattack(
         self,
@@ -175,9 +203,10 @@ class NativeNetwork:
         if self.skeleton.classes < 4:
             raise InvalidValueError("classes", self.skeleton.classes, "at least 4 for AutoAttack here, or torch")
         for name, value in (("steps", steps), ("queries", queries), ("restarts", restarts)):
-            if not 1 <= value < 2**31:
-                raise InvalidValueError(name, value, "a positive integer")
-        images = self._checked(images)
+            integer(1, MOST)(name, value)
+        integer(0, 2**64 - 1)("seed", seed)
+        integer(0, 2**31 - 1)("first", first)
+        eps, images = checked_radius(eps), self._checked(images)
         adversarial = np.empty_like(images)
         classes = self._checked_labels(labels, len(images))
         survivors = np.empty((5, len(images)), np.uint8)
@@ -185,7 +214,9 @@ class NativeNetwork:
             *(self._handle, _floats(images), _ints(classes), len(images), eps, steps, queries, restarts, seed, first),
             *(survivors.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)), _floats(adversarial)),
         )
-        return survivors.astype(bool), adversarial
+        # The engine compares logits, and nothing is larger than what is no number.
+        numbers = ~np.isnan(self.logits(images)).any(axis=1)
+        return survivors.astype(bool) & numbers, adversarial
 
     def differentiate(self, images: Singles, labels: Labels) -> tuple[float, int]:
         """Pass a batch through in train mode: fill `gradient`, update `statistics`.
@@ -212,18 +243,13 @@ class NativeNetwork:
     def _checked(self, images: Any) -> Singles:
         checked: Singles = np.ascontiguousarray(images, np.float32)
         size = self.skeleton.image_size
-        if checked.shape[1:] != (self.skeleton.input_channels, size, size):
-            expected = f"(n, {self.skeleton.input_channels}, {size}, {size})"
-            raise InvalidValueError("the shape of images", checked.shape, expected)
-        finite = np.isfinite(checked)
-        if not finite.all():  # the engine's ReLU and projections would make numbers of them
-            raise InvalidValueError("a pixel", float(checked[~finite][0]), "a number in [0, 1]")
+        # The engine's ReLU and projections would make numbers of what is no pixel.
+        check_images(checked, shape=(self.skeleton.input_channels, size, size))
         return checked
 
     def _checked_labels(self, labels: Any, count: int) -> Ints:
         classes = np.asarray(labels)
-        if classes.shape != (count,) or not ((classes >= 0) & (classes < self.skeleton.classes)).all():
-            raise InvalidValueError("labels", labels, f"{count} classes in 0..{self.skeleton.classes - 1}")
+        check_labels(classes, count, self.skeleton.classes)
         checked: Ints = np.ascontiguousarray(classes, np.int32)
         return checked
 
@@ -253,6 +279,11 @@ class _Memory:
 def _check_shape(name: str, array: Singles, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise InvalidValueError(f"the shape of {name}", array.shape, str(shape))
+
+
+def _check_finite(name: str, array: Singles) -> None:
+    if not np.isfinite(array).all():
+        raise InvalidValueError(name, float(array[~np.isfinite(array)][0]), "finite numbers")
 
 
 def _floats(array: Singles | None) -> Any:

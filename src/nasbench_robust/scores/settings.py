@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 
-from ..datasets import canonical_name, dataset
+from ..checks import kind
+from ..datasets import canonical_name
 from ..errors import InvalidValueError, UnknownNameError
 from ..files import json_hash
 from ..metrics import Attack, fgsm, pgd
@@ -74,7 +75,8 @@ class ScoreSettings(Settings):
             if getattr(self, name) not in choices:
                 raise UnknownNameError(name, getattr(self, name), choices)
         self._check_numbers()
-        self._check_skeleton()
+        kind(Skeleton)("skeleton", self.skeleton)
+        self.skeleton.check_dataset(self.dataset)
         self._check_lists()
 
     def _check_numbers(self) -> None:
@@ -90,13 +92,6 @@ class ScoreSettings(Settings):
         if not 0 < self.train_images < self.images:
             expected = f"a fraction of {self.images} images that leaves some to train and some to test"
             raise InvalidValueError("train_fraction", self.train_fraction, expected)
-
-    def _check_skeleton(self) -> None:
-        row, s = dataset(self.dataset), self.skeleton
-        shape = (row.classes, row.input_channels, row.image_size)
-        if not isinstance(s, Skeleton) or (s.classes, s.input_channels, s.image_size) != shape:
-            images = f"{row.classes} classes and {row.input_channels} x {row.image_size}^2 pixels"
-            raise InvalidValueError("skeleton", s, f"a Skeleton for {images}, the images of {self.dataset}")
 
     def _check_lists(self) -> None:
         for name in LISTS:
@@ -137,7 +132,7 @@ def _serves(attack: Attack) -> bool:
     """Return whether kernels can be made with an attack; PGD without steps would leave the images as they are."""
     if attack.name == "fgsm":
         return attack.norm == "Linf"
-    return attack.name == "pgd" and attack.steps is not None and bool(attack.step_size)
+    return attack.name == "pgd" and attack.steps is not None
 
 
 def _training_pgd(eps: float) -> Attack:

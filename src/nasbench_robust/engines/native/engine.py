@@ -8,7 +8,7 @@ from typing import Any
 from ...arrays import Booleans
 from ...cells import Cell
 from ...images import ArrayImages, Images
-from ...metrics import Metric
+from ...metrics import Attack, Metric
 from ...native import build_name, is_available
 from ...settings import TrainingSettings
 from .. import provenance
@@ -31,7 +31,7 @@ class NativeEngine:
     def refuses(self, settings: TrainingSettings, device: str) -> str | None:
         """Return what could do this in its place, or None."""
         attacks = (settings.attack, *settings.evaluation)
-        foreign = [f"{attack.norm} {attack.name}" for attack in attacks if not runs_attack(attack)]
+        foreign = [f"{attack.norm} {attack.name}{_rules(attack)}" for attack in attacks if not runs_attack(attack)]
         return f"torch for {', '.join(foreign) or device}" if foreign or device != "cpu" else None
 
     def affinity(self, settings: TrainingSettings, device: str, threads: int) -> int:
@@ -60,3 +60,10 @@ class NativeEngine:
             "device": provenance.processor(),
             "versions": provenance.versions(f"native engine for {build_name()}"),
         }
+
+
+def _rules(attack: Attack) -> str:
+    """Return what an AutoAttack has that the engine's does not."""
+    rules = [f"{attack.targets} targets"] if attack.targets not in (None, 9) else []
+    rules += [f"the checkpoints {attack.checkpoints!r}"] if attack.checkpoints == "programs" else []
+    return f" with {' and '.join(rules)}" if rules else ""

@@ -20,8 +20,9 @@ PIXELS = 2**19  # of images that are measured between two moments at which a run
 
 
 def runs_attack(attack: Attack) -> bool:
-    """Return whether the engine has the attack."""
-    return f"{attack.name} {attack.norm}" in ATTACKS
+    """Return whether the engine has the attack, and with these targets: AutoAttack's are 9 here, its rule the paper's."""
+    has_targets = attack.targets in (None, 9) and attack.checkpoints in (None, "paper")
+    return f"{attack.name} {attack.norm}" in ATTACKS and has_targets
 
 
 def evaluate(network: NativeNetwork, images: ArrayImages, metric: Metric, draws: Draws) -> Booleans:
@@ -71,21 +72,32 @@ def measure(
     count = max(LANES, PIXELS // length // LANES * LANES)
     seed = draws.seed() if attack is not None and attack.name == "autoattack" else None
     if attack is not None and attack.random_start:
-        draws.skip(done * length)
+        draws.skip(done * length * (attack.restarts or 1))
     for first in range(done, len(labels), count):
         part = slice(first, first + count)
         seen, classes = to_unit(pixels[part]), labels[part]
         if attack is None:
-            yield _is_right(network, seen, classes)
+            yield network.is_right(seen, classes)[None]
         elif seed is not None:
             yield _autoattacked(network, seen, classes, attack, seed, first)
         else:
-            yield _is_right(network, _attacked(network, seen, classes, attack, draws), classes)
+            yield network.is_right(
+                attacked(network, seen, classes, attack, noise_of(attack, seen.shape, draws)), classes
+            )[None]
 
 
-def _attacked(network: NativeNetwork, images: Singles, labels: Integers, attack: Attack, draws: Draws) -> Singles:
+def noise_of(attack: Attack, shape: tuple[int, ...], draws: Draws) -> Singles | None:
+    """Draw the starts of FGSM or PGD: those of all images for the first restart, then for the next."""
+    if not attack.random_start:
+        return None
+    restarts = attack.restarts or 1
+    return draws.uniform(-attack.eps, attack.eps, shape if restarts == 1 else (restarts, *shape))
+
+
+def attacked(
+    network: NativeNetwork, images: Singles, labels: Integers, attack: Attack, noise: Singles | None
+) -> Singles:
     """Return what FGSM or PGD makes of images."""
-    noise = draws.uniform(-attack.eps, attack.eps, images.shape) if attack.random_start else None
     steps, step_size = attack.schedule
     return network.pgd(images, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
 
@@ -105,8 +117,3 @@ def _autoattacked(
         first=first,
     )
     return survivors[1:]
-
-
-def _is_right(network: NativeNetwork, images: Singles, labels: Integers) -> Booleans:
-    right: Booleans = np.equal(network.logits(images).argmax(axis=1), labels)
-    return right[None]

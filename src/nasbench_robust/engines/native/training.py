@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...arrays import Floats, Integers, Singles
+from ...attacks import check_splits
 from ...cells import Cell
 from ...datasets import dataset
 from ...errors import TrainingDivergedError
@@ -21,7 +22,7 @@ from ...settings import TrainingSettings
 from ...skeletons import Skeleton
 from ..curves import Epoch
 from ..draws import Draws
-from .evaluation import evaluate
+from .evaluation import attacked, evaluate, noise_of
 
 Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
 
@@ -64,6 +65,8 @@ class NativeTrainer:
     def __init__(self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int) -> None:
         facts = dataset(settings.dataset)
         images.held_out(settings.curve_split)  # find out before the training that there is none
+        check_splits(images, facts.classes)
+        settings.skeleton.check_dataset(settings.dataset)
         self.settings, self.images, self.seed = settings, images, seed
         self.network = NativeNetwork(cell, settings.skeleton, mean=facts.mean, std=facts.std)
         self.network.parameters[:], self.network.statistics[:] = initial_weights(
@@ -106,11 +109,9 @@ class NativeTrainer:
         return next(self._under_way)
 
     def _train_on(self, images: Singles, labels: Integers, noise: Singles | None) -> None:
-        attack = self.settings.attack
         step = len(self.curve) * self._steps_per_epoch + self._done // self.settings.batch_size
         self.network.fold()
-        steps, step_size = attack.schedule
-        adversarial = self.network.pgd(images, labels, noise, eps=attack.eps, step_size=step_size, steps=steps)
+        adversarial = attacked(self.network, images, labels, self.settings.attack, noise)
         loss, correct = self.network.differentiate(adversarial, labels)
         self.network.update(self._rates[step], self._momenta[step], self.settings.weight_decay)
         self._loss += loss * len(labels)
@@ -162,18 +163,17 @@ class NativeTrainer:
         """Yield the batches of an epoch but for the first `done` images of its order."""
         pixels, labels = self.images.train
         order = self._draws.permutation(len(labels))
-        padding, eps = self.settings.crop_padding, self.settings.attack.eps
+        padding, attack = self.settings.crop_padding, self.settings.attack
         corners = self._draws.integers(2 * padding + 1, (2, len(labels)))
         flipped = self._draws.integers(2, (len(labels),)).astype(bool) if self.settings.flip else None
-        if self.settings.attack.random_start:
-            self._draws.skip(done * int(np.prod(pixels.shape[1:])))
+        if attack.random_start:
+            self._draws.skip(done * int(np.prod(pixels.shape[1:])) * (attack.restarts or 1))
         for start in range(done, len(order), self.settings.batch_size):
             part = slice(start, start + self.settings.batch_size)
             batch = crop(to_unit(pixels[order[part]]), padding, corners[:, part])
             if flipped is not None:
                 batch = flip(batch, flipped[part])
-            noise = self._draws.uniform(-eps, eps, batch.shape) if self.settings.attack.random_start else None
-            yield batch, labels[order[part]], noise
+            yield batch, labels[order[part]], noise_of(attack, batch.shape, self._draws)
 
     def _measure(self) -> tuple[float, float]:
         """Return clean accuracy and that under the training attack on the split of the curves."""

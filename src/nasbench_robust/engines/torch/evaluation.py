@@ -7,10 +7,23 @@ from functools import partial
 
 import torch
 
-from ...attacks import autoattack, perturb
+from ...attacks import (
+    autoattack,
+    check_images,
+    check_labels,
+    evaluating,
+    is_right,
+    labels_in_range,
+    unchecked,
+    warn_of_accuracies,
+    warn_of_network,
+)
+from ...checks import integer
 from ...errors import UnknownNameError
 from ...images import to_unit
 from ...metrics import ATTACKS, Metric
+
+LOOKED_AT = 32  # images, for signs that attacks fail
 
 
 def evaluate(
@@ -46,15 +59,33 @@ def evaluate(
     Returns
     -------
     dict of Metric to Tensor of bool, shape (n,)
+        An image whose logits are not numbers is not classified correctly.
+
+    Raises
+    ------
+    InvalidValueError
+        If a pixel is not in [0, 1], or a label is no class of the network.
+
+    Warns
+    -----
+    AttackWarning
+        Of signs that an attack does not see what the network does.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        return {
+    integer(1)("batch_size", batch_size)
+    check_images(images, bytes_too=True)
+    check_labels(labels, len(images))
+    with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
+        metrics = tuple(metrics)
+        images = images.clone() if images.is_inference() else images.detach()
+        if len(images) and any(
+            metric.attack and metric.attack.name != "autoattack" for metric in metrics
+        ):  # which looks for itself
+            warn_of_network(network, to_unit(images[:LOOKED_AT]), labels[:LOOKED_AT])
+        correct = {
             metric: _is_correct(network, images, labels, metric, generator, batch_size, on_part) for metric in metrics
         }
-    finally:
-        network.train(was_training)
+    warn_of_accuracies({metric: float(mask.double().mean()) for metric, mask in correct.items()})
+    return correct
 
 
 def _is_correct(
@@ -82,13 +113,13 @@ def _is_correct(
             on_part=report,
         ).robust
     if attack is not None and ATTACKS[attack.name].pools:
-        images = perturb(network, to_unit(images), labels, attack, generator, batch_size=batch_size)
+        images = unchecked(attack)(network, to_unit(images), labels, attack, generator, batch_size)
         attack = None
     correct = []
     for batch, known in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
         seen = to_unit(batch)
         if attack is not None:
-            seen = perturb(network, seen, known, attack, generator)
+            seen = unchecked(attack)(network, seen, known, attack, generator, batch_size)
         with torch.no_grad():
-            correct.append(network(seen).argmax(dim=1) == known)
+            correct.append(is_right(network(seen), known))
     return torch.cat(correct)

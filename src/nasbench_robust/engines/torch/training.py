@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...attacks import pgd
+from ...attacks import check_splits, is_right, unchecked
 from ...cells import Cell
+from ...datasets import dataset
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
 from ...metrics import Metric
@@ -86,6 +87,7 @@ class NetworkTrainer:
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
+        check_splits(images, dataset(settings.dataset).classes)
         device = images.train.pixels.device
         self.network = network.to(device)
         self._path = make_path(path, self.network)
@@ -151,14 +153,15 @@ class NetworkTrainer:
     def _descend(self, chosen: torch.Tensor) -> None:
         """Augment images, attack them and take an SGD step: all that a step does on the device."""
         images, labels = self._batch(chosen)
-        adversarial = pgd(self._path.attacked(), images, labels, self.settings.attack, self._draws)
+        attack = self.settings.attack
+        adversarial = unchecked(attack)(self._path.attacked(), images, labels, attack, self._draws, len(labels))
         self._optimiser.zero_grad(set_to_none=True)
         logits = self._path.updated()(adversarial)
         loss = F.cross_entropy(logits, labels)
         torch.autograd.backward(loss)
         self._optimiser.step()
         self._loss += loss.detach().double() * len(labels)
-        self._correct += (logits.argmax(dim=1) == labels).sum()
+        self._correct += is_right(logits, labels).sum()
 
     def _batch(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return augmented images and their labels."""
@@ -223,6 +226,7 @@ class Trainer(NetworkTrainer):
     def __init__(
         self, cell: Cell, settings: TrainingSettings, images: TensorImages, seed: int, *, path: str = "plain"
     ) -> None:
+        settings.skeleton.check_dataset(settings.dataset)
         network = network_for(cell, settings.skeleton, settings.dataset, make_generator(seed, "weights"))
         super().__init__(network, settings, images, seed, path=path)
 

@@ -1,0 +1,32 @@
+"""The warning that an accuracy under attack may be too high, and what accuracies alone show of that. No torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+from ..metrics import Metric
+
+SHARE = 0.002  # of images, by which an attack without gradients has to win: the number of AutoAttack's authors
+BLACK_BOX = ("square", "autoattack")
+
+
+class AttackWarning(UserWarning):
+    """The accuracy under an attack may be too high: the attack does not see what the network does."""
+
+
+def warn(message: str) -> None:
+    """Give the warning."""
+    warnings.warn(message, AttackWarning, stacklevel=3)
+
+
+def warn_of_accuracies(accuracies: Mapping[Metric, float]) -> None:
+    """Warn where FGSM or PGD changes nothing and an attack without gradients does, in a ball that is no larger."""
+    for metric, accuracy in accuracies.items():
+        attack, clean = metric.attack, accuracies.get(Metric("clean_acc", split=metric.split))
+        if attack is None or attack.name in BLACK_BOX or clean is None or accuracy < clean:
+            continue
+        for other, less in accuracies.items():
+            smaller = other.attack and (other.attack.norm, other.split) == (attack.norm, metric.split)
+            if smaller and other.attack.name in BLACK_BOX and other.attack.eps <= attack.eps and less < clean - SHARE:
+                warn(f"{metric.column} equals clean accuracy and {other.column} does not: gradients seem to be masked")
