@@ -20,9 +20,10 @@ def integer(least: int, most: int | None = None) -> Check:
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise InvalidValueError(name, value, expected, str(least))
-        if value < least or (most is not None and value > most):
-            raise InvalidValueError(name, value, expected, str(least if value < least else most))
-        return int(value)
+        nearest = max(int(value), least) if most is None else min(max(int(value), least), most)
+        if value != nearest:
+            raise InvalidValueError(name, value, expected, str(nearest))
+        return nearest
 
     return check
 

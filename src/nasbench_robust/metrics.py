@@ -152,8 +152,7 @@ class Attack:
     queries : int or None
         Forward passes that a black-box part may use on an image; None is 5,000.
     targets : int or None
-        How many wrong classes the targeted parts of AutoAttack aim at, the most likely first; None is 9, as the authors
-        have it, or all where there are fewer.
+        How many wrong classes AutoAttack's targeted parts aim at, most likely first; None is 9, or all if fewer.
     checkpoints : str or None
         When Auto-PGD considers to halve its step: ``"paper"``, the default, or ``"programs"``, the whole numbers of the
         authors' programs and of torchattacks. With 100 steps both are the same.
@@ -228,17 +227,13 @@ class Attack:
     def autoattack(
         cls, eps: float, *, steps: int = 100, targets: int | None = None, checkpoints: str | None = None
     ) -> Attack:
-        """Return AutoAttack standard, L-infinity: the authors' 100 steps and 9 targets by default.
-
-        The published table has 10 steps, one target less than there are classes, and the checkpoints ``"programs"``.
-        """
-        options: dict[str, Any] = {"steps": steps, "targets": targets, "checkpoints": checkpoints}
-        return cls("autoattack", eps, restarts=1, queries=5000, **options)
+        """Return AutoAttack standard, L-infinity: the authors' by default; docs/attacks.md has the published table's."""
+        return cls("autoattack", eps, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints)
 
     def part(self, name: str) -> Attack:
         """Return the settings of one of `PARTS` of AutoAttack."""
-        unused = set(OPTIONS).difference(ATTACKS[name].uses)
-        return replace(self, name=name, **dict.fromkeys(unused))
+        unused: dict[str, Any] = dict.fromkeys(set(OPTIONS).difference(ATTACKS[name].uses))
+        return replace(self, name=name, **unused)
 
     @property
     def schedule(self) -> tuple[int, float]:
@@ -257,10 +252,7 @@ class Attack:
 
 
 def stored_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return what is stored of a dataclass, for `dataclasses.asdict`: later fields only where they are set.
-
-    So the hash of settings that do without them is what it was before there were such fields.
-    """
+    """Return what `dataclasses.asdict` stores: fields that came later only where they are set, so that hashes stay."""
     return {name: value for name, value in items if value is not None or name not in ("targets", "checkpoints")}
 
 

@@ -194,7 +194,7 @@ def test_bad_input_is_named(three, linear):
     cases = [
         ("eps is -0.1, expected .*; did you mean 0", lambda: certified_margins(network, images, labels, -0.1)),
         ("eps is 8, expected .*; did you mean 1", lambda: log_radius(network, images, 8)),
-        ("images is 'pixels from 0 to 255'", lambda: log_radius(network, 255 * images, EPS)),
+        ("the range of images is '0..255'", lambda: log_radius(network, 255 * images, EPS)),
         ("eps is 0.0, expected a positive", lambda: log_radius(network, images, 0.0)),
         ("lower is 'up to 0.5 above upper'", lambda: interval_bounds(network, images + 0.5, images)),
         ("mixture is .*only|mixture is .*Supernet", lambda: log_radius(network, images, EPS, supernet.mixture())),

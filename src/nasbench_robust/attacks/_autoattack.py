@@ -71,7 +71,8 @@ def autoattack(
         Pixels in [0, 1]; all that are to be judged, not a batch of them.
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `steps` and `targets` (of APGD and FAB), `restarts`, `checkpoints` and `queries` (of Square) are used: see
+        Its `eps`, `steps` and `targets` (of APGD and FAB), `restarts`, `checkpoints` (of APGD) and `queries` (of
+        Square) are used: see
         `nasbench_robust.metrics.autoattack`.
     generator : torch.Generator
         For all draws; the result is a function of it, the network and the images.

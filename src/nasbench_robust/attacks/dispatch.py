@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from .._door import resolve
-from ..checks import integer
+from ..checks import integer, kind
 from ..errors import InvalidValueError, UnknownNameError
 from ..metrics import ATTACKS, PARTS, Attack
 from .preconditions import check_images, check_labels, evaluating, labels_in_range
@@ -24,8 +24,12 @@ AttackFunction: TypeAlias = Callable[
 ]
 
 
-def checked(function: AttackFunction, name: str = "") -> Any:
-    """Return an attack behind its preconditions: images, labels, settings and generator checked, the network in eval mode.
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(function: Callable[P, R], name: str = "") -> Callable[P, R]:
+    """Return an attack behind its preconditions: arguments checked, the network in eval mode.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ def checked(function: AttackFunction, name: str = "") -> Any:
     name : str
         The attack that it is; by default that of the function's name.
     """
-    name = name or function.__name__
+    name, run = name or function.__name__, cast(Any, function)
     generator_of = inspect.signature(function).parameters.get("generator")
     draws = generator_of is not None and generator_of.default is inspect.Parameter.empty
 
@@ -44,10 +48,9 @@ def checked(function: AttackFunction, name: str = "") -> Any:
     ) -> Any:
         import torch
 
-        if not isinstance(network, torch.nn.Module):
+        if not callable(network):
             raise InvalidValueError("network", type(network).__name__, "a torch.nn.Module that maps images to logits")
-        if not isinstance(images, torch.Tensor):
-            raise InvalidValueError("images", type(images).__name__, "a torch.Tensor")
+        kind(torch.Tensor)("images", images), kind(torch.Tensor)("labels", labels)
         if not isinstance(attack, Attack) or (attack.name != name and not (attack.name == WHOLE and name in PARTS)):
             raise InvalidValueError("attack", getattr(attack, "name", attack), f"an Attack of the name {name}", name)
         _find(attack)
@@ -59,10 +62,10 @@ def checked(function: AttackFunction, name: str = "") -> Any:
         check_labels(labels, len(images))
         with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
             images = images.clone() if images.is_inference() else images.detach()
-            return function(network, images, labels, attack, *args, **options)
+            return run(network, images, labels, attack, *args, **options)
 
     attacked.unchecked = function  # type: ignore[attr-defined]
-    return attacked
+    return attacked  # type: ignore[return-value]
 
 
 def _shape_of(network: torch.nn.Module) -> tuple[int, int, int] | None:

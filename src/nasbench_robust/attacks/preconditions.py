@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from ..datasets import dataset
 from ..errors import InvalidValueError
-from ..metrics import checked_eps
+from ..metrics import MOST, checked_eps
 
 if TYPE_CHECKING:
     import torch
@@ -38,11 +40,10 @@ def check_images(
         Whether uint8 on the scale 0..255 is taken as well.
     """
     size = getattr(images, "shape", None)
-    if size is None or len(size) != 4:
+    if size is None or len(size) < 2 or (shape is not None and tuple(size[1:]) != tuple(shape)):
         given = type(images).__name__ if size is None else tuple(size)
-        raise InvalidValueError(name, given, "a batch of shape (n, channels, size, size)")
-    if shape is not None and tuple(size[1:]) != tuple(shape):
-        raise InvalidValueError(f"the shape of {name}", tuple(size), f"(n, {', '.join(map(str, shape))})")
+        expected = "channels, size, size" if shape is None else ", ".join(map(str, shape))
+        raise InvalidValueError(f"the shape of {name}", given, f"(n, {expected})")
     kind = kind_of(images)
     if "float" not in kind and not (bytes_too and kind == "uint8"):
         expected = f"floats in {CORRECTED}" + (", or uint8 in 0..255" if bytes_too else "")
@@ -74,19 +75,26 @@ def check_labels(labels: Any, count: int, classes: int | None = None, name: str 
             raise InvalidValueError(name, f"from {lowest} to {highest}", expected)
 
 
-def check_splits(images: Any, classes: int) -> None:
-    """Raise `InvalidValueError` if the `Images` of a data set hold pixels or labels that no network can be trained on."""
-    for name in ("train", "test", "validation"):
-        split = getattr(images, name)
+def check_splits(images: Any, name: str) -> None:
+    """Raise `InvalidValueError` if `Images` are not those of a data set, as far as a network would notice."""
+    row = dataset(name)
+    shape = row.input_channels, row.image_size, row.image_size
+    for part in ("train", "test", "validation"):
+        split = getattr(images, part)
         if split is not None:
-            check_images(split.pixels, f"{name} images", bytes_too=True)
-            check_labels(split.labels, len(split.pixels), classes, f"{name} labels")
+            check_images(split.pixels, f"{part} images", shape=shape, bytes_too=True)
+            check_labels(split.labels, len(split.pixels), row.classes, f"{part} labels")
 
 
 def checked_radius(eps: Any, norm: str = "Linf") -> float:
-    """Return a radius: 0, or a budget as `metrics.checked_eps` takes it."""
-    is_zero = not isinstance(eps, bool) and isinstance(eps, (int, float)) and eps == 0
-    return 0.0 if is_zero else checked_eps(eps, norm)
+    """Return a radius as a float: a budget as `metrics.checked_eps` takes it, or 0."""
+    if isinstance(eps, str):
+        return checked_eps(eps, norm)
+    is_real = isinstance(eps, Real) and not isinstance(eps, bool)
+    if not is_real or not 0 <= eps <= (1 if norm == "Linf" else MOST):
+        expected = "a radius from 0 to 1, for pixels in [0, 1]" if norm == "Linf" else "a finite radius of at least 0"
+        raise InvalidValueError("eps", eps, expected, "0" if is_real and eps < 0 else "1")
+    return float(eps)
 
 
 def kind_of(values: Any) -> str:
@@ -95,11 +103,14 @@ def kind_of(values: Any) -> str:
 
 
 @contextmanager
-def evaluating(network: torch.nn.Module) -> Iterator[None]:
-    """Put the network into eval mode, and afterwards every module back into the mode it was in."""
-    training = [module for module in network.modules() if module.training]
-    for module in training:
-        module.training = False
+def evaluating(network: Any) -> Iterator[None]:
+    """Put the network into eval mode, and afterwards every module back into the mode it was in.
+
+    Of a function that gives logits nobody knows the modules: its mode is its own affair.
+    """
+    training = [module for module in network.modules() if module.training] if hasattr(network, "modules") else []
+    if training:
+        network.eval()
     try:
         yield
     finally:
@@ -108,7 +119,7 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def labels_in_range(network: torch.nn.Module, labels: torch.Tensor) -> Iterator[None]:
+def labels_in_range(network: Any, labels: torch.Tensor) -> Iterator[None]:
     """Compare the labels with the first logits that the network gives meanwhile, before anything is made of them."""
     highest = int(labels.max()) if len(labels) else -1
 
@@ -119,6 +130,9 @@ def labels_in_range(network: torch.nn.Module, labels: torch.Tensor) -> Iterator[
         if highest >= logits.shape[1]:
             raise InvalidValueError("labels", f"up to {highest}", f"classes in 0..{logits.shape[1] - 1}")
 
+    if not hasattr(network, "register_forward_hook"):
+        yield
+        return
     handle = network.register_forward_hook(look)
     try:
         yield

@@ -27,6 +27,8 @@ def warn_of_accuracies(accuracies: Mapping[Metric, float]) -> None:
         if attack is None or attack.name in BLACK_BOX or clean is None or accuracy < clean:
             continue
         for other, less in accuracies.items():
-            smaller = other.attack and (other.attack.norm, other.split) == (attack.norm, metric.split)
-            if smaller and other.attack.name in BLACK_BOX and other.attack.eps <= attack.eps and less < clean - SHARE:
+            rival = other.attack
+            if rival is None or rival.name not in BLACK_BOX or rival.eps > attack.eps:
+                continue
+            if (rival.norm, other.split) == (attack.norm, metric.split) and less < clean - SHARE:
                 warn(f"{metric.column} equals clean accuracy and {other.column} does not: gradients seem to be masked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,24 @@ def _read_table(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]
     return _training_settings(args), [Unit(index, number) for number in args.seeds for index in parse_cells(args.cells)]
 
 
+def _check_engine(args: argparse.Namespace, settings: TrainingSettings) -> None:
+    """Find out before all runs, not in each of them, that they cannot be made; a node may have what is not here."""
+    from ..engines import choose_engine
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device):
+        raise InvalidValueError("device", args.device, "cpu, cuda or cuda:0", "cpu")
+    choose_engine(args.engine, settings, args.device, args.threads)
+
+
+def _check_images(args: argparse.Namespace, settings: TrainingSettings) -> None:
+    """Find out that the images, their validation split or the device are not on this machine."""
+    from ..images import checked_device, load_arrays
+
+    if args.device != "cpu":
+        checked_device(args.device)
+    load_arrays(settings.dataset, args.data_root).held_out(settings.curve_split)
+
+
 def train_command(args: argparse.Namespace, worklist: Path) -> list[str]:
     """Return the command that makes a line of a work list of runs, but for the number of the line."""
     return again("train", args, worklist, "dataset", "out", "device", "threads", "engine", "data_root", "settings")
@@ -125,6 +144,8 @@ def _run(args: argparse.Namespace) -> int:
     from ..runs import find_missing, make_locally
 
     settings, units = _read_table(args)
+    _check_engine(args, settings)
+    _check_images(args, settings)
     missing, command = partial(find_missing, args.out, settings), partial(train_command, args)
     return make_locally(args.out, units, args.workers, command, missing, say=tell)
 
@@ -152,6 +173,7 @@ def _submit(args: argparse.Namespace) -> int:
     if args.engine not in engine_names():  # by its name alone: other machines will do the work
         raise UnknownNameError("engine", args.engine, engine_names())
     settings, units = _read_table(args)
+    _check_engine(args, settings)
     missing = find_missing(args.out, settings, units)
     tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing")
     if not missing:

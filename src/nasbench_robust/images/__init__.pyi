@@ -8,6 +8,7 @@ from .images import ArraySplit as ArraySplit
 from .images import Images as Images
 from .images import Split as Split
 from .images import TensorImages as TensorImages
+from .images import checked_device as checked_device
 from .loading import load_arrays as load_arrays
 from .loading import load_images as load_images
 from .tensors import random_crop as random_crop

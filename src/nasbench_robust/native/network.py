@@ -142,7 +142,8 @@ class NativeNetwork:
         Noise of the shape (restarts, n, channels, size, size) makes as many restarts: of an image the first one that is
         misclassified is returned, else the last.
         """
-        images, adversarial = self._checked(images), np.empty_like(images, np.float32)
+        images = self._checked(images)
+        adversarial = np.empty_like(images)  # of the checked ones, which are floats of the engine's size
         classes = self._checked_labels(labels, len(images))
         eps, step_size, steps = checked_radius(eps), _step_size("step_size", step_size), _steps("steps", steps)
         if noise is not None:

@@ -114,8 +114,15 @@ class Supernet(nn.Module):
         ----------
         allow_none : bool
             Whether the operation none may be chosen: NAS-Bench-201's convention is that it may, DARTS's that not.
+
+        Raises
+        ------
+        InvalidValueError
+            If an architecture parameter is not finite.
         """
         alpha = self.alpha.detach().clone()
+        if not alpha.isfinite().all():
+            raise InvalidValueError("alpha", "not finite", "finite numbers: the search diverged, and found no cell")
         if not allow_none:
             alpha[:, :, NONE] = -torch.inf
         return tuple(Cell([OPERATIONS[code] for code in codes]) for codes in alpha.argmax(dim=-1).tolist())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..attacks import perturb
+from ..attacks import check_images, check_labels, perturb
 from ..errors import InvalidValueError, UnknownNameError
 from ..metrics import Attack
+from ..networks import Network
 from .engines import kernel_engine, native_twin
 from .modes import dtype_of, prepare
 from .pruning import prune
@@ -49,7 +50,7 @@ class FixedNetwork:
     ) -> None:
         if not isinstance(network, nn.Module):
             raise InvalidValueError("network", type(network).__name__, "a torch.nn.Module")
-        check_images("images", images)
+        check_batch("images", images, network)
         self.bn, self.precision, self.dtype = bn, precision, dtype_of(precision)
         self.module = prepare(network, images.detach(), bn, self.dtype)
         self.engine = kernel_engine(engine, network, images, bn, precision)
@@ -79,7 +80,7 @@ class FixedNetwork:
         """
         _check_attack(images, labels, attack, generator)
         images = images.detach().to(self.dtype)
-        if self.native is None or attack.norm != "Linf":
+        if self.native is None or attack.norm != "Linf" or (attack.restarts or 1) > 1:
             drawing = generator or torch.Generator(images.device)
             return perturb(self.module, images, labels, attack, drawing).detach()
         noise = None
@@ -90,13 +91,20 @@ class FixedNetwork:
         return torch.from_numpy(self.native.pgd(*arrays, eps=attack.eps, step_size=size, steps=steps))
 
 
-def check_images(name: str, images: object, shape: torch.Size | None = None) -> None:
-    """Raise `InvalidValueError` for what is no batch of images; `shape` is that of one image, where it must fit."""
+def check_batch(name: str, images: object, network: nn.Module, shape: torch.Size | None = None) -> None:
+    """Raise `InvalidValueError` for what is no batch of images; `shape` is that of one image, where it must fit.
+
+    Networks of this package take pixels in [0, 1]; what others take is theirs to know.
+    """
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or not len(images):
         kind = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise InvalidValueError(name, kind, "a tensor of shape (n, channels, size, size), n at least 1")
     if shape is not None and images.shape[1:] != shape:
         raise InvalidValueError(f"the shape of {name}", tuple(images.shape), f"(n, {tuple(shape)})")
+    if isinstance(network, Network):
+        check_images(images, name)
+    elif not (images.is_floating_point() and bool(images.isfinite().all())):
+        raise InvalidValueError(name, str(images.dtype), "finite floats")
 
 
 def _check_attack(
@@ -106,7 +114,7 @@ def _check_attack(
         raise InvalidValueError("attack", attack, "an Attack")
     if attack.name not in KERNEL_ATTACKS:
         raise UnknownNameError("attack of a kernel", attack.name, KERNEL_ATTACKS)
-    if labels is None or len(labels) != len(images):
-        raise InvalidValueError("labels", None if labels is None else len(labels), f"{len(images)} classes")
+    check_images(images)
+    check_labels(labels, len(images))
     if attack.random_start and generator is None:
         raise InvalidValueError("generator", None, "a torch.Generator for the random start")

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
 from .coupled import contract_coupled
-from .fixed import FixedNetwork, check_images
+from .fixed import FixedNetwork, check_batch
 from .layers import contract_layers
 from .names import OUTPUTS
 
@@ -72,7 +72,7 @@ def ntk(
     The network's ReLUs make gradients jump where an input is zero, so fp32 forward passes are the floor: in bfloat16
     they change the kernel itself.
     """
-    batch = _stacked(images, others)
+    batch = _stacked(images, others, network)
     fixed = FixedNetwork(network, batch, bn=bn, precision=precision, engine=engine)
     return gram_matrix(fixed, images, others, output=output, budget_mib=budget_mib)
 
@@ -90,7 +90,7 @@ def gram_matrix(
         raise UnknownNameError("output", output, OUTPUTS)
     if not budget_mib > 0:
         raise InvalidValueError("budget_mib", budget_mib, "a positive number", "1024")
-    batch = _stacked(images, others).detach().to(fixed.dtype)
+    batch = _stacked(images, others, fixed.module).detach().to(fixed.dtype)
     products = _Products(fixed, batch, budget_mib)
     left, right = len(images), 0 if others is None else len(images)
     if output == "full":
@@ -104,12 +104,12 @@ def gram_matrix(
     return torch.stack(kernels).sum(0)
 
 
-def _stacked(images: torch.Tensor, others: torch.Tensor | None) -> torch.Tensor:
+def _stacked(images: torch.Tensor, others: torch.Tensor | None, network: nn.Module) -> torch.Tensor:
     """Return rows and columns of the kernel as one batch."""
-    check_images("images", images)
+    check_batch("images", images, network)
     if others is None:
         return images
-    check_images("others", others, images.shape[1:])
+    check_batch("others", others, network, images.shape[1:])
     return torch.cat([images, others])
 
 

@@ -109,6 +109,8 @@ def kernel_regression(
         return _failed(problem or str(factor), classes)
     targets = coded_targets(train, classes, "centred_one_hot")
     outputs = rows @ np.linalg.solve(factor.T, np.linalg.solve(factor, targets))
+    if problem := not_finite(outputs, "the predictions"):
+        return _failed(problem, classes)
     predictions = outputs.argmax(axis=1).astype(np.int64)
     return Regression(int((predictions == test).sum()), len(test), predictions, outputs)
 

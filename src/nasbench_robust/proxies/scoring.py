@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .._door import resolve
+from ..attacks import check_images, check_labels
 from ..errors import InvalidValueError, UncomputableScoreError
 from ..networks import Network
 from ..ntk import Scored, Value
@@ -135,16 +136,13 @@ def _check_batch(network: object, images: object, labels: object, generator: obj
     _check_images("images", images, (count, skeleton.input_channels, skeleton.image_size, skeleton.image_size))
     if count < 2:
         raise InvalidValueError("the number of images", count, "at least 2", "2")
-    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.shape != (count,):
+    if not isinstance(labels, torch.Tensor):
         raise InvalidValueError("labels", labels, f"a tensor of {count} int64, one label per image")
-    if not 0 <= int(labels.min()) <= int(labels.max()) < skeleton.classes:
-        raise InvalidValueError("labels", labels, f"classes from 0 to {skeleton.classes - 1}")
+    check_labels(labels, count, skeleton.classes)
 
 
 def _check_images(name: str, images: object, shape: tuple[int, ...]) -> None:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point() or tuple(images.shape) != shape:
         what = tuple(images.shape) if isinstance(images, torch.Tensor) else images
         raise InvalidValueError(name, what, f"a tensor of floats of shape {shape}")
-    if images.numel() and not (images.min() >= 0 and images.max() <= 1):  # NaN fails too
-        span = f"{float(images.min()):g}..{float(images.max()):g}"
-        raise InvalidValueError(f"the range of {name}", span, "pixels in [0, 1], before any normalisation")
+    check_images(images, name)

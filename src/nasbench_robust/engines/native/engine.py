@@ -31,6 +31,8 @@ class NativeEngine:
     def refuses(self, settings: TrainingSettings, device: str) -> str | None:
         """Return what could do this in its place, or None."""
         attacks = (settings.attack, *settings.evaluation)
+        if settings.skeleton.classes < 4 and any(attack.name == "autoattack" for attack in attacks):
+            return f"torch for AutoAttack on {settings.skeleton.classes} classes"
         foreign = [f"{attack.norm} {attack.name}{_rules(attack)}" for attack in attacks if not runs_attack(attack)]
         return f"torch for {', '.join(foreign) or device}" if foreign or device != "cpu" else None
 

@@ -20,7 +20,7 @@ PIXELS = 2**19  # of images that are measured between two moments at which a run
 
 
 def runs_attack(attack: Attack) -> bool:
-    """Return whether the engine has the attack, and with these targets: AutoAttack's are 9 here, its rule the paper's."""
+    """Return whether the engine has the attack; it has AutoAttack with 9 targets and the checkpoints of the paper."""
     has_targets = attack.targets in (None, 9) and attack.checkpoints in (None, "paper")
     return f"{attack.name} {attack.norm}" in ATTACKS and has_targets
 

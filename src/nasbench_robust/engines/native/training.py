@@ -65,7 +65,7 @@ class NativeTrainer:
     def __init__(self, cell: Cell, settings: TrainingSettings, images: ArrayImages, seed: int) -> None:
         facts = dataset(settings.dataset)
         images.held_out(settings.curve_split)  # find out before the training that there is none
-        check_splits(images, facts.classes)
+        check_splits(images, settings.dataset)
         settings.skeleton.check_dataset(settings.dataset)
         self.settings, self.images, self.seed = settings, images, seed
         self.network = NativeNetwork(cell, settings.skeleton, mean=facts.mean, std=facts.std)

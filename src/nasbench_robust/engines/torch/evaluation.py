@@ -18,7 +18,7 @@ from ...attacks import (
     warn_of_accuracies,
     warn_of_network,
 )
-from ...checks import integer
+from ...checks import integer, kind
 from ...errors import UnknownNameError
 from ...images import to_unit
 from ...metrics import ATTACKS, Metric
@@ -72,14 +72,18 @@ def evaluate(
         Of signs that an attack does not see what the network does.
     """
     integer(1)("batch_size", batch_size)
+    (
+        kind(torch.nn.Module)("network", network),
+        kind(torch.Tensor)("images", images),
+        kind(torch.Tensor)("labels", labels),
+    )
     check_images(images, bytes_too=True)
     check_labels(labels, len(images))
     with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
         metrics = tuple(metrics)
         images = images.clone() if images.is_inference() else images.detach()
-        if len(images) and any(
-            metric.attack and metric.attack.name != "autoattack" for metric in metrics
-        ):  # which looks for itself
+        alone = any(metric.attack and metric.attack.name != "autoattack" for metric in metrics)
+        if alone and len(images):  # AutoAttack looks for itself
             warn_of_network(network, to_unit(images[:LOOKED_AT]), labels[:LOOKED_AT])
         correct = {
             metric: _is_correct(network, images, labels, metric, generator, batch_size, on_part) for metric in metrics

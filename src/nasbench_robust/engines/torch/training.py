@@ -13,7 +13,6 @@ import torch.nn.functional as F
 
 from ...attacks import check_splits, is_right, unchecked
 from ...cells import Cell
-from ...datasets import dataset
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
 from ...metrics import Metric
@@ -87,7 +86,7 @@ class NetworkTrainer:
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self._held_out = images.held_out(settings.curve_split)
-        check_splits(images, dataset(settings.dataset).classes)
+        check_splits(images, settings.dataset)
         device = images.train.pixels.device
         self.network = network.to(device)
         self._path = make_path(path, self.network)

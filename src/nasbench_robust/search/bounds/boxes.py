@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...attacks import check_images, checked_radius
 from ...cells import EDGES
 from ...errors import InvalidValueError
 from ...networks import CellLayer, Normalisation, ResidualBlock, Zero
@@ -85,11 +86,8 @@ def image_box(images: torch.Tensor, eps: float) -> Box:
     InvalidValueError
         If `eps` or a pixel is not in [0, 1].
     """
-    if not 0 <= eps <= 1:
-        raise InvalidValueError("eps", eps, "a radius from 0 to 1, for pixels in [0, 1]", "0" if eps < 0 else "1")
-    if bool(((images < 0) | (images > 1)).any()):
-        pixels = f"pixels from {float(images.min()):g} to {float(images.max()):g}"
-        raise InvalidValueError("images", pixels, "pixels in [0, 1], before normalisation")
+    eps = checked_radius(eps)
+    check_images(images)
     return Box.between((images - eps).clamp(min=0), (images + eps).clamp(max=1))
 
 

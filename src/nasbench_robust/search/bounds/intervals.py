@@ -18,6 +18,7 @@ from functools import singledispatch
 import torch
 from torch import nn
 
+from ...attacks import check_labels
 from ...errors import InvalidValueError
 from ...networks import NONE, MixedCell, Network, Subnetwork, Supernet
 from .boxes import Box, image_box, in_turn, propagate, through_cell
@@ -51,7 +52,9 @@ def interval_bounds(
         If a pixel's bounds are the wrong way round, a layer is unknown or in train mode, a weight is negative, or a
         mixture comes with a network that is no supernet.
     """
-    if bool((lower > upper).any()):
+    if lower.shape != upper.shape:
+        raise InvalidValueError("the shape of upper", tuple(upper.shape), f"{tuple(lower.shape)}, as lower has")
+    if not bool((lower <= upper).all()):  # NaN fails too
         excess = float((lower - upper).max())
         raise InvalidValueError("lower", f"up to {excess:g} above upper", "bounds of pixels in ascending order")
     return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
@@ -82,6 +85,7 @@ def certified_margins(
         no image of its box is misclassified.
     """
     features, last = _before_last_layer(network, image_box(images, eps), mixture)
+    check_labels(labels, len(images), last.out_features)
     weights = last.weight[labels][:, None] - last.weight  # (n, classes, features)
     lowest = torch.einsum("ncf,nf->nc", weights, features.centre)
     lowest = lowest - torch.einsum("ncf,nf->nc", weights.abs(), features.radius)
@@ -133,7 +137,7 @@ def _before_last_layer(network: nn.Module, box: Box, mixture: torch.Tensor | Non
     if not isinstance(network, Supernet):
         raise InvalidValueError("mixture", mixture, f"none for a {type(network).__name__}: a Supernet takes one")
     least = float(mixture.detach().min())
-    if least < -ROUNDING:
+    if not least >= -ROUNDING:  # NaN fails too
         raise InvalidValueError("mixture", f"as low as {least:g}", "weights that are not negative", "0")
     return _through_supernet(network, box, mixture, None)
 

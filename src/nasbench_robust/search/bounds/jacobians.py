@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ...attacks import ranked_targets
+from ...attacks import check_images, checked_radius, evaluating, ranked_targets
 from ...errors import InvalidValueError
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -99,6 +99,7 @@ def jacobian_robustness(
     Tensor, shape ()
         Minus the mean over images and logits of the first-order bound of a logit's change; 0 at best.
     """
+    eps = checked_radius(eps, "Linf" if q == 1 else "L2")
     norms = jacobian_norms(forward, images, q=q, draws=draws, generator=generator, create_graph=True)
     return -eps * norms.mean()
 
@@ -155,13 +156,8 @@ def linearised_radius(
 @contextmanager
 def running_statistics(network: nn.Module) -> Iterator[None]:
     """Put the network into eval mode, and afterwards every module back into the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with evaluating(network):
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class _UncoupledImages(TorchFunctionMode):
@@ -180,6 +176,7 @@ class _UncoupledImages(TorchFunctionMode):
 
 def _logits(forward: Forward, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images as a new leaf of the graph, and their logits."""
+    check_images(images)
     pixels = images.detach().requires_grad_()
     with torch.enable_grad(), _UncoupledImages():
         return pixels, forward(pixels)
@@ -197,7 +194,7 @@ def _drawn(count: int, classes: int, draws: int, generator: torch.Generator | No
 
 def _gradient_norms(values: torch.Tensor, pixels: torch.Tensor, q: float, create_graph: bool) -> torch.Tensor:
     """Return the norms of the gradients of values, shape (n, k), each with respect to its own image."""
-    if not q >= 1:
+    if isinstance(q, bool) or not isinstance(q, (int, float)) or not q >= 1:
         raise InvalidValueError("q", q, "a norm from 1 to infinity", "1")
     norms = []
     for column in values.unbind(dim=1):

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ...attacks import pgd
+from ...attacks import check_splits, evaluating, unchecked
 from ...engines.torch import as_tensors, make_generator
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
-from .methods import Method, find_method
+from .methods import Method, check_settings, find_method
 from .settings import SearchSettings
 from .spaces import make_supernet
 from .views import Batch, Model, look_ahead, sample_operations
@@ -90,6 +90,8 @@ class BilevelSearch:
     ) -> None:
         self.settings, self.images, self.seed = settings, images, seed
         self.method = find_method(settings.method, settings.order, settings.space) if method is None else method
+        check_settings(settings, self.method)
+        check_splits(images, settings.dataset)
         device = images.train.pixels.device
         if supernet is None:
             supernet = make_supernet(settings, make_generator(seed, "weights")).to(device)
@@ -208,10 +210,8 @@ class BilevelSearch:
             noise.uniform_(-attack.eps, attack.eps, generator=self._draws)
             return (images + noise.to(images)).clamp(0, 1)
         if self.method.sees == "adversarial":
-            self.supernet.eval()
-            attacked = pgd(self.supernet, images, labels, attack, self._draws)
-            self.supernet.train()
-            return attacked
+            with evaluating(self.supernet):
+                return unchecked(attack)(self.supernet, images, labels, attack, self._draws, len(labels))
         return images
 
     def _end_epoch(self) -> SearchEpoch:

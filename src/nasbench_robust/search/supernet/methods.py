@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from ...errors import InvalidValueError, UnknownNameError
 from ..bounds import jacobian_robustness, log_radius, running_statistics
-from .settings import SPACES
+from .settings import SPACES, SearchSettings
 from .views import Batch, Model
 
 DRAWN_LOGITS = 2  # of every image, for the Jacobian: each costs a backward pass that is differentiated again
@@ -253,3 +253,15 @@ def find_method(name: str, order: int | None = None, space: str | None = None) -
         if value is not None and value not in possible:
             raise InvalidValueError(argument, value, f"{' or '.join(map(str, possible))} for {name}", str(possible[-1]))
     return method
+
+
+def check_settings(settings: SearchSettings, method: Method) -> None:
+    """Raise `InvalidValueError` for settings that would be stored with a search by this method and ignored by it."""
+    unused = [] if method.samples else ["first_temperature", "last_temperature"]
+    unused += ["strength"] if method.combine is only else []
+    unused += ["one_shot_cells"] if settings.space != "cell" else []
+    for name in unused:
+        value, default = getattr(settings, name), SearchSettings.__dataclass_fields__[name].default
+        if value != default:
+            reason = f"{default}: a search by {method.name} in the space {settings.space} does not use it"
+            raise InvalidValueError(name, value, reason, str(default))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ...attacks import check_images
 from ...cells import Cell
 from ...engines.torch import evaluate
 from ...images import to_unit
@@ -47,6 +48,7 @@ def one_shot_accuracies(
     dict of Metric to list of float
         One accuracy per cell, in [0, 1].
     """
+    check_images(statistics, "statistics", bytes_too=True)
     scratch = copy.deepcopy(supernet)
     accuracies: dict[Metric, list[float]] = {metric: [] for metric in metrics}
     for cell in cells:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ...checks import Check, integer, kind, number, one_of
 from ...datasets import canonical_name
 from ...metrics import Attack, pgd
-from ...settings import Settings
+from ...settings import Settings, check_crop, check_training_attack
 from ...skeletons import Skeleton
 
 SPACES = ("cell", "two-cells", "arnas")
@@ -30,7 +30,8 @@ class SearchSettings(Settings):
     method : str
         One of `nasbench_robust.search.supernet.METHODS`.
     strength : float
-        Weight of the method's second term: lambda of RNAS, gamma of DSRNA, the factor on ARNAS's adversarial loss.
+        Weight of the method's second term: lambda of RNAS, gamma of DSRNA, the factor on ARNAS's adversarial loss; 0
+        where the method has one term.
     order : int
         1, or 2 to differentiate through one step of the weights.
     attack : Attack
@@ -88,3 +89,9 @@ class SearchSettings(Settings):
         "flip": kind(bool),
         "method": kind(str),
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.skeleton.check_dataset(self.dataset)
+        check_crop(self.crop_padding, self.dataset)
+        check_training_attack(self.attack)
