@@ -20,7 +20,7 @@ def warn_of_network(network: torch.nn.Module, images: torch.Tensor, labels: torc
     images, labels = images[:IMAGES], labels[:IMAGES]
     with torch.no_grad():
         once, again = network(images), network(images)
-    if not torch.allclose(once, again, rtol=1e-3, atol=1e-3 * float(once.abs().max()), equal_nan=True):
+    if not torch.allclose(once, again, rtol=1e-3, atol=1e-3 * float(once.nan_to_num().abs().max()), equal_nan=True):
         warn("the network answers differently twice: attacks on a randomised network need an average over its answers")
     if bool((once >= 0).all()) and torch.allclose(once.sum(dim=1), torch.ones_like(once[:, 0]), atol=1e-4):
         warn("the network gives probabilities in the place of logits, whose gradients vanish where it is certain")
