@@ -247,7 +247,7 @@ def test_checkpoints_of_the_programs() -> None:
 
 
 def test_as_many_classes_are_aimed_at_as_the_settings_say() -> None:
-    """Only the rank that is aimed at last can be reached: logits rise with the pixel of their class, the others fall."""
+    """Auto-PGD goes towards one class after the other, the most likely first, until it has been towards all wanted."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 16, bias=False))
     with torch.no_grad():
         network[1].weight.copy_(torch.eye(16))
@@ -291,7 +291,7 @@ def test_the_engine_without_other_targets_says_so_and_auto_takes_another() -> No
 def test_a_network_for_other_images_is_refused_by_every_engine(engine: str) -> None:
     settings = replace(TrainingSettings(), skeleton=Skeleton(classes=7))
     device = "cuda" if engine.endswith("graph") else "cpu"
-    with pytest.raises(InvalidValueError, match="skeleton is .*10 classes and 3 x 32"):
+    with pytest.raises(InvalidValueError, match=r"skeleton is .*10 classes and 3 x 32"):
         choose_engine(engine, settings, device)
 
 

@@ -227,7 +227,7 @@ class Attack:
     def autoattack(
         cls, eps: float, *, steps: int = 100, targets: int | None = None, checkpoints: str | None = None
     ) -> Attack:
-        """Return AutoAttack standard, L-infinity: the authors' by default; docs/attacks.md has the published table's."""
+        """Return AutoAttack standard, L-infinity, as its authors have it; that of the published table differs."""
         return cls("autoattack", eps, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints)
 
     def part(self, name: str) -> Attack:

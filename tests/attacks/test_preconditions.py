@@ -125,6 +125,19 @@ def call(name: str, **changes: Any) -> Any:
     return function(**{key: given[key] for key in taken if key in given})
 
 
+def refusal(name: str, **changes: Any) -> str:
+    """Return the one sentence by which a door refuses the changes; nothing if it takes them."""
+    try:
+        call(name, **changes)
+    except NasbenchRobustError as error:
+        return str(error).replace("\n", " (in several lines)")
+    return ""
+
+
+def is_sentence(text: str) -> bool:
+    return bool(text) and "several lines" not in text
+
+
 def test_doors_are_found() -> None:
     found = {name.rpartition(".")[2] for name in DOORS}
     assert found >= {*ATTACKS, "perturb", "evaluate", "ntk", "kernels", "score", "scores", "log_radius"} - {"corners"}
@@ -144,10 +157,7 @@ def test_wrong_pixels_are_refused_everywhere(name: str) -> None:
     for argument in PIXELS:
         if argument in inspect.signature(DOORS[name]).parameters:
             for kind, wrong in WRONG_PIXELS.items():
-                with pytest.raises(NasbenchRobustError) as refused:
-                    call(name, **{argument: wrong})
-                    pytest.fail(f"{name} took {kind} as {argument}")
-                assert "\n" not in str(refused.value)
+                assert is_sentence(refusal(name, **{argument: wrong})), f"{name} took {kind} as {argument}"
 
 
 @pytest.mark.parametrize(
@@ -155,16 +165,13 @@ def test_wrong_pixels_are_refused_everywhere(name: str) -> None:
 )
 def test_wrong_labels_are_refused_everywhere(name: str) -> None:
     for kind, wrong in WRONG_LABELS.items():
-        with pytest.raises(NasbenchRobustError) as refused:
-            call(name, labels=wrong)
-            pytest.fail(f"{name} took labels of the kind {kind}")
-        assert "\n" not in str(refused.value)
+        assert is_sentence(refusal(name, labels=wrong)), f"{name} took labels of the kind {kind}"
 
 
 @pytest.mark.parametrize("name", [name for name, door in DOORS.items() if "eps" in inspect.signature(door).parameters])
 def test_wrong_radii_are_refused_everywhere(name: str) -> None:
     for wrong in WRONG_RADII.values():
-        with pytest.raises(NasbenchRobustError, match="^eps is"):
+        with pytest.raises(NasbenchRobustError, match=r"^eps is"):
             call(name, eps=wrong)
 
 
@@ -316,7 +323,7 @@ class Probable(torch.nn.Module):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(Noisy(), "differently twice"), (Stepped(), "gradient of . of 6 images is zero"), (Probable(), "probabilities")],
+    [(Noisy(), "differently twice"), (Stepped(), r"gradient of . of 6 images is zero"), (Probable(), "probabilities")],
 )
 def test_signs_of_masked_gradients_are_told(model: torch.nn.Module, message: str) -> None:
     with pytest.warns(AttackWarning, match=message):
@@ -326,11 +333,11 @@ def test_signs_of_masked_gradients_are_told(model: torch.nn.Module, message: str
 
 
 def test_attacks_by_gradients_that_do_nothing_beside_one_that_succeeds_are_told() -> None:
-    images = torch.where(torch.eye(8).bool(), 0.55, 0.45).repeat(6, 1, 1, 1)
-    labels = torch.zeros(6, dtype=torch.int64)
+    images, labels = torch.full((6, 1, 8, 8), 0.3), torch.ones(6, dtype=torch.int64)
+    images[:, 0, 0, 1] = 0.599  # a corner of the ball is beyond the step, a random start seldom
     black_box = Attack("square", 0.1, queries=100)
     measured = [Metric("clean_acc"), Metric.of(metrics.fgsm(0.1)), Metric.of(black_box)]
-    with pytest.warns(AttackWarning, match=r"fgsm_acc@0.1 equals clean accuracy and square_acc@0.1 does not"):
+    with pytest.warns(AttackWarning, match=r"fgsm_acc@0\.1 equals clean accuracy"):
         torch_engine.evaluate(Stepped(), images, labels, measured, seeded())
     with pytest.warns(AttackWarning, match="Square breaks 6 of 6"):
         autoattack(Stepped(), images, labels, Attack("autoattack", 0.1, steps=2, queries=100), seeded())
