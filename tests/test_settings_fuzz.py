@@ -143,7 +143,7 @@ FAST = {"epochs": 2, "batch_size": 32, "attack": pgd(0.1, steps=2)}
 TRAINING = replace(settings_for("digits"), **FAST, skeleton=SMALL, evaluation=(fgsm(0.05), pgd(0.02, steps=2)))
 GENOTYPE = replace(
     arnas_settings_for("digits"),
-    **{**FAST, "epochs": 2},
+    **FAST,
     channels=2,
     layers=5,
     milestones=(1,),

@@ -136,7 +136,7 @@ def _check_batch(network: object, images: object, labels: object, generator: obj
     _check_images("images", images, (count, skeleton.input_channels, skeleton.image_size, skeleton.image_size))
     if count < 2:
         raise InvalidValueError("the number of images", count, "at least 2", "2")
-    if not isinstance(labels, torch.Tensor):
+    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.shape != (count,):
         raise InvalidValueError("labels", labels, f"a tensor of {count} int64, one label per image")
     check_labels(labels, count, skeleton.classes)
 
