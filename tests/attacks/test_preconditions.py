@@ -237,7 +237,7 @@ def test_attacks_find_gradients_where_nobody_else_wants_them(context: Any) -> No
     model = network().eval()
     expected = perturb(model, IMAGES, LABELS, settings("pgd"), seeded())
     with context():
-        assert torch.equal(perturb(model, IMAGES.clone(), LABELS, settings("pgd"), seeded()), expected)
+        assert torch.equal(perturb(model, IMAGES.clone(), LABELS.clone(), settings("pgd"), seeded()), expected)
 
 
 # ------------------------------------------------------------------ what is no number is never robust

@@ -17,6 +17,7 @@ from .preconditions import check_images as check_images
 from .preconditions import check_labels as check_labels
 from .preconditions import check_splits as check_splits
 from .preconditions import checked_radius as checked_radius
+from .preconditions import differentiable as differentiable
 from .preconditions import evaluating as evaluating
 from .preconditions import labels_in_range as labels_in_range
 from .warning import AttackWarning as AttackWarning

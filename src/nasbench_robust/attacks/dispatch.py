@@ -11,7 +11,7 @@ from .._door import resolve
 from ..checks import integer, kind
 from ..errors import InvalidValueError, UnknownNameError
 from ..metrics import ATTACKS, PARTS, Attack
-from .preconditions import check_images, check_labels, evaluating, labels_in_range
+from .preconditions import check_images, check_labels, differentiable, evaluating, labels_in_range
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +61,7 @@ def checked(function: Callable[P, R], name: str = "") -> Callable[P, R]:
         check_images(images, shape=_shape_of(network))
         check_labels(labels, len(images))
         with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
-            images = images.clone() if images.is_inference() else images.detach()
-            return run(network, images, labels, attack, *args, **options)
+            return run(network, differentiable(images), differentiable(labels), attack, *args, **options)
 
     attacked.unchecked = function  # type: ignore[attr-defined]
     return attacked  # type: ignore[return-value]

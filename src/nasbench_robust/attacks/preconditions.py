@@ -102,6 +102,11 @@ def kind_of(values: Any) -> str:
     return str(getattr(values, "dtype", type(values).__name__)).removeprefix("torch.")
 
 
+def differentiable(values: torch.Tensor) -> torch.Tensor:
+    """Return a tensor from outside any graph, and a copy of one that was made in inference mode."""
+    return values.clone() if values.is_inference() else values.detach()
+
+
 @contextmanager
 def evaluating(network: Any) -> Iterator[None]:
     """Put the network into eval mode, and afterwards every module back into the mode it was in.

@@ -11,6 +11,7 @@ from ...attacks import (
     autoattack,
     check_images,
     check_labels,
+    differentiable,
     evaluating,
     is_right,
     labels_in_range,
@@ -81,7 +82,7 @@ def evaluate(
     check_labels(labels, len(images))
     with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
         metrics = tuple(metrics)
-        images = images.clone() if images.is_inference() else images.detach()
+        images, labels = differentiable(images), differentiable(labels)
         alone = any(metric.attack and metric.attack.name != "autoattack" for metric in metrics)
         if alone and len(images):  # AutoAttack looks for itself
             warn_of_network(network, to_unit(images[:LOOKED_AT]), labels[:LOOKED_AT])
