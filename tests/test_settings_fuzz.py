@@ -155,7 +155,7 @@ COMMON = {
 }
 SEARCH = replace(
     search_settings_for("digits", "gdas"),
-    **{**FAST, "skeleton": SMALL, "one_shot_cells": 1, "epochs": 2, "clip": 0.1},
+    **{**FAST, "skeleton": SMALL, "one_shot_cells": 1, "batch_size": 12, "clip": 0.1},
 )
 ARNAS_S = replace(search_settings_for("digits", "arnas-s", order=1), **{**FAST, "skeleton": SMALL, "one_shot_cells": 1})
 SCORES = replace(score_settings_for("digits"), images=12, attacks=(pgd(0.1, steps=2),), proxies=("grad_norm",))
@@ -202,8 +202,9 @@ def test_every_field_changes_the_result(kind: type[Settings]) -> None:
     assert {field.name for field in dataclasses.fields(kind)} <= set(changes) | set(ELSEWHERE)
     before = make(base)
     for name, value in changes.items():
-        # A search of two cells has no one-shot scores, so that their number has to be the default.
-        changed = replace(base, **{name: value, **({"one_shot_cells": 100} if name == "space" else {})})
+        # A search of two cells has no one-shot scores, so that what decides them has to be the protocol's.
+        one_cell_only = {"one_shot_cells": 100, "attack": settings_for("digits").attack}
+        changed = replace(base, **{name: value, **(one_cell_only if name == "space" else {})})
         assert make(changed) != before, name
 
 
@@ -219,7 +220,8 @@ def test_strength_and_order_change_a_search() -> None:
         (replace(SEARCH, method="darts", strength=0.5), "strength"),
         (replace(SEARCH, method="darts", last_temperature=1.0), "last_temperature"),
         (replace(ARNAS_S, first_temperature=1.0), "first_temperature"),
-        (replace(SEARCH, space="two-cells", one_shot_cells=7), "one_shot_cells"),
+        (replace(SEARCH, attack=settings_for("digits").attack, space="two-cells", one_shot_cells=7), "one_shot_cells"),
+        (replace(SEARCH, attack=fgsm(0.1), one_shot_cells=0), "attack"),
     ],
 )
 def test_a_search_refuses_what_it_would_ignore(settings: SearchSettings, name: str) -> None:

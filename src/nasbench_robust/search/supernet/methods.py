@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from ...errors import InvalidValueError, UnknownNameError
+from ...settings import settings_for
 from ..bounds import jacobian_robustness, log_radius, running_statistics
 from .settings import SPACES, SearchSettings
 from .views import Batch, Model
@@ -257,11 +258,14 @@ def find_method(name: str, order: int | None = None, space: str | None = None) -
 
 def check_settings(settings: SearchSettings, method: Method) -> None:
     """Raise `InvalidValueError` for settings that would be stored with a search by this method and ignored by it."""
+    protocol = SearchSettings(attack=settings_for(settings.dataset).attack)
+    scored = settings.space == "cell" and settings.one_shot_cells > 0  # cells are, as they are and under the attack
     unused = [] if method.samples else ["first_temperature", "last_temperature"]
     unused += ["strength"] if method.combine is only else []
+    unused += ["attack"] if method.terms is clean_loss and method.sees == "clean" and not scored else []
     unused += ["one_shot_cells"] if settings.space != "cell" else []
     for name in unused:
-        value, default = getattr(settings, name), SearchSettings.__dataclass_fields__[name].default
+        value, default = getattr(settings, name), getattr(protocol, name)
         if value != default:
             reason = f"{default}: a search by {method.name} in the space {settings.space} does not use it"
-            raise InvalidValueError(name, value, reason, str(default))
+            raise InvalidValueError(name, value, reason)
