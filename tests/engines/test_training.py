@@ -59,8 +59,8 @@ def test_attack_sees_eval_mode_and_update_sees_train_mode(few: TensorImages, mon
         modes.append(network.training)
         return original(network, *rest)
 
-    original = training.pgd
-    monkeypatch.setattr(training, "pgd", watched)
+    original = training.unchecked(QUICK.attack)
+    monkeypatch.setattr(training, "unchecked", lambda attack: watched)
     network, _ = train(CELL, QUICK, few, seed=0)
     assert modes == [False] * 10
     assert int(network.state_dict()["stem.1.num_batches_tracked"]) == 10  # BN saw each batch once, adversarial only

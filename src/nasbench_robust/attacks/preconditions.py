@@ -50,7 +50,8 @@ def check_images(
         raise InvalidValueError(f"the type of {name}", kind, expected)
     if not all(size):
         return
-    lowest, highest = float(images.min()), float(images.max())
+    # Tensors know both in one pass; both are NaN where a pixel is.
+    lowest, highest = map(float, images.aminmax() if hasattr(images, "aminmax") else (images.min(), images.max()))
     if kind == "uint8":
         if 0 < highest <= DARK:
             raise InvalidValueError(

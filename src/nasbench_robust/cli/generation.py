@@ -68,7 +68,9 @@ def _on_device(images: Any, args: argparse.Namespace) -> Any:
 def _training_settings(args: argparse.Namespace) -> TrainingSettings:
     from ..settings import settings_for
 
-    return with_changes(args, settings_for(args.dataset))
+    settings = with_changes(args, settings_for(args.dataset))
+    settings.skeleton.check_dataset(settings.dataset)
+    return settings
 
 
 def _train_units(args: argparse.Namespace) -> list[Unit]:

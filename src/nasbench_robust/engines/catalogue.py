@@ -111,7 +111,6 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     UnknownNameError, InvalidValueError, MissingDataError
         If there is no engine of that name, or it cannot do this, or is not in this installation.
     """
-    settings.skeleton.check_dataset(settings.dataset)
     if name == AUTO:
         able = [each for each in map(engine_named, ENGINES) if each.refuses(settings, device) is None]
         affinities = {each.name: each.affinity(settings, device, threads) for each in able}
