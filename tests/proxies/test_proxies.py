@@ -394,7 +394,7 @@ def test_arguments_of_another_kind_are_refused():
         ((network, images * math.nan, labels), "the range of images is 'nan..nan'"),
         ((network, images[:1], labels[:1]), "the number of images is 1, expected at least 2"),
         ((network, images, labels[:4]), "labels is .*expected a tensor of 5 int64"),
-        ((network, images, labels + 1), "labels is .*expected classes from 0 to 2"),
+        ((network, images, labels + 1), "labels is .*expected 5 classes in 0..2"),
     ]:
         with pytest.raises(InvalidValueError, match=sentence):
             score(*given, "snip", seeded())
