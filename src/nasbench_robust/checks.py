@@ -42,6 +42,13 @@ def number(least: float = 0.0, *, above: bool = False, most: float = sys.float_i
     return check
 
 
+def flag(name: str, value: Any) -> bool:
+    """Check a boolean, NumPy's too; 0, 1, None and words are none."""
+    if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's class, without importing it
+        return bool(value)
+    raise InvalidValueError(name, value, "True or False")
+
+
 def kind(expected: type) -> Check:
     """Return the check of an instance."""
 

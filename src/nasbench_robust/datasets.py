@@ -39,7 +39,7 @@ class Layout:
     train: tuple[str, ...]
     test: tuple[str, ...]
     note: str
-    md5: Mapping[str, str] = field(default_factory=dict)
+    md5: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         inside = f"{self.folders[0]}/" if self.folders[0] != "." else ""
@@ -87,9 +87,9 @@ class Dataset:
     std: tuple[float, ...]
     eps: float
     validation_images: int = 0
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[Layout, ...] = field(default=(), repr=False)
     load: str | Callable[[], Any] | None = None
-    protocol: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict, repr=False)
     spellings: tuple[str, ...] = ()
 
     @property

@@ -108,6 +108,7 @@ benchmarks/native_large.py --exact x => invalid int value: 'x'
 benchmarks/ntk.py --cells heavie => invalid choice: 'heavie'
 benchmarks/query.py => required: table
 benchmarks/roofline.py --repeats 0 => expected a positive integer
+benchmarks/threads.py --threads 0 => expected a positive integer
 benchmarks/roofline.py --device cuda => there is no CUDA device here, expected cpu
 benchmarks/training_step.py --sides fast-graph => --sides fast-graph: not on cpu, expected plain, fast, fast-bf16
 benchmarks/training_step.py --dataset cifar => did you mean 'cifar10'

@@ -88,8 +88,8 @@ def test_both_splits_are_queried_by_name(run, tmp_path):
     assert listed["split"].tolist() == ["test"] * 5 + ["validation"] * 5
     assert listed["test_images"].tolist() == [517] * 5 + [256] * 5
     held_out = ["clean_acc#validation", "pgd_acc@0.1#validation"]
-    assert bench.best("digits", "pgd_acc#validation", 1)[held_out[1]].tolist() == [run.row[held_out[1]]]
-    front = bench.pareto("digits", ["clean_acc#validation", "pgd_acc#validation"])
+    assert bench.best("digits", held_out[1], 1)[held_out[1]].tolist() == [run.row[held_out[1]]]
+    front = bench.pareto("digits", held_out)
     assert front[held_out].to_numpy().tolist() == [[run.row[name] for name in held_out]]
     api = nbr.NATSAdapter(bench, "pgd_acc")
     assert api.simulate_train_eval(9930, "digits")[0] == 100 * run.row["pgd_acc@0.1#validation"]

@@ -38,8 +38,8 @@ def test_a_frame_has_a_row_per_cell_of_the_view_and_data_set(bench, view):
 def test_the_views_differ_in_trained_and_in_connected_cells(bench):
     everything = bench.frame("cifar10", cells="all")
     trained = everything[everything["index"] == everything["representative"]]
-    pd.testing.assert_frame_equal(trained.reset_index(drop=True), bench.frame("cifar10"))
-    linked = trained[trained["connected"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(trained, bench.frame("cifar10"))
+    linked = trained[trained["connected"]]
     pd.testing.assert_frame_equal(linked, bench.frame("cifar10", cells="connected"))
     with pytest.raises(UnknownNameError, match="unknown view of the cells 'connect'; did you mean 'connected'"):
         bench.frame(cells="connect")
@@ -48,7 +48,7 @@ def test_the_views_differ_in_trained_and_in_connected_cells(bench):
 def test_a_frames_columns_and_types(bench):
     frame = bench.frame()
     assert frame.columns.tolist() == [*CELL_COLUMNS, *COLUMNS]
-    assert frame.index.equals(pd.RangeIndex(3 * 6_466))
+    assert frame.index.tolist() == frame["index"].tolist()
     assert all(pd.api.types.is_string_dtype(frame[name]) for name in ("dataset", "arch"))
     kinds = {"index": "i", "representative": "i", "connected": "b", "parameters": "i", "flops": "i"}
     assert {name: frame[name].dtype.kind for name in kinds} == kinds
@@ -77,7 +77,7 @@ def test_a_frames_facts_about_cells_are_those_of_the_cells(bench):
 
 def test_a_frame_holds_the_metrics_that_were_asked_for_in_that_order(bench):
     frame = bench.frame("cifar10", ["autoattack_acc", "pgd_acc", "pgd_acc@3/255"])
-    assert frame.columns.tolist() == [*CELL_COLUMNS, "autoattack_acc@8/255", "pgd_acc@8/255", "pgd_acc@3/255"]
+    assert frame.columns.tolist() == [*CELL_COLUMNS, "autoattack_acc", "pgd_acc", "pgd_acc@3/255"]
     assert bench.frame("cifar10", []).columns.tolist() == CELL_COLUMNS
 
 
@@ -132,15 +132,15 @@ def test_metrics_of_single_seeds_count_seeds_and_cells(small):
 def test_best_puts_the_highest_value_first(bench):
     best = bench.best("cifar10", "pgd_acc", k=7)
     values = bench.frame("cifar10")["pgd_acc@8/255"]
-    assert best.columns.tolist() == [*CELL_COLUMNS, "pgd_acc@8/255"]
-    assert best["pgd_acc@8/255"].tolist() == sorted(values, reverse=True)[:7]
+    assert best.columns.tolist() == [*CELL_COLUMNS, "pgd_acc"]
+    assert best["pgd_acc"].tolist() == sorted(values, reverse=True)[:7]
     assert len(bench.best("cifar10", "pgd_acc")) == 10
-    assert best.loc[0, "pgd_acc@8/255"] == bench.query(int(best.loc[0, "index"]), "cifar10", "pgd_acc")
+    assert best["pgd_acc"].tolist() == [bench.query(index, "cifar10", "pgd_acc") for index in best.index.tolist()]
 
 
 def test_every_published_column_has_one_of_four_cells_on_top(published):
     listed = published.metrics()
-    best = [published.best(row.dataset, row.long_name, 1).loc[0, "index"] for row in listed.itertuples()]
+    best = [published.best(row.dataset, row.long_name, 1).index[0] for row in listed.itertuples()]
     assert set(best) == {9930, 2581, 13714, 6111}
 
 
@@ -176,7 +176,7 @@ def not_beaten(points: np.ndarray) -> list[bool]:
 def test_pareto_keeps_exactly_the_cells_that_no_other_beats(request, source, metrics):
     bench = request.getfixturevalue(source)
     frame = bench.frame("cifar10", metrics)
-    columns = [bench.lookup(0, "cifar10", metric).metric for metric in metrics]
+    columns = list(metrics)
     front = bench.pareto("cifar10", metrics)
     assert front.columns.tolist() == [*CELL_COLUMNS, *dict.fromkeys(columns)]
     assert sorted(front["index"]) == frame.loc[not_beaten(frame[columns].to_numpy()), "index"].tolist()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..arrays import Record
 from ..metrics import PARTS
 from .dispatch import checked, unchecked
 from .masking import warn_of_network
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..metrics import Attack
 
 
-@dataclass(frozen=True)
-class AutoAttackResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class AutoAttackResult(Record):
     """What AutoAttack did to every image.
 
     Attributes

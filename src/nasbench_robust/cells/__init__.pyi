@@ -1,6 +1,7 @@
 from . import encodings as encodings
 from .cell import Cell as Cell
 from .classes import representatives as representatives
+from .classes import smallest_members as smallest_members
 from .encodings import EDGES as EDGES
 from .encodings import OPERATIONS as OPERATIONS
 from .plan import Plan as Plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from operator import index as as_integer
 from typing import Any
@@ -78,7 +79,7 @@ class Cell:
         InvalidCellError
             For a boolean, anything that is not an integer, and an integer out of range.
         """
-        if isinstance(index, (bool, np.bool_)):
+        if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool"):  # torch's too
             raise InvalidCellError(index, "a boolean is not a cell index")
         try:
             number = as_integer(index)
@@ -89,6 +90,25 @@ class Cell:
             raise InvalidCellError(index, f"a cell index lies in 0..{SIZE - 1}; the nearest is {hint}")
         number = number_of_index()[number]
         return cls._from_codes(tuple(number // place % len(OPERATIONS) for place in PLACES))
+
+    @classmethod
+    def from_text(cls, text: str) -> Cell:
+        """Read what is typed in a shell: an index or a NAS-Bench-201 string.
+
+        Raises
+        ------
+        InvalidCellError
+            If it is neither, and for digits that may be no index: those that begin with 0, and opcodes.
+        """
+        digits = text.strip()
+        if not re.fullmatch(r"-?[0-9]{1,18}", digits):
+            return cls.from_str(text)
+        if digits != str(int(digits)):
+            problem = f"an index does not begin with 0; did you mean {int(digits)}?"
+            if re.fullmatch(r"[0-4]{6}", digits):
+                problem += f" As opcodes it is {cls.decode(digits, encoding='opcodes')}"
+            raise InvalidCellError(text, problem)
+        return cls.from_index(int(digits))
 
     @classmethod
     def of(cls, arch: object) -> Cell:

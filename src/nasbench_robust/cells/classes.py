@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Integers
+from ..arrays import Integers, read_only
 from .encodings import OPERATIONS
-from .space import NONE, SIZE, SKIP, opcodes, read_only
+from .space import NONE, SIZE, SKIP, opcodes, operation_counts
 
 
 @lru_cache(maxsize=1)
@@ -35,6 +35,20 @@ def representatives() -> npt.NDArray[np.int16]:
     )
     first, inverse = _unique(node_3)
     return read_only(first[inverse].astype(np.int16))
+
+
+@lru_cache(maxsize=1)
+def smallest_members() -> npt.NDArray[np.int16]:
+    """Return for every cell the member of its class whose network is the smallest, shape (15625,), rows by index.
+
+    Members of a class give one result and differ in size: edges that carry no signal may hold convolutions. Counted are
+    3x3 convolutions, then 1x1 convolutions, which puts parameters and FLOPs in the same order; of equals, the smallest
+    index.
+    """
+    size = 10 * operation_counts("nor_conv_3x3") + operation_counts("nor_conv_1x1")
+    order = np.lexsort((np.arange(SIZE), size, representatives()))
+    first = order[np.searchsorted(representatives()[order], representatives())]
+    return read_only(first.astype(np.int16))
 
 
 _Expressions = tuple[list[str], Integers]  # distinct texts, and for every cell which of them is its own

@@ -97,7 +97,9 @@ def _opcodes_from_codes(codes: Codes) -> str:
 
 
 def _codes_from_opcodes(value: object) -> Codes:
-    if not isinstance(value, str) or len(value) != len(EDGES):
+    if not isinstance(value, str):
+        return tuple(_integers(value, (len(EDGES),), "a string of 6 digits, or 6 integers").tolist())
+    if len(value) != len(EDGES):
         raise InvalidCellError(value, f"expected a string of {len(EDGES)} digits, for example '333133'")
     for edge, digit in enumerate(value):
         if digit not in "01234":
@@ -147,6 +149,8 @@ def _codes_from_one_hot(value: object) -> Codes:
 def _integers(value: object, shape: tuple[int, ...], expected: str, kinds: str = "iu") -> Integers:
     """Return `value` as an array of operation numbers of the given shape, or say why it is not one."""
     try:
+        if np.ma.is_masked(value):
+            raise ValueError
         array = np.asarray(value)
     except Exception:  # whatever a foreign object's __array__ raises
         raise InvalidCellError(value, f"expected {expected}") from None
@@ -170,7 +174,9 @@ ENCODINGS: dict[str, Encoding] = {
         "string |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, node by node", string_from_codes, codes_from_string
     ),
     "opcodes": Encoding(
-        "six digits as a string, edges as in EDGES, digits as in OPERATIONS", _opcodes_from_codes, _codes_from_opcodes
+        "six digits as a string (or, read, six integers), edges as in EDGES, digits as in OPERATIONS",
+        _opcodes_from_codes,
+        _codes_from_opcodes,
     ),
     "nasbench-suite-zero": Encoding(
         "tuple of six integers as in NASLib and NAS-Bench-Suite-Zero: edges 0->1, 0->2, 0->3, 1->2, 1->3, 2->3, "

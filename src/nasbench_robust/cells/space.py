@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Booleans, Integers
+from ..arrays import Booleans, Integers, read_only
 from . import encodings
 from .encodings import EDGES, OPERATIONS
 
@@ -20,32 +21,38 @@ PLACES = tuple(len(OPERATIONS) ** place for place in range(len(EDGES) - 1, -1, -
 
 # The official order: cells in nested-product order (their base-5 number, edge 0->1 most significant), shuffled.
 @lru_cache(maxsize=1)
-def number_of_index() -> list[int]:
-    """Return the base-5 number of every cell, by index; to be read only."""
+def number_of_index() -> tuple[int, ...]:
+    """Return the base-5 number of every cell, by index."""
     numbers = list(range(SIZE))
     random.Random(88).shuffle(numbers)  # noqa: S311 (the published order)
-    return numbers
+    return tuple(numbers)
 
 
 @lru_cache(maxsize=1)
-def index_of_number() -> list[int]:
-    """Return the index of every base-5 number; to be read only."""
+def index_of_number() -> tuple[int, ...]:
+    """Return the index of every base-5 number."""
     indices = [0] * SIZE
     for index, number in enumerate(number_of_index()):
         indices[number] = index
-    return indices
+    return tuple(indices)
 
 
 @lru_cache(maxsize=1)
-def index_of_string() -> dict[str, int]:
-    """Return the index of every NAS-Bench-201 string; to be read only."""
-    return dict(zip(encodings.all_strings(), index_of_number(), strict=True))
+def index_of_string() -> Mapping[str, int]:
+    """Return the index of every NAS-Bench-201 string."""
+    return _ReadOnly(zip(encodings.all_strings(), index_of_number(), strict=True))
 
 
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Forbid writing to an array that several callers share, and return it."""
-    array.flags.writeable = False
-    return array
+class _ReadOnly(dict[str, int]):
+    """A dictionary that several callers share; as fast as any other, which ``types.MappingProxyType`` is not."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("this dictionary is read only: copy it with dict(...)")
+
+    def __reduce__(self) -> tuple[type[dict[str, int]], tuple[dict[str, int]]]:
+        return dict, (dict(self),)
+
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse
 
 
 @lru_cache(maxsize=1)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import read_only
 from .classes import representatives
 from .encodings import EDGES, OPERATIONS
-from .space import SIZE, opcodes, read_only
+from .space import SIZE, opcodes
 
 _NONE, _SKIP, _POOL = (OPERATIONS.index(name) for name in ("none", "skip_connect", "avg_pool_3x3"))
 _INPUT, _SHIFT = "input", "shift"

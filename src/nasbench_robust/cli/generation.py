@@ -24,7 +24,7 @@ TASK_VARIABLE = "SLURM_ARRAY_TASK_ID"
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--index", type=int, help=f"index of the cell, 0 to 15624 (default: {TASK_VARIABLE})")
+    what.add_argument("--index", help=f"index of the cell, 0 to 15624 (default: {TASK_VARIABLE})")
     what.add_argument("--work", help="work list; --task says which line of it")
     task = os.environ.get(TASK_VARIABLE)
     parser.add_argument("--task", default=task, type=int, help=f"line of the work list (default: {TASK_VARIABLE})")
@@ -80,7 +80,7 @@ def _train_units(args: argparse.Namespace) -> list[Unit]:
 
     if args.work:
         return read_line(args)
-    index = args.task if args.index is None else args.index
+    index = args.task if args.index is None else Cell.from_text(args.index).index
     if index is None:
         raise InvalidValueError("--index", None, "the index of a cell, or a Slurm array task")
     return [Unit(Cell.from_index(index).index, number) for number in args.seeds]

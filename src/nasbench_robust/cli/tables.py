@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..table import Benchmark
+
+
+FORMS = ("csv", "parquet", "json")
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +51,18 @@ def _query_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
     _add_metric(parser)
     parser.add_argument("--seed", type=int, help="one training run; default: the mean over all there are")
-    parser.add_argument("--split", default="test", help="test (default) or validation")
+    parser.add_argument("--split", help="test (default) or validation")
     _add_json(parser)
 
 
 def _query(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    arch = int(args.arch) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", args.arch) else args.arch
-    result = _load(args).lookup(arch, args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
+    from ..cells import Cell
+
+    result = _load(args).lookup(
+        Cell.from_text(args.arch), args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split
+    )
     print(json.dumps(asdict(result)) if args.json else result.value)
     return 0
 
@@ -86,11 +93,12 @@ def _best_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
     _add_metric(parser)
     parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
+    _add_view(parser)
     _add_json(parser)
 
 
 def _best(args: argparse.Namespace) -> int:
-    frame = _load(args).best(args.dataset, args.metric, args.k, eps=args.eps)
+    frame = _load(args).best(args.dataset, args.metric, args.k, eps=args.eps, cells=args.cells)
     if args.json:
         print(json.dumps(_records(frame)))
     else:
@@ -102,17 +110,21 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
     parser.add_argument("-d", "--dataset", help="only this data set")
     parser.add_argument("-m", "--metrics", help="only these metrics, separated by commas")
-    parser.add_argument("--cells", default="representatives", help="representatives (default), connected or all")
+    _add_view(parser)
+    parser.add_argument("--format", choices=FORMS, help="default: by the ending of --out, else csv")
     parser.add_argument(
-        "--format", choices=("csv", "parquet", "json"), help="default: by the ending of --out, else csv"
+        "--out", help="file to write, .csv, .json or .parquet; .gz, .bz2 or .xz behind it; default: standard output"
     )
-    parser.add_argument("--out", help="file to write; default: standard output")
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    text = "representatives (default), connected, smallest (the smallest member of each class) or all"
+    parser.add_argument("--cells", default="representatives", help=text)
 
 
 def _export(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",") if args.metrics else None
-    ending = Path(args.out or "").suffix.lstrip(".")
-    form = args.format or (ending if ending in ("csv", "parquet", "json") else "csv")
+    form, compress = _form(args)
     frame = _load(args).frame(args.dataset, metrics, args.cells)
     if form == "parquet":
         _export_parquet(frame, args.out)
@@ -123,8 +135,29 @@ def _export(args: argparse.Namespace) -> int:
     else:
         from ..files import write_bytes
 
-        write_bytes(text.encode(), Path(args.out))
+        write_bytes(compress(text.encode()), Path(args.out))
     return 0
+
+
+def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:
+    """Return the format that ``--format`` or the ending of ``--out`` names, and what compresses the file."""
+    import bz2
+    import gzip
+    import lzma
+
+    compressions: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": partial(gzip.compress, mtime=0),
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
+    endings = [ending.lower() for ending in Path(args.out or "").suffixes[-2:]]
+    compress = compressions.get(endings.pop()) if endings and endings[-1] in compressions else None
+    ending = endings[-1][1:] if endings else ""
+    form = args.format or ending or "csv"
+    if form not in FORMS or (form != ending and ending in FORMS) or (compress and form == "parquet"):
+        expected = f"a name that ends in .csv, .json or .parquet{' as --format says' if args.format else ''}, or in "
+        raise InvalidValueError("--out", args.out, f"{expected}.csv.gz, .json.gz, .csv.bz2, .json.xz and the like")
+    return form, compress or bytes
 
 
 def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:

@@ -8,6 +8,7 @@ from .cache import OFFLINE_VARIABLE as OFFLINE_VARIABLE
 from .cache import download as download
 from .cache import home as home
 from .cache import is_offline as is_offline
+from .locks import ONE_AT_A_TIME as ONE_AT_A_TIME
 from .manifests import MANIFEST as MANIFEST
 from .manifests import manifest_text as manifest_text
 from .manifests import mismatch as mismatch

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Record
 from ..errors import InvalidValueError, UnknownNameError
 from ..metrics import SPLITS
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 Pixels = TypeVar("Pixels", "npt.NDArray[Any]", "torch.Tensor")
 
 
-@dataclass(frozen=True)
-class Split(Generic[Pixels]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Record, Generic[Pixels]):
     """The images of one split and their classes.
 
     Attributes
@@ -50,8 +51,8 @@ class Split(Generic[Pixels]):
 ArraySplit: TypeAlias = Split["npt.NDArray[Any]"]
 
 
-@dataclass(frozen=True)
-class Images(Generic[Pixels]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Images(Record, Generic[Pixels]):
     """One data set: arrays, or tensors on one device.
 
     Attributes

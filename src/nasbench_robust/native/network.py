@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,14 +47,14 @@ class NativeNetwork:
 
     Notes
     -----
-    Its methods release the interpreter's lock and share work space: call them from one thread at a time.
+    Its methods release the interpreter's lock and share work space, so threads that call them wait for each other.
     """
 
     def __init__(self, cell: Cell, skeleton: Skeleton, *, mean: Sequence[float], std: Sequence[float]) -> None:
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != skeleton.input_channels:
                 raise InvalidValueError(name, values, f"{skeleton.input_channels} value(s), one per input channel")
-        self.cell, self.skeleton = cell, skeleton
+        self.cell, self.skeleton, self._normalisation = cell, skeleton, (tuple(mean), tuple(std))
         shape = np.array(
             [
                 skeleton.channels,
@@ -64,7 +65,7 @@ class NativeNetwork:
             ],
             np.int32,
         )
-        self._library = library()
+        self._library = _OneAtATime(library())
         self._owner = _Owner(
             _ints(shape),
             _ints(np.array([OPERATIONS.index(name) for name in cell.operations], np.int32)),
@@ -78,7 +79,8 @@ class NativeNetwork:
         )
 
     def __reduce__(self) -> Any:
-        raise TypeError("a network of the native engine lives in one process: copy its arrays instead")
+        arrays = (self.parameters, self.gradient, self.momentum, self.statistics)
+        return _again, (self.cell, self.skeleton, self._normalisation, tuple(map(np.copy, arrays)))
 
     @property
     def values(self) -> int:
@@ -253,6 +255,31 @@ class NativeNetwork:
         check_labels(classes, count, self.skeleton.classes)
         checked: Ints = np.ascontiguousarray(classes, np.int32)
         return checked
+
+
+def _again(cell: Cell, skeleton: Skeleton, normalisation: Any, arrays: tuple[Singles, ...]) -> NativeNetwork:
+    """Return a network that was pickled or copied."""
+    network = NativeNetwork(cell, skeleton, mean=normalisation[0], std=normalisation[1])
+    for name, values in zip(("parameters", "gradient", "momentum", "statistics"), arrays, strict=True):
+        getattr(network, name)[:] = values
+    network.fold()
+    return network
+
+
+class _OneAtATime:
+    """The engine's functions for one network, which share its work space."""
+
+    def __init__(self, functions: Any) -> None:
+        self._functions, self._lock = functions, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._functions, name)
+
+        def call(*arguments: Any) -> Any:
+            with self._lock:
+                return function(*arguments)
+
+        return call
 
 
 class _Owner:

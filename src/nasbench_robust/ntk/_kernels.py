@@ -20,15 +20,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..arrays import Floats
+from ..arrays import Floats, Record
 from ..errors import InvalidValueError, MissingDataError
 from ..metrics import Attack
 from .fixed import FixedNetwork
 from .gram import gram_matrix
 
 
-@dataclass(frozen=True)
-class Kernels:
+@dataclass(frozen=True, eq=False, repr=False)
+class Kernels(Record):
     """The kernels of one network, n images and one attack, each of shape (n, n); formulas in the module's text.
 
     Attributes

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats, Integers
+from ..arrays import Floats, Integers, Record
 from ..errors import InvalidValueError
 from .checks import checked_labels, checked_matrix, checked_real, coded_targets, not_finite
 from .spectrum import Spectrum, analyse, unresolved
 from .values import Value
 
 
-@dataclass(frozen=True, eq=False)
-class Regression:
+@dataclass(frozen=True, eq=False, repr=False)
+class Regression(Record):
     """What a kernel regression predicts for held-out samples.
 
     Attributes
@@ -51,8 +51,8 @@ class Regression:
         return Value.failed(self.failure) if self.failure else Value(self.correct / self.images)
 
 
-@dataclass(frozen=True, eq=False)
-class RowSplit:
+@dataclass(frozen=True, eq=False, repr=False)
+class RowSplit(Record):
     """Which samples train and which test, as rows of the kernel: no row twice, neither side empty."""
 
     train: Integers

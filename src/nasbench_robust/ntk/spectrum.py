@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats
+from ..arrays import Floats, Record
 from ..errors import InvalidValueError, UnknownNameError
 from .checks import checked_labels, checked_matrix, not_finite, scaled, symmetric_part
 from .values import Value
@@ -49,8 +49,8 @@ EPS_MADE = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Record):
     """A kernel and its eigenvalues or singular values, from `analyse`.
 
     Attributes

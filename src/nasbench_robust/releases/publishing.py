@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..arrays import Record
 from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
 from ..files import MANIFEST, hub, manifest_text, write_bytes
 from ..table import (
@@ -35,8 +36,8 @@ UNPUBLISHED = "unpublished"
 _OPTIONAL = {"curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}
 
 
-@dataclass(frozen=True)
-class Publication:
+@dataclass(frozen=True, repr=False)
+class Publication(Record):
     """A release that was written for others.
 
     Attributes

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..arrays import Record
 from ..errors import ConflictError, MissingDataError, TableError
 from ..table import KEY, RUN_COLUMNS, Reader, ReleaseInfo, cells_table, concatenate, quarantine, same_kind, write_table
 
@@ -25,8 +26,8 @@ Key = tuple[Any, ...]
 Kept = dict[Key, tuple[Path, pa.Table]]  # by run: a shard, and where it was found
 
 
-@dataclass
-class Collected:
+@dataclass(repr=False)
+class Collected(Record):
     """What a collection found.
 
     Attributes

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..arrays import Booleans
+from ..arrays import Booleans, Record
 from ..cells import Cell
 from ..datasets import dataset
 from ..engines import Epoch, Running, choose_engine, engine_named, provenance
@@ -46,8 +46,8 @@ _CITATION = """@software{nasbench_robust,
 }"""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Record):
     """Everything that one training run leaves behind.
 
     Attributes
@@ -209,8 +209,8 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     return folder / "runs" / shard
 
 
-@dataclass(frozen=True)
-class CellJob:
+@dataclass(frozen=True, eq=False, repr=False)
+class CellJob(Record):
     """Runs of cells as a `nasbench_robust.runs.Job`; units are cells and seeds.
 
     Attributes

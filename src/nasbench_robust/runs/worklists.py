@@ -21,10 +21,13 @@ from pathlib import Path
 from .. import cells
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingDataError, TableError
-from ..files import write_bytes
+from ..files import ONE_AT_A_TIME, write_bytes
 from ..table import OfDataset, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
+# What this process claims, by its number, since a fork copies this and not the locks. The system gives a process its
+# own lock again and again, and takes it away when any of its descriptors of the file is closed.
+_HELD: set[tuple[int, Path]] = set()
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def parse_cells(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InvalidValueError("cells", text, "'all', or indices and ranges such as '0-99,1234'")
-        for index in range(int(first), int(last or first) + 1):
+        lowest = Cell.from_text(first).index
+        for index in range(lowest, (Cell.from_text(last).index if dash else lowest) + 1):
             chosen.add(Cell.from_index(index).representative)
     if not chosen:
         raise InvalidValueError("cells", text, "at least one cell")
@@ -122,6 +126,20 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
     """
     path = Path(folder) / "claims" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    mine = (os.getpid(), path.resolve())
+    with ONE_AT_A_TIME:
+        taken = mine in _HELD
+        _HELD.add(mine)
+    if taken:
+        yield False
+        return
+    try:
+        yield from _claimed(path)
+    finally:
+        _HELD.discard(mine)
+
+
+def _claimed(path: Path) -> Iterator[bool]:
     with open(path, "a+") as file:
         had = _lock(file.fileno())
         if had:
@@ -133,8 +151,10 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
 
 
 def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
-    """Return whether a process holds the claim at this moment."""
+    """Return whether a process, this one too, holds the claim at this moment."""
     path = Path(folder) / "claims" / f"{name}.lock"
+    if (os.getpid(), path.resolve()) in _HELD:
+        return True
     if not path.exists():
         return False
     with open(path, "a+") as file:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..arrays import Record
 from ..cells import Cell
 from ..engines import processor
 from ..ntk import Scored
@@ -21,8 +22,8 @@ from .shards import missing_scores, write_scores
 from .tables import Units
 
 
-@dataclass(frozen=True)
-class ScoreJob:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoreJob(Record):
     """Scores of cells as a `nasbench_robust.runs.Job`; units are cells and initial seeds.
 
     Attributes

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..arrays import Record
 from ..engines import provenance
 from ..errors import MissingDataError, TableError
 from ..ntk import Scored
@@ -124,8 +125,8 @@ def check_folder(folder: str | os.PathLike[str], settings: ScoreSettings) -> Non
         return
 
 
-@dataclass
-class CollectedScores:
+@dataclass(repr=False)
+class CollectedScores(Record):
     """What a collection found.
 
     Attributes

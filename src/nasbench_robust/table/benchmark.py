@@ -7,6 +7,7 @@ says which that was.
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import cells
-from ..arrays import Floats
+from ..arrays import Floats, read_only
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
 from ..metrics import Metric
 from . import frames
 from .arrays import mean_by_index
+from .files import Reader
 from .result import Result
 from .schema import ReleaseInfo
 from .store import Store
@@ -39,8 +41,13 @@ class Benchmark:
 
     Parameters
     ----------
-    source : path or pyarrow.Table
+    source : path, pyarrow.Table or Reader
         A runs table: a Parquet file, a folder of its shards, or a table in memory.
+
+    Notes
+    -----
+    Any number of threads may ask. Pickled, a table in a file is the file's place and hash: another process opens it
+    again, and refuses another file. Benchmarks of the same table are equal.
 
     Raises
     ------
@@ -48,7 +55,7 @@ class Benchmark:
         If there is no table, or it cannot be read.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
+    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader) -> None:
         self._store = Store(source)
         self.info: ReleaseInfo = self._store.info
         # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
@@ -65,7 +72,7 @@ class Benchmark:
         *,
         eps: float | str | None = None,
         seed: int | None = None,
-        split: str = "test",
+        split: str | None = None,
     ) -> float:
         """Return one accuracy.
 
@@ -82,8 +89,9 @@ class Benchmark:
             Budget in pixels of [0, 1], 3/255 for example. Default: the data set's own, 8/255 on natural images.
         seed : int, optional
             One training run. Default: the mean over all seeds there are.
-        split : str
-            ``"test"`` or ``"validation"``.
+        split : str, optional
+            ``"test"`` or ``"validation"``. Default: the one that the metric names, as ``pgd_acc#validation`` does, else
+            ``"test"``; another one than the metric's is an error.
 
         Returns
         -------
@@ -99,9 +107,9 @@ class Benchmark:
         """
         try:
             answers = self._answers[dataset, metric, eps, seed, split]
-            if seed is not None and type(seed) is not int:  # True and 1.0 equal a seed, and are none
-                answers = self._prepare(dataset, metric, eps, seed, split)
         except (KeyError, TypeError):
+            answers = None  # whatever is wrong is said outside of this clause, and so in one traceback
+        if answers is None or (seed is not None and type(seed) is not int):  # True and 1.0 equal a seed, and are none
             answers = self._prepare(dataset, metric, eps, seed, split)
         index = self._index_of_string.get(arch) if type(arch) is str else None
         value = answers[Cell.of(arch).index if index is None else index]
@@ -117,7 +125,7 @@ class Benchmark:
         *,
         eps: float | str | None = None,
         seed: int | None = None,
-        split: str = "test",
+        split: str | None = None,
     ) -> Result:
         """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
         value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
@@ -156,7 +164,7 @@ class Benchmark:
         *,
         eps: float | str | None = None,
         seed: int | None = None,
-        split: str = "test",
+        split: str | None = None,
     ) -> Floats:
         """Return many accuracies at once.
 
@@ -186,14 +194,14 @@ class Benchmark:
         *,
         eps: float | str | None = None,
         seed: int | None = None,
-        split: str = "test",
+        split: str | None = None,
     ) -> Floats:
         """Return the answers for all cells at once, by cell index.
 
         Parameters
         ----------
         dataset, metric, eps, seed, split
-            As in `query`; ``"train_seconds"`` as metric is what training a cell cost, the mean over its seeds.
+            As in `query`; ``"train_seconds"`` as metric is what training a cell cost, on no split and at no budget.
 
         Returns
         -------
@@ -207,16 +215,14 @@ class Benchmark:
         """
         if metric != "train_seconds":
             return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
-        name = self._store.dataset(dataset)
-        seconds = self._store.floats(name, metric)
-        recorded = ~np.isnan(seconds)
-        of_representative, _ = mean_by_index(self._store.integers(name, "index")[recorded], seconds[recorded])
-        values = of_representative[cells.representatives()]
-        values.flags.writeable = False
-        return values
+        for argument, value in (("eps", eps), ("split", split)):
+            if value is not None:
+                raise InvalidValueError(argument, value, "None: training time has none")
+        index, seconds = self._store.seconds(self._store.dataset(dataset), seed)
+        return read_only(mean_by_index(index, seconds)[0][cells.representatives()])
 
-    def train_seconds(self, arch: Cell | int | str, dataset: str | None = None) -> float:
-        """Return what training the cell cost: seconds of one run, the mean over its seeds.
+    def train_seconds(self, arch: Cell | int | str, dataset: str | None = None, *, seed: int | None = None) -> float:
+        """Return what training the cell cost: seconds of one run, that of a seed or the mean over all seeds.
 
         Raises
         ------
@@ -224,10 +230,11 @@ class Benchmark:
             If the release does not record it.
         """
         cell, name = Cell.of(arch), self._store.dataset(dataset)
-        seconds = self._store.floats(name, "train_seconds")
-        mine = seconds[(self._store.integers(name, "index") == cell.representative) & ~np.isnan(seconds)]
+        index, seconds = self._store.seconds(name, seed)
+        mine = seconds[index == cell.representative]
         if not len(mine):
-            raise MissingResultError(f"{self.name} records no training time for cell {cell.representative} on {name}")
+            of = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
+            raise MissingResultError(f"{self.name} records no training time for {of} on {name}")
         return float(mine.mean())
 
     # ------------------------------------------------------------------ the whole table
@@ -245,13 +252,16 @@ class Benchmark:
             Metric names as in `query`; all by default.
         cells : str
             ``"representatives"`` (6,466 rows a data set), ``"connected"`` (those of them whose output depends on the
-            input) or ``"all"`` (15,625; cells of one class repeat their representative's results).
+            input), ``"smallest"`` (of each class the smallest member, see `cells.smallest_members`: for accuracy
+            against size) or ``"all"`` (15,625; cells of one class repeat their representative's results).
 
         Returns
         -------
         pandas.DataFrame
-            ``dataset, index, arch, representative, connected, parameters, flops`` and a column per metric under its
-            long name: means over seeds, NaN where there is no result.
+            ``dataset, index, arch, representative, connected, parameters, flops`` and a column per metric, called as it
+            was asked for, by its long name where none was: means over seeds, NaN where there is no result. Size is
+            that of the row's own cell, whichever member of its class was trained. Rows are labelled by cell index, in
+            all frames: ``frame["clean_acc"].idxmax()`` is a cell.
         """
         return frames.frame(self._store, dataset, metrics, cells)
 
@@ -276,9 +286,15 @@ class Benchmark:
         return {metric: tuple(ran[ran >= 0].tolist()) for metric, ran in seeds.items()}
 
     def best(
-        self, dataset: str | None = None, metric: str = "", k: int = 10, *, eps: float | str | None = None
+        self,
+        dataset: str | None = None,
+        metric: str = "",
+        k: int = 10,
+        *,
+        eps: float | str | None = None,
+        cells: str = "representatives",
     ) -> pd.DataFrame:
-        """Return the `k` best representatives, best first; equal values in the order of their index.
+        """Return the `k` best classes of cells, best first; equal values in the order of their index.
 
         Parameters
         ----------
@@ -286,16 +302,23 @@ class Benchmark:
             As in `query`.
         k : int
             How many, at least 1.
+        cells : str
+            As in `frame`: ``"smallest"`` answers with the smallest member of each class.
 
         Returns
         -------
         pandas.DataFrame
-            Columns as in `frame`, with this metric alone.
+            Rows and columns as in `frame`, with this metric alone.
         """
-        return frames.best(self._store, dataset, metric, k, eps)
+        return frames.best(self._store, dataset, metric, k, eps, cells)
 
-    def pareto(self, dataset: str | None = None, metrics: Sequence[str] = ("clean_acc", "pgd_acc")) -> pd.DataFrame:
-        """Return the representatives that no other beats: at least as good in every metric and better in one.
+    def pareto(
+        self,
+        dataset: str | None = None,
+        metrics: Sequence[str] = ("clean_acc", "pgd_acc"),
+        cells: str = "representatives",
+    ) -> pd.DataFrame:
+        """Return the cells that no other beats: at least as good in every metric and better in one.
 
         Parameters
         ----------
@@ -303,13 +326,15 @@ class Benchmark:
             As in `query`.
         metrics : sequence of str
             Metric names, two or more; higher is better in all of them.
+        cells : str
+            As in `frame`.
 
         Returns
         -------
         pandas.DataFrame
-            Columns as in `frame`, with these metrics, the best in the first metric on top.
+            Rows and columns as in `frame`, with these metrics, the best in the first metric on top.
         """
-        return frames.pareto(self._store, dataset, metrics)
+        return frames.pareto(self._store, dataset, metrics, cells)
 
     def join(self, other: Benchmark, cells: str = "representatives") -> pd.DataFrame:
         """Put two releases side by side on the cell.
@@ -352,6 +377,19 @@ class Benchmark:
 
     def __repr__(self) -> str:
         return f"<Benchmark {self.name} {self.version}: {', '.join(self.datasets)}>"
+
+    def _repr_html_(self) -> str:
+        columns = ["dataset", "long_name", "split", "test_images", "seeds", "cells"]
+        return f"<p>{html.escape(repr(self))}</p>{self.metrics()[columns].to_html(index=False)}"
+
+    def __eq__(self, other: object) -> bool:
+        return self._store.reader == other._store.reader if isinstance(other, Benchmark) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Benchmark, self.name, self.version))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._store.reader,)  # what was read is read again
 
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
         """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""

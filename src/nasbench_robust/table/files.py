@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MissingDataError, TableError
-from ..files import write_with
+from ..files import ONE_AT_A_TIME, checksum, write_with
 from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
+_PACKAGE = Path(__file__).parents[1]
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 
 
@@ -73,7 +75,9 @@ def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
 class Reader:
     """Columns of one table kept in a file, in a folder of shards or in memory.
 
-    Of a single file only the asked columns are read, when they are asked for; shards are read at once.
+    Of a single file only the asked columns are read, when they are asked for; shards are read at once. Any number of
+    threads may read. Pickled, a reader of a file is the file's place and hash, and is opened again when it is first
+    read; where the file was replaced meanwhile, as of shards and of tables in memory, the table itself is pickled.
 
     Parameters
     ----------
@@ -91,18 +95,57 @@ class Reader:
     def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
         self._table: Any = None  # either a table or a file is there
         self._file: Any = None
+        self._digest = ""
         if isinstance(source, pa.Table):
             self.paths: list[Path] = []
             self._table = source
         else:
             self.paths = _shards(Path(source))
             if len(self.paths) == 1:
+                self._stamp = _stamp(self.paths[0])
                 self._file = _open(self.paths[0])
             else:  # there may be more shards than a process may keep open
                 self._table = _concatenate(self.paths)
         with _damage(self.paths[0] if self.paths else Path("table")):
-            self.schema: pa.Schema = self._file.schema_arrow if self._file else self._table.schema
+            self.schema: pa.Schema = self._table.schema if self._file is None else self._file.schema_arrow
             self._names: list[str] = self.schema.names
+
+    def __getstate__(self) -> dict[str, Any]:
+        digest = self._unchanged() if self._table is None else ""
+        table = self._table if digest or self._table is not None else self.read()
+        inside = [path.is_relative_to(_PACKAGE) for path in self.paths]
+        paths = [
+            path.relative_to(_PACKAGE) if own else path.absolute() for path, own in zip(self.paths, inside, strict=True)
+        ]
+        return {"schema": self.schema, "paths": paths, "_table": table, "_digest": digest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _file=None, _names=state["schema"].names)
+        self.paths = [_PACKAGE / path for path in self.paths]  # one that is absolute stays what it is
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reader):
+            return NotImplemented
+        hashes = {each._unchanged() if each._table is None else "" for each in (self, other)}
+        if self is other or (len(hashes) == 1 and "" not in hashes):
+            return True
+        return self.schema.equals(other.schema, check_metadata=True) and bool(self.read().equals(other.read()))
+
+    def __hash__(self) -> int:
+        return hash((Reader, tuple(self._names)))
+
+    def __repr__(self) -> str:
+        return f"<Reader of {', '.join(map(str, self.paths[:1])) or 'a table in memory'}: {len(self._names)} columns>"
+
+    def _unchanged(self) -> str:
+        """Return the hash of the file, or nothing where it is no longer the one that was opened."""
+        if self._file is None:
+            return self._digest
+        with contextlib.suppress(OSError):
+            if self._stamp == _stamp(self.paths[0]):
+                self._digest = self._digest or checksum(self.paths[0])
+                return self._digest
+        return ""
 
     def info(self) -> ReleaseInfo:
         """Return the description in the metadata of a runs table; `TableError` if there is none."""
@@ -127,8 +170,11 @@ class Reader:
         lacking = [name for name in columns or () if name not in self._names]
         wanted = None if columns is None else list(dict.fromkeys([*columns, *(["dataset"] if dataset else [])]))
         wanted = wanted and [name for name in wanted if name not in lacking]
-        if self._file is not None:
-            table = _read(self.paths[0], self._file, wanted, dataset)
+        if self._table is None:
+            with ONE_AT_A_TIME:  # threads that read one file together end the process, or get each other's bytes
+                if self._file is None:
+                    self._stamp, self._file = _open_again(self.paths[0], self._digest)
+                table = _read(self.paths[0], self._file, wanted, dataset)
         else:
             table = self._table if wanted is None else self._table.select(wanted)
         if dataset is not None:
@@ -225,6 +271,25 @@ def _open(path: Path) -> pq.ParquetFile:
         footer = pq.read_metadata(path)
         encoded = [name for name in footer.schema.names if name == "dataset"]
         return pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=encoded)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=8)  # a process that is sent one table many times opens it once
+def _open_again(path: Path, digest: str) -> tuple[tuple[int, ...], pq.ParquetFile]:
+    """Open the file of a pickled table, if it still is that file."""
+    try:
+        stamp, now = _stamp(path), checksum(path)
+    except OSError as error:
+        remedy = f"the table that was pickled lay there, its SHA-256 is {digest}; put it back, or load a release anew"
+        raise MissingDataError(f"cannot read {path} ({error.strerror})", remedy) from None
+    if now != digest:
+        raise TableError(path, f"not the table that was pickled: its SHA-256 is {now}, expected {digest}")
+    return stamp, _open(path)
 
 
 def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None, dataset: str | None) -> pa.Table:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def frame(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> pd.DataFrame:
-    """Return a row per data set and cell of a view, and a column per metric."""
+    """Return a row per data set and cell of a view, labelled by the cell, and a column per metric as asked for."""
     import pandas as pd
 
     if isinstance(metrics, str):
@@ -28,13 +28,13 @@ def frame(store: Store, dataset: str | None, metrics: Sequence[str] | None, cell
     indices = view_indices(cells)
     parts = []
     for name in names:
-        chosen = store.measured(name) if metrics is None else [store.metric(name, metric) for metric in metrics]
+        wanted = [metric.column for metric in store.measured(name)] if metrics is None else metrics
         part = cell_columns(indices, store.info.datasets[name])
         part.insert(0, "dataset", name)
-        for metric in chosen:
-            part[metric.column] = store.array(name, metric, None)[indices]
+        for metric in wanted:
+            part[metric] = store.array(name, store.metric(name, metric), None)[indices]
         parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts)
 
 
 def metrics(store: Store) -> pd.DataFrame:
@@ -45,23 +45,27 @@ def metrics(store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"steps": "Int64", "restarts": "Int64", "random_start": "boolean"})
 
 
-def best(store: Store, dataset: str | None, metric: str, k: int, eps: float | str | None) -> pd.DataFrame:
-    """Return the `k` best representatives; equal values in the order of their index."""
+def best(
+    store: Store, dataset: str | None, metric: str, k: int, eps: float | str | None, cells: str = "representatives"
+) -> pd.DataFrame:
+    """Return the `k` best cells of a view; equal values in the order of their index."""
     k = integer(1)("k", k)
-    name, measured, _ = store.resolve(dataset, metric, eps, None, "test")
-    table = frame(store, name, [measured.column], "representatives").dropna(subset=[measured.column])
-    return table.sort_values(measured.column, ascending=False, kind="stable").head(k).reset_index(drop=True)
+    name, measured, _ = store.resolve(dataset, metric, eps, None, None)
+    column = metric if eps is None else measured.column
+    table = frame(store, name, [measured.column], cells).dropna(subset=[measured.column])
+    table = table.rename(columns={measured.column: column})
+    return table.sort_values(column, ascending=False, kind="stable").head(k)
 
 
-def pareto(store: Store, dataset: str | None, metrics: Sequence[str]) -> pd.DataFrame:
-    """Return the representatives that no other beats, the best in the first metric on top."""
+def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> pd.DataFrame:
+    """Return the cells of a view that no other beats, the best in the first metric on top."""
     if isinstance(metrics, str) or len(metrics) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
     name = store.dataset(dataset)
-    columns = [store.metric(name, metric).column for metric in metrics]
-    table = frame(store, name, columns, "representatives").dropna(subset=columns)
+    columns = list(dict.fromkeys(metrics))
+    table = frame(store, name, columns, cells).dropna(subset=columns)
     table = table.sort_values(columns, ascending=False, kind="stable")
-    return table.iloc[_unbeaten(table[columns].to_numpy())].reset_index(drop=True)
+    return table.iloc[_unbeaten(table[columns].to_numpy())]
 
 
 def join(one: Store, other: Store, cells: str) -> pd.DataFrame:

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .. import cells
 from ..cells import Cell
+from ..checks import flag, integer, kind, number
 from ..errors import InvalidValueError, MissingResultError
+from ..files import ONE_AT_A_TIME
+from ..skeletons import Skeleton
 from .benchmark import Benchmark
+
+Arch: TypeAlias = int | str | Cell | Any  # or an object with a method ``tostr``
 
 
 class NATSAdapter:
@@ -55,13 +60,16 @@ class NATSAdapter:
         seconds: float | None = None,
         seed: int = 0,
     ) -> None:
+        if "#" in str(metric):
+            raise InvalidValueError("metric", metric, "a metric without a split, which valid_split= and methods name")
+        self._bench: Benchmark = kind(Benchmark)("bench", bench)
+        self._metric, self._valid_split = metric, valid_split
+        self._seconds: float | None = None if seconds is None else number(above=True)("seconds", seconds)
         for dataset in bench.datasets:
             if valid_split is not None:
                 bench.query_many([], dataset, metric, split=valid_split)
             bench.query_many([], dataset, metric)  # an unknown metric is an error here, not in the middle of a search
-        self._bench, self._metric, self._seconds = bench, metric, seconds
-        self._valid_split = valid_split
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(integer(0)("seed", seed))
         self._used_time = 0.0
 
     def __len__(self) -> int:
@@ -80,27 +88,27 @@ class NATSAdapter:
         """Return the architecture string of an index."""
         return str(Cell.from_index(index))
 
-    def query_index_by_arch(self, arch: str | int | Cell) -> int:
+    def query_index_by_arch(self, arch: Arch) -> int:
         """Return the index of an architecture string; unlike NATS-Bench, an unknown one is an error, never -1."""
         return _cell(arch).index
 
-    def get_unique_str(self, arch: str | int) -> str:
+    def get_unique_str(self, arch: Arch) -> str:
         """Return the string of the representative, the same for all cells that are one graph."""
-        return str(Cell.from_index(Cell.of(arch).representative))
+        return self.arch(_cell(arch).representative)
 
     def random(self) -> int:
         """Return a random index, from the adapter's own generator."""
         return int(self._rng.integers(cells.SIZE))
 
     def get_more_info(
-        self, index: int | str, dataset: str, iepoch: int | None = None, hp: str = "12", is_random: bool | int = False
+        self, index: Arch, dataset: str, iepoch: int | None = None, hp: str = "12", is_random: bool | int = False
     ) -> dict[str, Any]:
         """Return accuracies in percent, as NATS-Bench does.
 
         Parameters
         ----------
-        index : int or str
-            Index or architecture string.
+        index : int, str or structure
+            Index, architecture string, or what says it with a method ``tostr``.
         dataset : str
             A data set of the release.
         iepoch : None
@@ -115,22 +123,23 @@ class NATSAdapter:
         -------
         dict
             ``test-accuracy``, ``valid-accuracy`` where there is a split for it, ``train-all-time`` where the cost is
-            known, and ``comment``.
+            known (of the run whose accuracies these are, or the mean), and ``comment``.
         """
         if iepoch is not None:
             raise MissingResultError(f"{self._bench.name} holds the last epoch only, not epoch {iepoch}")
+        index = self.query_index_by_arch(index)
         seed = self._seed(index, dataset, is_random)
         info: dict[str, Any] = {"test-accuracy": self._percent(index, dataset, "test", seed)}
         split = self._split(dataset)
         if split is not None:
             info["valid-accuracy"] = self._percent(index, dataset, split, seed)
         with suppress(MissingResultError):
-            info["train-all-time"] = self._cost(index, dataset)
+            info["train-all-time"] = self._cost(index, dataset, seed)
         info["comment"] = f"{self._metric} of {self._bench.name}; valid is the {split} split"
         return info
 
     def simulate_train_eval(
-        self, arch: int | str, dataset: str, iepoch: int | None = None, hp: str = "12", account_time: bool = True
+        self, arch: Arch, dataset: str, iepoch: int | None = None, hp: str = "12", account_time: bool = True
     ) -> tuple[float, None, float, float]:
         """Return validation accuracy in percent, latency (not measured: None), cost in seconds, and the sum of costs.
 
@@ -148,9 +157,9 @@ class NATSAdapter:
                 f"{self._bench.name} has no validation split for {self._metric}; "
                 "to select on test images, pass valid_split='test'"
             )
-        if account_time:
-            self._used_time += cost
-        return info["valid-accuracy"], None, cost, self._used_time
+        with ONE_AT_A_TIME:
+            self._used_time += cost if flag("account_time", account_time) else 0.0
+            return info["valid-accuracy"], None, cost, self._used_time
 
     @property
     def used_time(self) -> float:
@@ -161,10 +170,9 @@ class NATSAdapter:
         """Set the charged seconds to zero."""
         self._used_time = 0.0
 
-    def get_cost_info(self, index: int | str, dataset: str, hp: str = "12") -> dict[str, float | None]:
+    def get_cost_info(self, index: Arch, dataset: str, hp: str = "12") -> dict[str, float | None]:
         """Return ``flops`` and ``params`` in millions, as NATS-Bench does; ``latency`` was not measured: None."""
-        skeleton = self._bench.info.datasets[self._bench.lookup(index, dataset, self._metric).dataset].skeleton
-        cell = Cell.of(index)
+        cell, skeleton = _cell(index), self._skeleton(dataset)
         return {"flops": cell.flops(skeleton) / 1e6, "params": cell.parameters(skeleton) / 1e6, "latency": None}
 
     def find_best(
@@ -175,21 +183,68 @@ class NATSAdapter:
         param_max: float | None = None,
         hp: str = "12",
     ) -> tuple[int, float]:
-        """Return index and accuracy in percent of the best cell within limits in millions of FLOPs and parameters."""
-        if metric_on_set not in ("test", "ori-test", "x-test", "valid", "x-valid"):
-            raise InvalidValueError("metric_on_set", metric_on_set, "test, ori-test, x-test, valid or x-valid")
-        split = self._split(dataset) if "valid" in metric_on_set else "test"
+        """Return index and accuracy in percent of the best cell within limits in millions of FLOPs and parameters.
+
+        All 15,625 cells are looked at, each with its own size, as members of a class differ in it; of equally good
+        ones the smallest index is the answer.
+        """
+        split = self._split(dataset) if _part(metric_on_set) == "valid" else "test"
         if split is None:
             what = f"{self._bench.name} has no validation split for {self._metric}; pass valid_split='test'"
             raise MissingResultError(what)
-        frame = self._bench.frame(dataset, [self._column(split)])
-        limits = [np.inf if limit is None else 1e6 * limit for limit in (flop_max, param_max)]
+        frame = self._bench.frame(dataset, [self._column(split)], cells="all")
+        given = (("flop_max", flop_max), ("param_max", param_max))
+        limits = [np.inf if limit is None else 1e6 * number()(name, limit) for name, limit in given]
         allowed = (frame["flops"] <= limits[0]) & (frame["parameters"] <= limits[1])
         values = frame.loc[allowed, ["index", frame.columns[-1]]].dropna()
         if values.empty:
             raise MissingResultError("no cell within the limits")
         best = values.sort_values(frame.columns[-1], ascending=False, kind="stable").iloc[0]
         return int(best["index"]), 100 * float(best.iloc[1])
+
+    @property
+    def evaluated_indexes(self) -> list[int]:
+        """Indices of the cells that the release has a result for, ascending."""
+        values = [self._bench.values(dataset, self._metric) for dataset in self._bench.datasets]
+        return np.flatnonzero(~np.isnan(values).all(axis=0)).tolist()
+
+    def get_net_config(self, index: Arch, dataset: str) -> dict[str, Any]:
+        """Return name, width, cells per stage, architecture string and classes of the network, as NATS-Bench does."""
+        skeleton = self._skeleton(dataset)
+        sizes = {"C": skeleton.channels, "N": skeleton.cells_per_stage}
+        return {"name": "infer.tiny", **sizes, "arch_str": str(_cell(index)), "num_classes": skeleton.classes}
+
+    def query_meta_info_by_index(self, arch_index: Arch, hp: str = "12") -> ArchResults:
+        """Return all that is known of an architecture behind the methods of NATS-Bench's ``ArchResults``."""
+        return ArchResults(self, self.query_index_by_arch(arch_index))
+
+    def query_by_index(self, arch_index: Arch, dataname: str | None = None, hp: str = "12") -> Any:
+        """Return an architecture's `ArchResults`, or on a data set what `get_more_info` says of each seed, by seed."""
+        results = self.query_meta_info_by_index(arch_index)
+        return results if dataname is None else results.query(dataname)
+
+    def query_info_str_by_arch(self, arch: Arch, hp: str = "12") -> str:
+        """Return what is known of an architecture as text, two lines for every data set."""
+        index = self.query_index_by_arch(arch)
+        names = ArchResults(self, index).get_dataset_names()
+        lines = [self.arch(index), f"datasets : {names}, extra-info : arch-index={index}"]
+        for name in names:
+            costs, info = self.get_cost_info(index, name), self.get_more_info(index, name)
+            shown = {"valid": info.get("valid-accuracy"), "test": info["test-accuracy"]}
+            accuracies = ", ".join(
+                f"{split} : [top1 = {value:.2f}%]" for split, value in shown.items() if value is not None
+            )
+            lines.append(f"{name:14s} FLOP={costs['flops']:6.2f} M, Params={costs['params']:.3f} MB, latency=None ms.")
+            lines.append(f"{name:14s} {accuracies} ({info['comment']})")
+        return "\n".join(lines)
+
+    query_by_arch = query_info_str_by_arch
+
+    def show(self, index: Arch = -1) -> None:
+        """Print what is known of an architecture; of all of them for -1."""
+        every = isinstance(index, int) and index < 0
+        for each in self.evaluated_indexes if every else [index]:
+            print(self.query_info_str_by_arch(each))
 
     @staticmethod
     def str2matrix(arch_str: str) -> np.ndarray[Any, Any]:
@@ -202,12 +257,15 @@ class NATSAdapter:
         pairs = list(zip(cells.EDGES, Cell.from_str(arch_str).operations, strict=True))
         return [tuple((op, edge[0]) for edge, op in pairs if edge[1] == target) for target in (1, 2, 3)]
 
-    def _cost(self, arch: int | str, dataset: str) -> float:
+    def _skeleton(self, dataset: str) -> Skeleton:
+        return self._bench.info.datasets[self._bench._store.dataset(dataset)].skeleton
+
+    def _cost(self, arch: int, dataset: str, seed: int | None = None) -> float:
         """Return the seconds that one training is charged with."""
         if self._seconds is not None:
             return self._seconds
         try:
-            return self._bench.train_seconds(arch, dataset)
+            return self._bench.train_seconds(arch, dataset, seed=seed)
         except MissingResultError as error:
             raise MissingResultError(f"{error.what}; pass seconds= to charge a fixed cost per training") from None
 
@@ -228,14 +286,68 @@ class NATSAdapter:
         return 100 * self._bench.query(index, dataset, self._metric, seed=seed, split=split)
 
     def _seed(self, index: int | str, dataset: str, is_random: bool | int) -> int | None:
-        if is_random is False:
+        if not isinstance(is_random, (bool, np.bool_)):
+            seed: int = integer(0)("is_random", is_random)
+            return seed
+        if not is_random:
             return None
-        if is_random is not True:
-            return int(is_random)
         ran = list(self._bench.lookup(index, dataset, self._metric).seeds)
         if not ran:
             raise MissingResultError(f"{self._bench.name} gives no single seeds to draw from; use is_random=False")
         return int(self._rng.choice(ran))
+
+
+class ArchResults:
+    """One architecture in a release, with the methods of NATS-Bench's class of this name.
+
+    Parameters
+    ----------
+    api : NATSAdapter
+    arch_index : int
+    """
+
+    def __init__(self, api: NATSAdapter, arch_index: int) -> None:
+        self._api, self.arch_index, self.arch_str = api, arch_index, api.arch(arch_index)
+
+    def __repr__(self) -> str:
+        return f"ArchResults({self._api!r}, {self.arch_index})"
+
+    def get_dataset_names(self) -> list[str]:
+        """Return the data sets with a result."""
+        bench, metric = self._api._bench, self._api._metric
+        return [name for name in bench.datasets if not np.isnan(bench.values(name, metric)[self.arch_index])]
+
+    def get_dataset_seeds(self, dataset: str) -> list[int]:
+        """Return the seeds that were run."""
+        return list(self._api._bench.lookup(self.arch_index, dataset, self._api._metric).seeds)
+
+    def get_compute_costs(self, dataset: str) -> dict[str, float | None]:
+        """Return what `NATSAdapter.get_cost_info` does."""
+        return self._api.get_cost_info(self.arch_index, dataset)
+
+    def get_metrics(
+        self, dataset: str, setname: str, iepoch: int | None = None, is_random: bool | int = False
+    ) -> dict[str, Any]:
+        """Return accuracy in percent on a split and seconds of training; there is no loss: None."""
+        info = self._api.get_more_info(self.arch_index, dataset, iepoch, is_random=is_random)
+        name = f"{_part(setname)}-accuracy"
+        if name not in info:
+            raise MissingResultError(f"the release has no validation split for {dataset}; pass valid_split='test'")
+        all_time = info.get("train-all-time")
+        return {"iepoch": iepoch, "loss": None, "accuracy": info[name], "cur_time": None, "all_time": all_time}
+
+    def query(self, dataset: str, seed: int | None = None) -> Any:
+        """Return what `NATSAdapter.get_more_info` says of a seed, or of every seed, by seed."""
+        if seed is not None:
+            return self._api.get_more_info(self.arch_index, dataset, is_random=seed)
+        return {number: self.query(dataset, number) for number in self.get_dataset_seeds(dataset)}
+
+
+def _part(setname: str) -> str:
+    """Return ``"test"`` or ``"valid"`` for NATS-Bench's name of a set of images."""
+    if setname not in ("test", "ori-test", "x-test", "valid", "x-valid"):
+        raise InvalidValueError("metric_on_set", setname, "test, ori-test, x-test, valid or x-valid")
+    return "valid" if "valid" in setname else "test"
 
 
 def _cell(arch: Any) -> Cell:

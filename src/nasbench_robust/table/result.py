@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..arrays import Record
 from ..metrics import Attack
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Record):
     """Everything known about one answer; see `Benchmark.lookup`.
 
     Attributes
@@ -55,3 +56,7 @@ class Result:
     release: str
     version: str
     source: str
+
+    def __repr__(self) -> str:
+        about = f"{self.metric} on {self.split} images of {self.dataset}, cell {self.index}, {self.n_seeds} seed(s)"
+        return f"<Result {self.value}: {about}>"

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import cells
+from ..arrays import Record
 from ..errors import InvalidValueError
 from ..metrics import Metric, checked_eps, stored_fields
 from ..skeletons import Skeleton
@@ -23,8 +24,8 @@ FORMAT = 1
 METADATA_KEY = b"nasbench_robust"
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
+@dataclass(frozen=True, repr=False)
+class DatasetInfo(Record):
     """What a release says about one of its data sets.
 
     Attributes
@@ -49,8 +50,8 @@ class DatasetInfo:
             raise InvalidValueError("images", self.images, "a positive number by split")
 
 
-@dataclass(frozen=True)
-class ReleaseInfo:
+@dataclass(frozen=True, repr=False)
+class ReleaseInfo(Record):
     """What a release says about itself; stored in the metadata of its runs table.
 
     Attributes

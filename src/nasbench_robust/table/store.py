@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from .. import cells
-from ..arrays import Floats, Integers
+from ..arrays import Floats, Integers, read_only
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
@@ -39,9 +39,9 @@ class Rows:
 class Store:
     """A runs table behind resolved names; parameters and errors are those of `Benchmark`."""
 
-    def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
-        self._reader = Reader(source)
-        self.info: ReleaseInfo = self._reader.info()
+    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader) -> None:
+        self.reader = source if isinstance(source, Reader) else Reader(source)
+        self.info: ReleaseInfo = self.reader.info()
         self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}
         self._identities: dict[tuple[str, str], Integers] = {}
@@ -55,9 +55,7 @@ class Store:
         name = self.dataset(dataset)
         measured = self.metric(name, metric, eps, split)
         if seed is not None:
-            if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-                raise InvalidValueError("seed", seed, "a non-negative integer, or None for the mean over seeds")
-            seed = int(seed)
+            seed = _checked_seed(seed)
             ran = np.unique(self.rows(name, measured).seed)
             if seed not in ran:
                 known = [int(s) for s in ran if s >= 0]
@@ -96,7 +94,10 @@ class Store:
         if not metric:
             raise InvalidValueError("metric", metric, f"one of {', '.join(self._long_names(dataset))}")
         if isinstance(metric, str) and "#" in metric:
-            metric, _, split = metric.partition("#")
+            whole, (metric, _, named_split) = metric, metric.partition("#")
+            if split not in (None, named_split):
+                raise InvalidValueError("split", split, f"the one in {whole!r}, or none", repr(named_split))
+            split = named_split
         split = "test" if split is None else split
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
@@ -136,7 +137,7 @@ class Store:
 
     @property
     def _place(self) -> str:
-        return str(self._reader.paths[0]) if self._reader.paths else "table"
+        return str(self.reader.paths[0]) if self.reader.paths else "table"
 
     def rows(self, dataset: str, metric: Metric) -> Rows:
         """Return the rows of a data set that have a value of the metric."""
@@ -162,14 +163,25 @@ class Store:
     def integers(self, dataset: str, name: str) -> Integers:
         """Return an integer column of a data set's rows, -1 where it is null."""
         if (dataset, name) not in self._identities:
-            values, has_value = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+            values, has_value = numpy_column(self.reader.read([name], dataset=dataset).column(name))
             self._identities[dataset, name] = np.where(has_value, values.astype(np.int64), -1)
         return self._identities[dataset, name]
 
     def floats(self, dataset: str, name: str) -> Floats:
         """Return a column of a data set's rows as floats, NaN where it is null."""
-        values, has_value = numpy_column(self._reader.read([name], dataset=dataset).column(name))
+        values, has_value = numpy_column(self.reader.read([name], dataset=dataset).column(name))
         return np.where(has_value, values, np.nan)
+
+    def seconds(self, dataset: str, seed: object = None) -> tuple[Integers, Floats]:
+        """Return cell indices and training times of the runs that recorded them, of one seed or of all."""
+        index, seconds = self.integers(dataset, "index"), self.floats(dataset, "train_seconds")
+        chosen = ~np.isnan(seconds)
+        if seed is not None:
+            of_seed = self.integers(dataset, "seed") == _checked_seed(seed)
+            if not (chosen & of_seed).any():
+                raise MissingResultError(f"{self.info.name} records no training time for seed {seed} on {dataset}")
+            chosen &= of_seed
+        return index[chosen], seconds[chosen]
 
     def array(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""
@@ -178,9 +190,7 @@ class Store:
             rows = self.rows(dataset, metric)
             chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
             of_representative, _ = mean_by_index(rows.index[chosen], rows.value[chosen])
-            answers = of_representative[cells.representatives()]
-            answers.flags.writeable = False
-            self._arrays[key] = answers
+            self._arrays[key] = read_only(of_representative[cells.representatives()])
         return self._arrays[key]
 
     def raise_missing(self, cell: Cell, dataset: str, metric: Metric, seed: int | None) -> NoReturn:
@@ -190,6 +200,12 @@ class Store:
         which = f"seed {seed} of " if seed is not None else ""
         what = f"{self.info.name} has no {metric.long_name} on {dataset} for {which}cell {cell.representative}"
         raise MissingResultError(what, ran, "seeds that were run")
+
+
+def _checked_seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InvalidValueError("seed", seed, "a non-negative integer, or None for the mean over seeds")
+    return int(seed)
 
 
 def _is_ambiguous(rows: Rows) -> bool:

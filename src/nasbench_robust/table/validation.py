@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import cells
-from ..arrays import Booleans, Floats, Integers
+from ..arrays import Booleans, Floats, Integers, Record
 from ..errors import NasbenchRobustError
 from ..metrics import ATTACKS, Metric, same_eps
 from .arrays import mean_by_index, numpy_column
@@ -27,8 +27,8 @@ GRID_TOLERANCE = 0.01
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Record):
     """One thing that `validate` noticed, for one data set and metric, with all cells concerned.
 
     Attributes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,32 +10,70 @@ import numpy as np
 from .. import cells
 from ..arrays import Integers
 from ..cells import Cell
-from ..errors import InvalidValueError, UnknownNameError
+from ..errors import InvalidCellError, InvalidValueError, UnknownNameError
 from .schema import DatasetInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL_VIEWS = ("representatives", "all", "connected")
+CELL_VIEWS = ("representatives", "all", "connected", "smallest")
 
 
 def indices_of(archs: Any) -> Integers:
-    """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one."""
-    if isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or getattr(archs, "ndim", 1) == 0:
-        raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
-    if isinstance(archs, np.ndarray) and archs.dtype.kind in "iu" and archs.ndim == 1:
+    """Return cell indices, shape (n,); integer arrays are checked as a whole, everything else one by one.
+
+    Columns of pandas, Arrow and torch are taken as the values that they hold. Refused is what may mean something else.
+    """
+    archs = _plain(archs)
+    if isinstance(archs, np.ndarray):
         outside = (archs < 0) | (archs >= cells.SIZE)
         if outside.any():
             Cell.from_index(archs[outside.argmax()])  # raises, naming the index
         return archs.astype(np.int64)
-    archs = list(archs)
     if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
         return np.array(archs, dtype=np.int64)
-    try:  # strings, the common case by far
-        known = list(map(cells.index_of_string().__getitem__, archs))
-    except (KeyError, TypeError):
-        known = [Cell.of(arch).index for arch in archs]
-    return np.array(known, dtype=np.int64)
+    try:  # strings are the common case by far
+        known: list[int | None] = list(map(cells.index_of_string().get, archs))
+    except TypeError:  # what has no hash is no string
+        known = [None] * len(archs)
+    return np.array(
+        [Cell.of(arch).index if index is None else index for arch, index in zip(archs, known, strict=True)], np.int64
+    )
+
+
+def _plain(archs: Any) -> Any:
+    """Return an array of integers, shape (n,), or a list of what is to be read one by one."""
+    dimensions, dtype = getattr(archs, "ndim", 1), str(getattr(archs, "dtype", ""))
+    is_table = hasattr(archs, "columns") or hasattr(archs, "column_names")
+    if not is_table and (isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or dimensions == 0):
+        raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
+    expected = ""
+    if isinstance(archs, (Mapping, set, frozenset)):
+        expected = "an iterable with an order and one cell a place, a list say"
+    elif is_table:
+        expected = "one column of it, frame['index'] or frame['arch'] say"
+    elif dimensions > 1:
+        expected = (
+            "one cell a place; rows are cells in an encoding, [Cell.decode(row, encoding='opcodes') for row in ...]"
+        )
+    elif dtype.endswith(("bool", "boolean")):
+        expected = "cells; of a mask, numpy.flatnonzero(mask)"
+    elif isinstance(archs, np.ma.MaskedArray) and archs.mask.any():
+        expected = "no masked entries; the others are archs.compressed()"
+    if expected:
+        raise InvalidCellError(archs, f"expected {expected}")
+    if not (isinstance(archs, np.ndarray) and archs.dtype.kind in "iu"):
+        # Columns of pandas, Arrow and torch hold values of their own, which these methods make plain.
+        convert = getattr(archs, "to_pylist", None) or getattr(archs, "tolist", None)
+        archs = list(convert() if convert else archs)
+    if len(archs) == len(cells.EDGES) and all(_is_operation(arch) for arch in archs):
+        one = "six operation numbers are one cell, Cell.decode(archs, encoding='opcodes') or encoding='naslib'"
+        raise InvalidCellError(archs, f"{one}; six cells are a list of Cell.from_index")
+    return archs
+
+
+def _is_operation(arch: Any) -> bool:
+    return isinstance(arch, (int, np.integer)) and not isinstance(arch, bool) and 0 <= int(arch) < len(cells.OPERATIONS)
 
 
 def view_indices(view: str) -> Integers:
@@ -43,6 +82,8 @@ def view_indices(view: str) -> Integers:
         raise UnknownNameError("view of the cells", view, CELL_VIEWS)
     if view == "all":
         return np.arange(cells.SIZE)
+    if view == "smallest":
+        return np.sort(cells.smallest_members()[np.unique(cells.representatives())].astype(np.int64))
     chosen = np.unique(cells.representatives()).astype(np.int64)
     return chosen[cells.connected()[chosen]] if view == "connected" else chosen
 
@@ -60,5 +101,6 @@ def cell_columns(indices: Integers, info: DatasetInfo) -> pd.DataFrame:
             "connected": cells.connected()[indices],
             "parameters": info.skeleton.parameters(*convolutions),
             "flops": info.skeleton.flops(*convolutions),
-        }
+        },
+        index=indices,
     )

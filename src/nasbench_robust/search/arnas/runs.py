@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ...arrays import Record
 from ...cells import Cell
 from ...datasets import dataset
 from ...engines import Epoch, Running, engine_named, provenance
@@ -81,7 +82,7 @@ def parse_architecture(text: str) -> Architecture:
     names = [name.strip() for name in text.split(",")]
     if len(names) > 2:
         raise InvalidValueError("genotype", text, "'arnas', a .json file, or one or two cells separated by a comma")
-    return StagedCells.of(*(Cell.of(int(name) if name.isdecimal() else name) for name in names))
+    return StagedCells.of(*map(Cell.from_text, names))
 
 
 def default_settings(architecture: Architecture, name: str) -> AdversarialSettings:
@@ -202,8 +203,8 @@ def write_result(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
     write_bytes((json.dumps(result, indent=1, allow_nan=False) + "\n").encode(), Path(path))
 
 
-@dataclass(frozen=True)
-class GenotypeJob:
+@dataclass(frozen=True, eq=False, repr=False)
+class GenotypeJob(Record):
     """Runs of architectures as a `nasbench_robust.runs.Job`; units are pairs of an architecture and a seed.
 
     Attributes

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ...arrays import Record
 from ...cells import Cell
 from ...engines import load_state, provenance, save_state
 from ...engines.torch import make_generator
@@ -174,8 +175,8 @@ def read_search(path: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-@dataclass(frozen=True)
-class SearchJob:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchJob(Record):
     """Searches as a `nasbench_robust.runs.Job`; units are seeds.
 
     Attributes

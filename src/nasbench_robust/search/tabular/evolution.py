@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
 from typing import ClassVar
 
 import numpy as np
 
 from ...cells import Cell
-from ...checks import integer
+from ...checks import flag, integer
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
 
@@ -64,9 +63,14 @@ class LocalSearch:
         self, rng: np.random.Generator, *, initial: int = 10, first_improvement: bool = True, restart: bool = True
     ) -> None:
         self._rng, self.initial = checked_generator(rng), integer(1)("initial", initial)
-        self.first_improvement, self.restart = bool(first_improvement), bool(restart)
+        self.first_improvement = flag("first_improvement", first_improvement)
+        self.restart = flag("restart", restart)
         self._told: dict[int, float] = {}  # by representative
-        self._steps = self._walk()
+        self._starts: list[Cell] = []
+        self._here: Cell | None = None  # None while starts are drawn
+        self._best: Cell | None = None  # of the neighbours that were looked at, and the cell itself
+        self._left: list[Cell] = []  # neighbours that were not looked at
+        self._asked: Cell | None = None
 
     def ask(self) -> Cell | None:
         """Return the next cell to train, or None at the end of a search without restarts.
@@ -76,41 +80,44 @@ class LocalSearch:
         InvalidValueError
             If the value of the cell before was not told: each step depends on it.
         """
-        return next(self._steps, None)
+        while True:
+            if self._here is not None and self._asked is not None:
+                self._look_at(self._asked)
+            self._asked = self._next()
+            if self._asked is None or self._asked.representative not in self._told:
+                return self._asked
 
     def tell(self, cell: Cell, value: float) -> None:
         """Take the accuracy of a cell."""
         self._told[cell.representative] = value
 
-    def _walk(self) -> Iterator[Cell]:
-        """Yield the cells to train, in order; their values are told in between."""
-        while True:
-            starts = []
-            for _ in range(self.initial):
-                starts.append(Cell.sample(self._rng))
-                yield from self._untold(starts[-1])
-            here: Cell | None = max(starts, key=self._value)
-            while here is not None:
-                here = yield from self._move(here)
-            if not self.restart:
-                return
+    def _next(self) -> Cell | None:
+        """Return the cell to look at next, or None at the end."""
+        if self._here is None and len(self._starts) == self.initial:
+            self._go(max(self._starts, key=self._value))
+        elif self._here is not None and not self._left:
+            if self._best is not None and self._best != self._here:
+                self._go(self._best)
+            elif self.restart:
+                self._here, self._starts = None, []
+            else:
+                return None
+        if self._here is not None:
+            return self._left.pop(0)
+        self._starts.append(Cell.sample(self._rng))
+        return self._starts[-1]
 
-    def _move(self, here: Cell) -> Generator[Cell, None, Cell | None]:
-        """Yield what has to be trained to leave a cell; return where to go, or None at a local optimum."""
-        best = here
-        neighbours = list(here.neighbours())
-        for number in self._rng.permutation(len(neighbours)).tolist():
-            neighbour = neighbours[number]
-            yield from self._untold(neighbour)
-            if self._value(neighbour) > self._value(best):
-                best = neighbour
-                if self.first_improvement:
-                    break
-        return None if best is here else best
+    def _go(self, cell: Cell) -> None:
+        """Go to a cell, from where its neighbours are looked at in random order."""
+        neighbours = list(cell.neighbours())
+        self._here = self._best = cell
+        self._left = [neighbours[number] for number in self._rng.permutation(len(neighbours)).tolist()]
 
-    def _untold(self, cell: Cell) -> Iterator[Cell]:
-        if cell.representative not in self._told:
-            yield cell
+    def _look_at(self, neighbour: Cell) -> None:
+        if self._best is None or self._value(neighbour) > self._value(self._best):
+            self._best = neighbour
+            if self.first_improvement:
+                self._left = []
 
     def _value(self, cell: Cell) -> float:
         if cell.representative not in self._told:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import cells
-from ...arrays import Booleans, Floats, Integers
+from ...arrays import Booleans, Floats, Integers, read_only
 from ...cells import EDGES, OPERATIONS, Cell, opcodes
 from ...checks import integer, number
 from ...statistics import checked_generator
@@ -31,18 +31,14 @@ def path_encoding() -> Booleans:
         codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
         for path in product(present, repeat=codes.shape[1]):
             paths[path] = paths.get(path, False) | (codes == path).all(axis=1)
-    encoding = np.stack(list(paths.values()), axis=1)
-    encoding.flags.writeable = False
-    return encoding
+    return read_only(np.stack(list(paths.values()), axis=1))
 
 
 @lru_cache(maxsize=1)
 def _features() -> Floats:
     """Return the inputs of the regressors: path encoding, operations by edge, and a constant; shape (15625, 115)."""
     one_hot = (opcodes()[:, :, None] == np.arange(len(OPERATIONS))).reshape(cells.SIZE, -1)
-    features = np.hstack([path_encoding(), one_hot, np.ones((cells.SIZE, 1))]).astype(np.float64)
-    features.flags.writeable = False
-    return features
+    return read_only(np.hstack([path_encoding(), one_hot, np.ones((cells.SIZE, 1))]).astype(np.float64))
 
 
 class PredictorGuided:

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ... import cells
-from ...arrays import Floats
+from ...arrays import Floats, Record, read_only
 from ...cells import Cell
-from ...checks import integer, number
+from ...checks import flag, integer, kind, number
 from ...errors import InvalidValueError, MissingResultError
 from ...metrics import UNATTACKED, Metric, parse_long_name
 from ...table import Benchmark, Result
@@ -60,9 +60,10 @@ class Budget:
             integer(1)("queries", self.queries)
         if self.seconds is not None:
             number(above=True)("seconds", self.seconds)
+        flag("charge_repeats", self.charge_repeats)
 
 
-class TableProblem:
+class TableProblem(Record):
     """Find the cell with the best accuracy, or with the best trade-offs between several, in a table.
 
     Parameters
@@ -77,7 +78,7 @@ class TableProblem:
         Budget of every attacked metric that does not name its own; the data set's default otherwise.
     split : str
         Images that the search sees. ``"validation"`` by default, so that test images stay for the judgement; a release
-        without a held-out split must be searched on ``"test"``, knowingly.
+        without a held-out split must be searched on ``"test"``, knowingly. A metric that names another one is an error.
     seed : int or str, optional
         What a query returns: None, the default, the mean over the seeds there are; an integer, that run; ``"random"``,
         each time one of the cell's runs, drawn anew, as if it were trained then.
@@ -92,6 +93,8 @@ class TableProblem:
         What is maximised.
     columns : tuple of str
         Their long names.
+    split, seed, cost
+        As they were given, `cost` as ``seconds``.
 
     Raises
     ------
@@ -114,7 +117,8 @@ class TableProblem:
     ) -> None:
         if isinstance(seed, str) and seed != RANDOM:
             raise InvalidValueError("seed", seed, "an integer, None for the mean over seeds, or 'random'", repr(RANDOM))
-        self.bench, self.split, self.seed = bench, split, seed
+        self.bench: Benchmark = kind(Benchmark)("bench", bench)
+        self.split, self.seed, self.cost = split, seed, seconds
         self._seeds = {metric.column: seeds for metric, seeds in bench.measured(dataset).items()}
         names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         answers = [self._any_answer(_question(dataset, name, eps, split)) for name in names]
@@ -130,7 +134,7 @@ class TableProblem:
             recorded = bench.values(dataset, "train_seconds")
             self._seconds = None if np.isnan(recorded).all() else recorded
         else:
-            self._seconds = np.full(cells.SIZE, number(above=True)("seconds", seconds))
+            self._seconds = read_only(np.full(cells.SIZE, number(above=True)("seconds", seconds)))
 
     # ------------------------------------------------------------------ what the search sees
 
@@ -160,12 +164,11 @@ class TableProblem:
         return self._seconds
 
     @cached_property
-    def answers(self) -> list[Any]:
+    def answers(self) -> tuple[Any, ...]:
         """What a query returns, by cell index: a float or, for several objectives, a tuple; nan or None: no result."""
         if self.objectives == 1:
-            answers: list[Any] = self.values[:, 0].tolist()
-            return answers
-        return [None if any(map(math.isnan, row)) else tuple(row) for row in self.values.tolist()]
+            return tuple(self.values[:, 0].tolist())
+        return tuple(None if any(map(math.isnan, row)) else tuple(row) for row in self.values.tolist())
 
     def raise_missing(self, cell: Cell) -> NoReturn:
         """Say that the table has no answer for a cell."""
@@ -175,7 +178,7 @@ class TableProblem:
 
     # ------------------------------------------------------------------ what it is judged by
 
-    def judge(self, metric: str, *, eps: float | str | None = None, split: str = "test") -> Floats:
+    def judge(self, metric: str, *, eps: float | str | None = None, split: str | None = None) -> Floats:
         """Return an accuracy by cell index, shape (15625,), mean over seeds, nan where there is none."""
         return self._values(_question(self.dataset, metric, eps, split))
 
@@ -202,6 +205,21 @@ class TableProblem:
     def __repr__(self) -> str:
         return f"<TableProblem {self.bench.name}, {self.dataset}: {', '.join(self.columns)}>"
 
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that make this problem again, but for the table, as JSON can hold them."""
+        seed = self.seed if self.seed in (None, RANDOM) else int(self.seed)
+        cost = None if self.cost is None else float(self.cost)
+        settings = {"metrics": list(self.columns), "dataset": self.dataset, "split": self.split}
+        return {**settings, "seed": seed, "seconds": cost}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TableProblem):
+            return NotImplemented
+        return self.settings() == other.settings() and self.bench == other.bench
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash((TableProblem, self.dataset, self.columns))
+
     # ------------------------------------------------------------------ reading the table
 
     def _values(self, question: dict[str, Any]) -> Floats:
@@ -220,7 +238,7 @@ class TableProblem:
     def _table(self, seed: int | None) -> Floats:
         """Return the accuracies of one seed, or the means, shape (15625, objectives)."""
         columns = [self.bench.values(self.dataset, column, seed=seed) for column in self.columns]
-        return np.stack(columns, axis=1)
+        return read_only(np.stack(columns, axis=1))
 
     def _single_runs(self) -> Floats:
         """Return the accuracies of single runs, shape (seeds, 15625, objectives), nan where one is missing."""
@@ -228,10 +246,10 @@ class TableProblem:
         if not seeds:
             what = f"{self.bench.name} gives no single seeds for {', '.join(self.columns)} on {self.dataset}"
             raise MissingResultError(what, hint="seed=None returns the means that it has")
-        return np.array([self._table(seed) for seed in seeds])
+        return read_only(np.array([self._table(seed) for seed in seeds]))
 
 
-def _question(dataset: str | None, metric: str, eps: float | str | None, split: str) -> dict[str, Any]:
+def _question(dataset: str | None, metric: str, eps: float | str | None, split: str | None) -> dict[str, Any]:
     """Return the arguments of a query; a metric that has no attack, or names its own budget, takes no other."""
     short, own, _ = parse_long_name(metric.partition("#")[0]) if isinstance(metric, str) and metric else ("", None, "")
     takes_eps = short not in UNATTACKED and own is None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from ... import cells
-from ...arrays import Floats
+from ...arrays import Floats, Integers
 from ...cells import Cell
-from ...checks import integer
+from ...checks import integer, kind
 from ...errors import BudgetSpentError, InvalidValueError
+from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
 from .problems import Budget, TableProblem
 from .trajectories import Repeats, Trajectory
@@ -65,9 +70,11 @@ class Simulator:
     """
 
     def __init__(self, problem: TableProblem, budget: Budget, *, rng: np.random.Generator | None = None) -> None:
-        if problem.runs is not None:
+        self.problem: TableProblem = kind(TableProblem)("problem", problem)
+        self.budget: Budget = kind(Budget)("budget", budget)
+        if rng is not None or problem.runs is not None:
             checked_generator(rng)
-        self.problem, self.budget, self.queries, self.seconds = problem, budget, 0, 0.0
+        self.queries, self.seconds = 0, 0.0
         self._rng, self._answers = rng, problem.answers
         self._costs = [0.0] * cells.SIZE if budget.seconds is None else problem.seconds.tolist()
         self._most = math.inf if budget.queries is None else budget.queries
@@ -88,8 +95,11 @@ class Simulator:
         # Written so that a cell of unknown cost is let through to `query`, which says what is missing.
         return self.queries < self._most and not self.seconds + self._costs[cell.index] > self._longest
 
+    def __repr__(self) -> str:
+        return f"<Simulator of {self.problem!r}: {self.queries} queries, {self.seconds:.6g} seconds of {self.budget!r}>"
+
     def query(self, cell: Cell) -> Value:
-        """Return the accuracy of a cell, and charge for it.
+        """Return the accuracy of a cell, and charge for it; threads that search together are charged one by one.
 
         Returns
         -------
@@ -103,6 +113,10 @@ class Simulator:
         MissingResultError
             If the table has no result, or no cost, of the cell.
         """
+        with ONE_AT_A_TIME:
+            return self._charged(Cell.of(cell))
+
+    def _charged(self, cell: Cell) -> Value:
         if cell.representative in self._free:
             return self._free[cell.representative]
         cost = self._costs[cell.index]
@@ -123,8 +137,9 @@ class Simulator:
 
     def trajectory(self) -> Trajectory:
         """Return everything that was queried so far."""
-        index = np.array(self._cells, np.int64)
-        values = np.array(self._values, np.float64).reshape(len(index), self.problem.objectives)
+        with ONE_AT_A_TIME:
+            index, values = np.array(self._cells, np.int64), np.array(self._values, np.float64)
+        values = values.reshape(len(index), self.problem.objectives)
         return Trajectory(self.problem, index, values)
 
     def _drawn(self, cell: Cell, runs: Floats) -> Value:
@@ -187,6 +202,7 @@ def repeat(
     *,
     repeats: int = 100,
     seed: int = 0,
+    n_jobs: int = 1,
 ) -> Repeats:
     """Search many times, with a generator of its own each time.
 
@@ -201,6 +217,9 @@ def repeat(
     seed : int
         Repeat i is ``rng = numpy.random.default_rng([seed, i])``, ``run(problem, make(rng), budget, rng=rng)``, to the
         last bit: a longer series begins with a shorter one.
+    n_jobs : int
+        Processes that search at once; the numbers are the same for every one. More than 1 needs a `make` that can be
+        pickled, as classes, functions of modules and ``functools.partial`` of them can.
 
     Returns
     -------
@@ -212,6 +231,41 @@ def repeat(
     InvalidValueError
         If `repeats` or `seed` is not a number of its kind.
     """
-    integer(0)("seed", seed)
-    generators = [np.random.default_rng([seed, number]) for number in range(integer(1)("repeats", repeats))]
-    return Repeats(tuple(run(problem, make(rng), budget, rng=rng) for rng in generators))
+    seed, numbers = integer(0)("seed", seed), range(integer(1)("repeats", repeats))
+    settings = {"method": _described(make), "budget": asdict(budget), "seed": seed}
+    if integer(1)("n_jobs", n_jobs) == 1:
+        return Repeats(tuple(_searched(problem, make, budget, seed, number) for number in numbers), settings)
+    try:
+        work = pickle.dumps((problem, make, budget, seed))
+    except Exception as error:  # whatever a foreign object raises
+        reason = f"a function that can be pickled, for n_jobs > 1 ({error})"
+        raise InvalidValueError("make", make, reason) from None
+    with ProcessPoolExecutor(min(n_jobs, len(numbers)), initializer=_take, initargs=(work,)) as pool:
+        parts = pool.map(_search_there, numbers, chunksize=-(-len(numbers) // (4 * n_jobs)))
+        return Repeats(tuple(Trajectory(problem, index, values) for index, values in parts), settings)
+
+
+def _described(make: Any) -> str:
+    """Return what makes a search in words: ``RandomSearch``, ``LocalSearch(initial=1)``."""
+    if isinstance(make, partial):
+        words = [*map(repr, make.args), *(f"{name}={value!r}" for name, value in make.keywords.items())]
+        return f"{_described(make.func)}({', '.join(words)})"
+    return str(getattr(make, "__qualname__", type(make).__qualname__))
+
+
+def _searched(problem: TableProblem, make: Any, budget: Budget, seed: int, number: int) -> Trajectory:
+    rng = np.random.default_rng([seed, number])
+    return run(problem, make(rng), budget, rng=rng)
+
+
+_work: list[Any] = []  # of a process of `repeat`: problem, make, budget and seed, sent once
+
+
+def _take(work: bytes) -> None:
+    _work[:] = pickle.loads(work)  # noqa: S301 (of the process that started this one)
+
+
+def _search_there(number: int) -> tuple[Integers, Floats]:
+    problem, make, budget, seed = _work
+    trajectory = _searched(problem, make, budget, seed, number)
+    return trajectory.index, trajectory.values

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import html
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from ...arrays import Floats, Integers
+from ...arrays import Floats, Integers, Record, read_only
 from ...checks import integer
-from ...errors import InvalidValueError, UnknownNameError
+from ...errors import InvalidValueError, TableError, UnknownNameError
+from ...releases import load as load_release
+from ...table import Benchmark, read_table, write_table
 from .pareto import non_dominated, running_hypervolume
 from .problems import TableProblem
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_METADATA_KEY = b"nasbench_robust_searches"
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Record):
     """The charged queries of one search, in order; arrays have one entry per query.
 
     Attributes
@@ -37,8 +45,17 @@ class Trajectory:
     index: Integers
     values: Floats
 
+    def __post_init__(self) -> None:
+        read_only(self.index), read_only(self.values)
+
     def __len__(self) -> int:
         return len(self.index)
+
+    def __repr__(self) -> str:
+        return f"<Trajectory of {len(self)} queries on {self.problem!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.frame().tail(1).to_html(index=False)}"
 
     @property
     def seconds(self) -> Floats:
@@ -79,7 +96,7 @@ class Trajectory:
         """Return the hypervolume of the values so far; see `pareto.hypervolume` for the reference and its errors."""
         return running_hypervolume(self.values, reference)
 
-    def judged(self, metric: str, *, eps: float | str | None = None, split: str = "test") -> Floats:
+    def judged(self, metric: str, *, eps: float | str | None = None, split: str | None = None) -> Floats:
         """Return another accuracy of the incumbents: what they are worth on other images, or under another attack.
 
         Parameters
@@ -128,20 +145,88 @@ class Trajectory:
         return self.values[:, 0]
 
 
-@dataclass(frozen=True, eq=False)
-class Repeats:
+@dataclass(frozen=True, eq=False, repr=False)
+class Repeats(Record):
     """Many searches of one problem.
 
     Attributes
     ----------
     trajectories : tuple of Trajectory
         In the order of the repeats.
+    settings : dict
+        Method, budget and seed, where `repeat` made them.
     """
 
     trajectories: tuple[Trajectory, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the searches to a Parquet file, with their settings and those of the problem in its metadata.
+
+        Columns are ``repeat``, ``query``, ``index`` and a column per searched metric: what the search was told. A name
+        that does not end in ``.parquet`` is refused.
+        """
+        if not os.fspath(path).lower().endswith(".parquet"):
+            raise InvalidValueError("path", path, "a name that ends in .parquet", f"{os.fspath(path)}.parquet")
+        problem = self.trajectories[0].problem
+        lengths = [len(trajectory) for trajectory in self.trajectories]
+        values = np.concatenate([trajectory.values for trajectory in self.trajectories])
+        table = pa.table(
+            {
+                "repeat": np.repeat(np.arange(len(self)), lengths),
+                "query": np.concatenate([np.arange(1, length + 1) for length in lengths]),
+                "index": np.concatenate([trajectory.index for trajectory in self.trajectories]),
+                **{name: values[:, place] for place, name in enumerate(problem.columns)},
+            }
+        )
+        release = {"name": problem.bench.name, "version": problem.bench.version}
+        about = {"format": 1, "release": release, "problem": problem.settings(), "settings": self.settings}
+        about |= {"repeats": len(self)}
+        write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], bench: Benchmark | None = None) -> Repeats:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        bench : Benchmark, optional
+            The table that was searched; by default the release of its name.
+
+        Raises
+        ------
+        MissingDataError, TableError
+            If there is no such file, or it does not hold searches.
+        InvalidValueError
+            If `bench` is another release, or another version of it.
+        """
+        table = read_table(path)
+        try:
+            about = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+            release, problem, number = about["release"], about["problem"], about["repeats"]
+            columns = np.stack([table.column(name).to_numpy() for name in problem["metrics"]], axis=1)
+            repeat, index = (table.column(name).to_numpy() for name in ("repeat", "index"))
+        except (KeyError, ValueError, TypeError):
+            raise TableError(path, "no searches that Repeats.save wrote") from None
+        bench = load_release(release["name"]) if bench is None else bench
+        if (bench.name, bench.version) != (release["name"], release["version"]):
+            raise InvalidValueError("bench", bench, f"{release['name']} {release['version']}, which was searched")
+        searched = TableProblem(bench, **problem)
+        mine = [repeat == each for each in range(number)]
+        return cls(tuple(Trajectory(searched, index[rows], columns[rows]) for rows in mine), about["settings"])
 
     def __len__(self) -> int:
         return len(self.trajectories)
+
+    def __repr__(self) -> str:
+        lengths = sorted({len(trajectory) for trajectory in self.trajectories})
+        queries = " to ".join(map(str, dict.fromkeys((lengths[0], lengths[-1]))))
+        return f"<Repeats: {len(self)} searches of {queries} queries on {self.trajectories[0].problem!r}>"
+
+    def _repr_html_(self) -> str:
+        longest = max(map(len, self.trajectories))
+        return f"<p>{html.escape(repr(self))}</p>{self.summary([longest]).to_html(index=False)}"
 
     def frame(self, judges: Sequence[str] | None = None) -> pd.DataFrame:
         """Return all searches as one tidy table: a column ``repeat``, and the columns of `Trajectory.frame`."""
