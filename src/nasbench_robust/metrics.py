@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -128,7 +128,7 @@ def metric_names() -> tuple[str, ...]:
     return (*UNATTACKED, *(f"{name}_acc" for name in ATTACKS))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attack:
     """Settings of one attack. What a kind of attack does not use cannot be set; `AttackKind.uses` says what it uses.
 
@@ -187,6 +187,10 @@ class Attack:
         if self.step_size is not None:
             object.__setattr__(self, "step_size", number(above=True, most=MOST)("step_size", self.step_size))
         self._check_uses()
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in asdict(self).items() if value is not None]
+        return f"Attack({', '.join(shown)})"
 
     def _check_uses(self) -> None:
         """Refuse what would be stored and ignored."""
