@@ -48,7 +48,7 @@ EXAMPLES = [
     (InvalidValueError("eps", 8, "a number in (0, 1]", "8/255"),
      "eps is 8, expected a number in (0, 1]; did you mean 8/255?",
      {"name": "eps", "given": 8, "expected": "a number in (0, 1]", "hint": "8/255"}, ValueError),
-    (InvalidValueError("k", None, "a positive integer"), "k is None, expected a positive integer",
+    (InvalidValueError("k", None, "a positive integer"), "no k is given, expected a positive integer",
      {"name": "k", "given": None, "expected": "a positive integer", "hint": None}, ValueError),
     (UnknownNameError("metric", "pdg_acc", ("clean_acc", "pgd_acc")),
      "unknown metric 'pdg_acc'; did you mean 'pgd_acc'? (known: clean_acc, pgd_acc)",
@@ -77,7 +77,8 @@ EXAMPLES = [
     (UploadError("owner/name", "401 Unauthorized"), "owner/name: 401 Unauthorized",
      {"repository": "owner/name", "problem": "401 Unauthorized"}, OSError),
     (MissingPackageError("torch", "train"),
-     "the package 'torch' is needed here and not installed; run: pip install 'nasbench-robust[train]'",
+     "the package 'torch' is needed here and not installed; run: pip install torch "
+     "(in a clone of nasbench-robust, pip install '.[train]' brings all that belongs to it)",
      {"package": "torch", "extra": "train"}, ImportError),
     (ConflictError("a.parquet", "b.parquet", ("digits", 3, 0), ["clean_correct"]),
      "different results for digits/3/0 in clean_correct: a.parquet and b.parquet; keep one of the two files",

@@ -66,7 +66,7 @@ def _import(module: str, package: str) -> Any:
             raise
         from .errors import MissingPackageError
 
-        raise MissingPackageError(missing, EXTRAS[missing]) from None
+        raise MissingPackageError({"PIL": "pillow"}.get(missing, missing), EXTRAS[missing]) from None
 
 
 def resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from .errors import InvalidValueError, UnknownNameError
 
+LARGEST_SEED = 2**31 - 1
+
 # Takes what a value is called and the value; returns the value as it is to be kept, or raises.
 Check: TypeAlias = Callable[[str, Any], Any]
 
@@ -26,6 +28,13 @@ def integer(least: int, most: int | None = None) -> Check:
         return nearest
 
     return check
+
+
+def seed(name: str, value: Any) -> int:
+    """Check a seed: what the column of seeds can hold."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) <= LARGEST_SEED:
+        raise InvalidValueError(name, value, f"an integer from 0 to {LARGEST_SEED}")
+    return int(value)
 
 
 def number(least: float = 0.0, *, above: bool = False, most: float = sys.float_info.max) -> Check:

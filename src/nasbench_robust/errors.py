@@ -46,6 +46,9 @@ class NasbenchRobustError(Exception):
     that cannot be pickled, a lambda that somebody passed say, arrives as its text.
     """
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names of files, say, may hold a line break
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, {name: _portable(value) for name, value in vars(self).items()})
 
@@ -104,7 +107,8 @@ class InvalidValueError(NasbenchRobustError, ValueError):
     def __init__(self, name: str, given: object, expected: str, hint: str | None = None) -> None:
         self.name, self.given, self.expected, self.hint = name, given, expected, hint
         suggestion = f"; did you mean {hint}?" if hint else ""
-        super().__init__(f"{name} is {shorten(given)}, expected {expected}{suggestion}")
+        what = f"no {name} is given" if given is None else f"{name} is {shorten(given)}"
+        super().__init__(f"{what}, expected {expected}{suggestion}")
 
 
 class UnknownNameError(NasbenchRobustError, ValueError):
@@ -280,7 +284,8 @@ class MissingPackageError(NasbenchRobustError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
         super().__init__(
-            f"the package {package!r} is needed here and not installed; run: pip install 'nasbench-robust[{extra}]'"
+            f"the package {package!r} is needed here and not installed; run: pip install {package} "
+            f"(in a clone of nasbench-robust, pip install '.[{extra}]' brings all that belongs to it)"
         )
 
 

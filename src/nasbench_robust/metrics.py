@@ -341,12 +341,12 @@ def checked_eps(eps: object, norm: str = "Linf") -> float:
     """Return `eps` as a float if it is a budget in (0, 1], in L2 in (0, inf); suggest k/255 for grey levels."""
     if isinstance(eps, str):
         return parse_eps(eps, norm)
-    kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
-    if isinstance(eps, bool) or kind not in "iuf" or not hasattr(eps, "__float__"):
-        raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]")
     try:
-        value = float(eps)
-    except (TypeError, ValueError, ArithmeticError):
+        kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
+        if isinstance(eps, bool) or kind not in "iuf":
+            raise TypeError
+        value = float(eps)  # type: ignore[arg-type]
+    except Exception:  # whatever a foreign object raises
         raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]") from None
     if norm == "L2":
         if not 0 < value <= MOST:

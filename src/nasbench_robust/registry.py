@@ -21,6 +21,8 @@ class Release:
         Key of `importers.IMPORTERS`.
     datasets : tuple of str
         Canonical names of the data sets in it.
+    size : int or None
+        Bytes of the file, where they are known: a download takes no more.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Release:
     sha256: str
     importer: str
     datasets: tuple[str, ...] = ()
+    size: int | None = None
 
     @property
     def filename(self) -> str:
@@ -46,6 +49,7 @@ RELEASES = {
             "b3dc99b96324de07b1dd9f3c39830fe0f82aae7fbd1b20eb0a6885cabd4f2388",
             "page",
             _NATURAL,
+            2_580_686,
         ),
         Release(
             "standard-training",
@@ -53,6 +57,7 @@ RELEASES = {
             "1c8b7dfe4ed375843db5cdad99aa24df99f5aa377780ccdcb259007ab6317ed2",
             "standard",
             _NATURAL,
+            807_808,
         ),
     )
 }

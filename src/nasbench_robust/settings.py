@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 from .checks import Check, integer, kind, number
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
-from .files import json_hash
+from .files import json_hash, parse_json, read_text
 from .metrics import ATTACKS, Attack, Metric, autoattack, fgsm, pgd, same_eps, stored_fields
 from .skeletons import Skeleton
 
@@ -234,17 +234,12 @@ def read_settings(path: str | os.PathLike[str], base: S) -> S:
     MissingDataError
         If there is no such file.
     SourceFormatError
-        If it is not TOML or JSON.
+        If it is not TOML or JSON in UTF-8.
     UnknownNameError, InvalidValueError
         If a name is not known or a value is out of range.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
     stored = base.to_dict()
-    for name, value in _parse(path, text).items():
+    for name, value in _parse(Path(path), read_text(path)).items():
         if isinstance(value, dict) and isinstance(stored.get(name), dict):
             stored[name].update(value)
         else:
@@ -254,8 +249,10 @@ def read_settings(path: str | os.PathLike[str], base: S) -> S:
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
-        content = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
-    except ValueError as error:
+        content = parse_json(text, path) if path.suffix == ".json" else _toml().loads(text)
+    except SourceFormatError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise SourceFormatError(path, "", f"not {path.suffix.lstrip('.') or 'toml'}: {error}") from None
     if not isinstance(content, dict):
         raise SourceFormatError(path, "", "expected settings by name")

@@ -251,7 +251,7 @@ def test_export_makes_the_folder_it_writes_to(run, table, tmp_path):
 
 def test_parquet_needs_a_file(run, table):
     nowhere = error_of(run("export", *table, "--format", "parquet"))
-    assert "--out is None, expected a file to write Parquet to" in nowhere
+    assert "no --out is given, expected a file to write Parquet to" in nowhere
 
 
 # ---------------------------------------------------------------------- download, import, validate

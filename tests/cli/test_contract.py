@@ -61,7 +61,9 @@ publish release --name '' => name is ''
 publish absent => no runs.parquet in absent
 publish release --out file/o => file/o
 train --index 15625 --out o => the nearest is 15624
-train --out o => --index is None, expected the index of a cell, or a Slurm array task
+pareto -m clean_acc => at least two metric names
+compare digits nosuch => unknown release 'nosuch'
+train --out o => no --index is given, expected the index of a cell, or a Slurm array task
 train --index 3 --out o --dataset digit => did you mean 'digits'?
 train --index 3 --out o --engine nativ => did you mean 'native'?
 train --index 3 --out o --engine native --device cuda => engine is 'native', expected torch for cuda
@@ -228,7 +230,8 @@ def test_a_fault_is_one_line_and_leaves_no_file(run, desk, program, arguments, s
 
 def test_no_command_and_no_program_is_left_out():
     programs = {program for program, _, _ in faults()} | {line.split()[0] for line in WRONG_USAGE}
-    assert {*COMMANDS, *PROGRAMS} - programs == {"benchmarks/lines.py"}  # it takes a revision, and git tells
+    # One takes a revision, and git tells; the other takes nothing.
+    assert {*COMMANDS, *PROGRAMS} - programs == {"benchmarks/lines.py", "nasbench-robust releases"}
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no file here that is always full")

@@ -21,7 +21,7 @@ import pytest
 from servers import Handler, Server, serving
 
 from nasbench_robust.errors import DownloadError, MissingDataError, SourceFormatError
-from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
+from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE, cache
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import importers, load
 from nasbench_robust.releases.loading import fetch
@@ -104,6 +104,7 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv(OFFLINE_VARIABLE, raising=False)
+    monkeypatch.setattr(cache, "PAUSE_SECONDS", 0.01)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     return tmp_path / "home"
 

@@ -114,7 +114,7 @@ def test_header_of_the_card_is_yaml_and_names_files_that_are_there(release: Path
     assert facts["size_categories"] == ["n<1K"]
     assert "nas-bench-201" in facts["tags"]
     paths = {config["config_name"]: config["data_files"][0]["path"] for config in facts["configs"]}
-    assert list(paths) == ["runs", "cells", "curves", "outcomes"]
+    assert list(paths) == ["table", "runs", "cells", "curves", "outcomes"]
     assert all((published.folder / path).is_file() for path in paths.values())
 
 
@@ -172,8 +172,8 @@ def test_description_can_be_replaced(release: Path) -> None:
 def test_tables_that_are_not_there_are_not_named_and_cells_are_added(release: Path) -> None:
     for name in ("cells", "curves", "outcomes"):
         (release / f"{name}.parquet").unlink()
-    assert publish(release).files == ("README.md", "runs.parquet", "cells.parquet", "manifest.json")
-    assert [config["config_name"] for config in header(release)["configs"]] == ["runs", "cells"]
+    assert publish(release).files == ("README.md", "table.parquet", "runs.parquet", "cells.parquet", "manifest.json")
+    assert [config["config_name"] for config in header(release)["configs"]] == ["table", "runs", "cells"]
     (release / "runs.parquet").unlink()
     with pytest.raises(MissingDataError, match=r"no runs.parquet in"):
         publish(release)
@@ -354,9 +354,13 @@ def test_what_is_not_to_be_sent_is_known_before(release: Path, monkeypatch: pyte
         upload(published, "owner/name")
     published = publish(release, licence="CC0")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingPackageError, match=r"'huggingface_hub' is needed.*nasbench-robust\[hub\]"):
+    with pytest.raises(
+        MissingPackageError, match=r"'huggingface_hub' is needed.*pip install huggingface_hub .*'\.\[hub\]'"
+    ):
         upload(published, "owner/name")
-    with pytest.raises(MissingPackageError, match=r"'huggingface_hub' is needed.*nasbench-robust\[hub\]"):
+    with pytest.raises(
+        MissingPackageError, match=r"'huggingface_hub' is needed.*pip install huggingface_hub .*'\.\[hub\]'"
+    ):
         load("hub:owner/name")
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     with pytest.raises(UploadError, match=f"nothing is sent while {OFFLINE_VARIABLE} is set"):

@@ -397,7 +397,7 @@ def test_nothing_to_do_is_said(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
     done = run_program("train_cell.py", "--out", str(tmp_path), env=environment)
     assert done.returncode == 2
-    assert "--index is None, expected the index of a cell, or a Slurm array task" in done.stderr
+    assert "no --index is given, expected the index of a cell, or a Slurm array task" in done.stderr
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ WRONG = [
     (["--settings", "misspelt.json"], "unknown entry of settings 'imags'; did you mean 'images'?"),
     ([*TASK, "1"], "task is 1, expected a line of the work list, 0 to 0"),
     ([*TASK, "0", "--device", "gpu"], "device is 'gpu', expected cpu, cuda or cuda:0; did you mean cpu?"),
-    (["--work", "nothing"], "--task is None, expected a line of the work list, or a Slurm array task"),
+    (["--work", "nothing"], "no --task is given, expected a line of the work list, or a Slurm array task"),
 ]
 
 

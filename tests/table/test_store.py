@@ -33,7 +33,7 @@ ERRORS = {
         MissingResultError,
         ["nas-robbench-201 has no data set 'digits'", "available: cifar10, cifar100, ImageNet16-120"],
     ),
-    "no data set": ({"dataset": None}, InvalidValueError, ["dataset is None, expected one of cifar10, cifar100"]),
+    "no data set": ({"dataset": None}, InvalidValueError, ["no dataset is given, expected one of cifar10, cifar100"]),
     "eps not measured": (
         {"eps": "4/255"},
         MissingResultError,

@@ -8,19 +8,37 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from typing import Any
 
+from ..errors import MissingPackageError
 from ..version import __version__
 from . import generation, releases, scoring, searching, tables
-from .command import guarded, log_to_stderr
+from .command import guarded, log_to_stderr, run
 
 COMMANDS = (*tables.COMMANDS, *releases.COMMANDS, *generation.COMMANDS, *scoring.COMMANDS, *searching.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = parser().parse_args(arguments)
+    everything = parser()
+    args = everything.parse_args(arguments)
+    if not hasattr(args, "command"):
+        everything.print_help()
+        return 2
     log_to_stderr(logging.WARNING if args.quiet else logging.INFO)
-    return guarded("nasbench-robust", lambda: args.command.run(args), getattr(args, "out", None) or "output")
+    return guarded("nasbench-robust", lambda: run(args.command, args), getattr(args, "out", None) or "output")
+
+
+class _Completion(argparse.Action):
+    """Print the completion of all commands, as shtab makes it, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: object, __: object = None) -> None:
+        try:
+            import shtab
+        except ImportError:
+            parser.exit(2, f"{parser.prog}: {MissingPackageError('shtab', 'completion')}\n")
+        print(shtab.complete(parser, shell))
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,10 +49,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: nasbench-robust query 9930 --metric pgd_acc",
     )
     everything.add_argument("--version", action="version", version=f"nasbench-robust {__version__}")
-    everything.add_argument("-q", "--quiet", action="store_true", help="say nothing about downloads and conversions")
-    commands = everything.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    quiet: dict[str, Any] = {"action": "store_true", "help": "say nothing about downloads and conversions"}
+    everything.add_argument("-q", "--quiet", **quiet)
+    shells = ("bash", "zsh", "tcsh")
+    completion = "print what makes a shell complete commands: source <(nasbench-robust --print-completion bash)"
+    everything.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
+    commands = everything.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.text, description=command.description)
         command.add_arguments(own)
+        own.add_argument("-q", "--quiet", default=argparse.SUPPRESS, **quiet)
         own.set_defaults(command=command)
     return everything

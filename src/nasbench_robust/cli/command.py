@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import NasbenchRobustError
+from ..errors import InvalidValueError, NasbenchRobustError
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -56,9 +56,18 @@ def program(command: Command, name: str) -> Callable[[Sequence[str] | None], int
         command.add_arguments(parser)
         args = parser.parse_args(arguments)
         log_to_stderr(logging.INFO)
-        return guarded(name, lambda: command.run(args), getattr(args, "out", None) or "output")
+        return guarded(name, lambda: run(command, args), getattr(args, "out", None) or "output")
 
     return main
+
+
+def run(command: Command, args: argparse.Namespace) -> int:
+    """Run a command with arguments that are one line each, as files, scripts and schedulers need them."""
+    for name, value in vars(args).items():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
+                raise InvalidValueError(name.replace("_", "-"), word, "text without line breaks and control characters")
+    return command.run(args)
 
 
 def log_to_stderr(level: int) -> None:
@@ -72,6 +81,11 @@ def guarded(name: str, work: Callable[[], int], out: str = "output") -> int:
 
     `out` stands in the sentence where the system does not say which file it is about, as on a full disk.
     """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
+    if sys.stdout is None:
+        print(f"{name}: standard output is closed", file=sys.stderr)
+        return 2
     try:
         code = work()
         sys.stdout.flush()

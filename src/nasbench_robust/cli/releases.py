@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -81,7 +82,29 @@ def _publish(args: argparse.Namespace) -> int:
     return 0
 
 
+def _releases(args: argparse.Namespace) -> int:
+    from ..files import home
+    from ..registry import BUNDLED, RELEASES
+
+    kept = home() / "releases"
+    rows = [(BUNDLED, "digits", "part of the package")]
+    for release in RELEASES.values():
+        there = any((kept / release.name).glob(f"{release.sha256[:8]}-*/runs.parquet"))
+        rows.append((release.name, ", ".join(release.datasets), "on this machine" if there else "to be downloaded"))
+    if args.json:
+        print(json.dumps([dict(zip(("name", "datasets", "where"), row, strict=True)) for row in rows]))
+    else:
+        for name, datasets, where in rows:
+            print(f"{name:18} {where:20} {datasets}")
+    return 0
+
+
+def _releases_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 COMMANDS = (
+    Command("releases", "which releases there are, and which are on this machine", _releases_arguments, _releases),
     Command("download", "fetch and convert a published release, for use offline", _download_arguments, _download),
     Command("import", "convert a foreign result file to a table", _import_arguments, _import),
     Command("publish", "write card and manifest of a release, and upload it with --repo", _publish_arguments, _publish),

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, MissingResultError
 from ..registry import BUNDLED
 from .command import Command
 
@@ -36,6 +36,10 @@ def _add_metric(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eps", help="budget of the attack, as 8/255 or 0.1; default: the data set's own")
 
 
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", default="test", help="test (default) or validation")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -51,7 +55,7 @@ def _query_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
     _add_metric(parser)
     parser.add_argument("--seed", type=int, help="one training run; default: the mean over all there are")
-    parser.add_argument("--split", help="test (default) or validation")
+    _add_split(parser)
     _add_json(parser)
 
 
@@ -94,15 +98,66 @@ def _best_arguments(parser: argparse.ArgumentParser) -> None:
     _add_metric(parser)
     parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
     _add_view(parser)
+    _add_split(parser)
     _add_json(parser)
 
 
 def _best(args: argparse.Namespace) -> int:
-    frame = _load(args).best(args.dataset, args.metric, args.k, eps=args.eps, cells=args.cells)
-    if args.json:
+    metric = f"{args.metric}#{args.split}" if args.split else args.metric
+    best = _load(args).best(args.dataset, metric, args.k, eps=args.eps, cells=args.cells)
+    return _print_cells(best, 1, args.json)
+
+
+def _print_cells(frame: pd.DataFrame, metrics: int, as_json: bool) -> int:
+    """Print cells with their last columns, the metrics."""
+    if as_json:
         print(json.dumps(_records(frame)))
     else:
-        print(frame[["index", frame.columns[-1], "parameters", "arch"]].to_string(index=False))
+        print(frame[["index", *frame.columns[-metrics:], "parameters", "arch"]].to_string(index=False))
+    return 0
+
+
+def _pareto_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_release(parser)
+    parser.add_argument("-d", "--dataset", help="not needed where the release has one")
+    default = "clean_acc,pgd_acc"
+    parser.add_argument(
+        "-m", "--metrics", default=default, help=f"two or more, separated by commas (default: {default})"
+    )
+    _add_json(parser)
+
+
+def _pareto(args: argparse.Namespace) -> int:
+    metrics = args.metrics.split(",")
+    return _print_cells(_load(args).pareto(args.dataset, metrics), len(metrics), args.json)
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    for name in ("first", "second"):
+        parser.add_argument(name, help="name of a release, path of a table, or hub:owner/name")
+    _add_json(parser)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from ..releases import load
+
+    benches = load(args.first), load(args.second)
+    joined = benches[0].join(benches[1])
+    names = list(dict.fromkeys(joined.columns.get_level_values("release")))
+    rows = []
+    for dataset, metric in joined[names[0]].columns.intersection(joined[names[1]].columns):
+        both = pd.DataFrame({name: joined[name, dataset, metric] for name in names}).dropna()
+        first, second = (both[name] for name in names)
+        rank = float(first.rank().corr(second.rank()))
+        row = {"dataset": dataset, "metric": metric, "cells": len(both), "first": first.mean(), "second": second.mean()}
+        rows.append({**row, "largest difference": (first - second).abs().max(), "rank correlation": rank})
+    if not rows:
+        what = f"{names[0]} and {names[1]} have no metric on one data set in common"
+        raise MissingResultError(what, [column for bench in benches for column in bench.datasets], "data sets")
+    table = pd.DataFrame(rows)
+    print(json.dumps(_records(table)) if args.json else table.to_string(index=False, float_format="{:.4f}".format))
     return 0
 
 
@@ -202,6 +257,8 @@ COMMANDS = (
     Command("query", "one accuracy, with its seeds and settings as --json", _query_arguments, _query),
     Command("info", "what a release holds", _info_arguments, _info),
     Command("best", "the best cells by one metric", _best_arguments, _best),
+    Command("pareto", "the cells that no other beats in all of several metrics", _pareto_arguments, _pareto),
+    Command("compare", "two releases on the metrics that both have", _compare_arguments, _compare),
     Command("export", "write a release as csv, parquet or json, one row per cell", _export_arguments, _export),
     Command("validate", "look for errors in a table; exit code 1 if there are any", _validate_arguments, _validate),
 )

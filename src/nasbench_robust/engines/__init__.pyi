@@ -8,8 +8,10 @@ from .catalogue import EngineRow as EngineRow
 from .catalogue import choose_engine as choose_engine
 from .catalogue import engine_named as engine_named
 from .catalogue import engine_names as engine_names
+from .checkpoints import check_form as check_form
 from .checkpoints import load_state as load_state
 from .checkpoints import save_state as save_state
+from .checkpoints import set_aside as set_aside
 from .curves import Epoch as Epoch
 from .draws import STREAMS as STREAMS
 from .draws import Draws as Draws

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,21 @@ class Epoch:
     train_acc: float
     clean_acc: float
     pgd_acc: float
+
+
+def resumed_curve(stored: Sequence[dict[str, Any]], done: int, epochs: int, images: int) -> list[Epoch]:
+    """Return the curve of a run that is taken up after so many images of the epoch that is under way.
+
+    Raises
+    ------
+    ValueError
+        If it is not the beginning of a run of so many epochs over so many images.
+    """
+    curve = [Epoch(**epoch) for epoch in stored]
+    if not all(isinstance(value, (int, float)) for epoch in stored for value in epoch.values()):
+        raise ValueError("a curve of something else than numbers")
+    if [epoch.epoch for epoch in curve] != list(range(1, len(curve) + 1)) or len(curve) > epochs:
+        raise ValueError(f"a curve of {len(curve)} epochs in a run of {epochs}")
+    if type(done) is not int or not 0 <= done < images or (done and len(curve) == epochs):
+        raise ValueError(f"{done} of {images} images done")
+    return curve

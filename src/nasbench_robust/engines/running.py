@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..arrays import Booleans
 from ..attacks import warn_of_accuracies
 from ..errors import InvalidValueError, RunInterruptedError
 from ..metrics import PARTS, Metric
-from .checkpoints import load_state, save_state
+from .checkpoints import load_state, save_state, set_aside
 from .curves import Epoch
 from .engine import Engine, Trainer
 
@@ -58,8 +59,8 @@ class Running:
         self._ended: list[Booleans] = []  # survivors by part of the metrics that are done, in the settings' order
         self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
         state = None if path is None else load_state(path)
-        if state is not None:
-            self._resume(state)
+        if path is not None and state is not None:
+            self._resume(state, path)
         self._kept = time.monotonic()
 
     @property
@@ -67,16 +68,32 @@ class Running:
         """Size of the test split."""
         return len(self.trainer.images.test)
 
-    def _resume(self, state: dict[str, Any]) -> None:
+    def _resume(self, state: dict[str, Any], path: Path) -> None:
         if state.get("key") != self._key:
             expected = f"a state of the run {self._key}, not of {state.get('key')}"
-            raise InvalidValueError("checkpoint", str(self._path), expected)
+            raise InvalidValueError("checkpoint", str(path), expected)
+        beginning = deepcopy(self.trainer.state_dict())
+        try:
+            self._take_up(state)
+        except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
+            set_aside(path, f"not as this version expects it: {error}")
+            self.trainer.load_state_dict(beginning)
+            self.outcomes, self.parts, self.eval_seconds, self._ended, self._measured = {}, {}, 0.0, [], []
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["training"])
-        self.eval_seconds = state["eval_seconds"]
-        for metric, survivors in zip(self.trainer.settings.metrics, state["ended"], strict=False):
-            self._end_metric(metric, survivors)
-        if state["measured"].size:
-            self._measured = [state["measured"]]
+        self.eval_seconds = float(state["eval_seconds"])
+        metrics, measured = self.trainer.settings.metrics, state["measured"]
+        for metric, survivors in zip(metrics, [*state["ended"], measured], strict=False):
+            rows = len(PARTS) if metric.name == "autoattack_acc" else 1
+            shape, whole = (rows, len(self.trainer.images.held_out(metric.split))), survivors is not measured
+            fits = survivors.shape == shape or not (whole or survivors.shape[1] > shape[1])
+            if survivors.dtype != bool or not fits or (survivors.size and len(survivors) != rows):
+                raise ValueError(f"outcomes of the shape {survivors.shape} for {metric.column}, not {shape}")
+            if whole:
+                self._end_metric(metric, survivors)
+        if measured.size:
+            self._measured = [measured]
 
     def _keep(self) -> None:
         if self._path is None:

@@ -12,3 +12,7 @@ from .locks import ONE_AT_A_TIME as ONE_AT_A_TIME
 from .manifests import MANIFEST as MANIFEST
 from .manifests import manifest_text as manifest_text
 from .manifests import mismatch as mismatch
+from .reading import as_path as as_path
+from .reading import is_there as is_there
+from .reading import parse_json as parse_json
+from .reading import read_text as read_text

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
+import time
 from pathlib import Path
 
 from ..errors import DownloadError, MissingDataError
-from .atomic import checksum
+from .atomic import checksum, write_with
+from .fetching import FetchError, fetch
+from .reading import as_path
 
 log = logging.getLogger(__name__)
 
 HOME_VARIABLE = "NASBENCH_ROBUST_HOME"
 OFFLINE_VARIABLE = "NASBENCH_ROBUST_OFFLINE"
-_ATTEMPTS = 3
-_TIMEOUT_SECONDS = 30.0
+ATTEMPTS, PAUSE_SECONDS = 3, 1.0  # the pause doubles from one attempt to the next
+MOST_BYTES = 64 * 2**20  # of a file whose size is not known
 
 
 def home() -> Path:
     """Return the folder of downloads and converted releases; ``NASBENCH_ROBUST_HOME`` names another one."""
     named = os.environ.get(HOME_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return as_path(named, HOME_VARIABLE)
     import pooch
 
-    return Path(pooch.os_cache("nasbench-robust"))
+    try:
+        folder = Path(pooch.os_cache("nasbench-robust"))
+    except (KeyError, RuntimeError):  # the system knows no home
+        folder = Path("~")
+    if not folder.is_absolute():  # a "~" that nobody could expand: a user without a home
+        raise MissingDataError("this user has no home folder to keep downloads in", f"set {HOME_VARIABLE} to a folder")
+    return folder
 
 
 def is_offline() -> bool:
@@ -32,7 +43,7 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
 
 
-def download(url: str, hash_: str, filename: str, title: str) -> Path:
+def download(url: str, hash_: str, filename: str, title: str, size: int | None = None) -> Path:
     """Download a file in a few attempts; a copy that is there with the right hash is not asked for again.
 
     Parameters
@@ -41,6 +52,8 @@ def download(url: str, hash_: str, filename: str, title: str) -> Path:
         Address of the file, and the SHA-256 of its content.
     filename, title : str
         What it is called in the cache, and in messages.
+    size : int, optional
+        Its bytes; no more are read. Where they are not known, 64 MiB are the most.
 
     Raises
     ------
@@ -49,39 +62,38 @@ def download(url: str, hash_: str, filename: str, title: str) -> Path:
     DownloadError
         If it cannot be had, or has another hash. Nothing is kept then.
     """
-    import pooch
-    import requests
-
     folder = home() / "downloads"
     target = folder / filename
-    if target.exists() and checksum(target) == hash_:
-        return target
+    try:
+        if target.exists() and checksum(target) == hash_:
+            return target
+        _sweep(folder)
+    except OSError as error:
+        raise DownloadError(url, f"{folder} cannot be read ({error.strerror or error}); nothing was kept") from None
     if is_offline():
         remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
         raise MissingDataError(f"{title} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
-    pooch.get_logger().setLevel("WARNING")
     problem = ""
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
+        log.info("downloading %s (attempt %d of %d)", url, attempt, ATTEMPTS)
         try:
-            log.info("downloading %s (attempt %d of %d)", url, attempt, _ATTEMPTS)
-            pooch.retrieve(
-                url,
-                known_hash=f"sha256:{hash_}",
-                fname=filename,
-                path=folder,
-                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
-            )
+            write_with(target, lambda beside: fetch(url, beside, MOST_BYTES if size is None else size, hash_))
             return target
-        except requests.exceptions.HTTPError as error:
-            status = error.response.status_code
-            problem = f"the server answered {status} {error.response.reason}"
-            if 400 <= status < 500:
+        except FetchError as error:
+            problem = str(error)
+            if error.final:
                 break
-        except requests.exceptions.RequestException as error:
-            problem = f"the connection failed ({type(error).__name__})"
-        except ValueError:  # pooch: wrong hash, or an address that it cannot read
-            problem = f"its content does not have the SHA-256 {hash_}"
         except OSError as error:
             problem = f"could not be stored in {folder} ({error.strerror or error})"
             break
+        if attempt < ATTEMPTS:
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
     raise DownloadError(url, f"{problem}; nothing was kept. A copy from elsewhere can be passed with path= or --path")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what downloads left that were killed: a download under way holds a lock on its file."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob("tmp*")]:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

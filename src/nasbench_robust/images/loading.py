@@ -11,7 +11,7 @@ import numpy as np
 from .._door import resolve
 from ..datasets import DIGITS, dataset
 from ..errors import MissingDataError
-from ..files import hub
+from ..files import as_path, hub
 from .files import IMAGES_VARIABLE, expected_files, read_images
 from .images import ArrayImages, Images, Split, TensorImages, checked_device
 
@@ -80,7 +80,7 @@ def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
             p for layout in dataset(name).layouts if layout.format == "parquet" for p in layout.train + layout.test
         ]
         return hub.download(folder, *(f"*{pattern}" for pattern in patterns))
-    return Path(folder).expanduser()
+    return as_path(folder, "root")
 
 
 def digits() -> ArrayImages:

@@ -6,8 +6,10 @@ stand-ins of this file, numpy's own reconstruction included; every other name is
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingDataError, SourceFormatError
+from ..files import as_path
 
 _KINDS = ("b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 
@@ -81,6 +84,13 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+def _check_memo(content: bytes) -> None:
+    """Refuse places in the memo that no such file needs: the reader would take memory for all places before them."""
+    for code, argument, _ in pickletools.genops(content):
+        if code.name.endswith("PUT") and isinstance(argument, int) and argument > len(content):
+            raise pickle.UnpicklingError(f"damaged, or made to fill the memory: it numbers an object {argument}")
+
+
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -112,8 +122,9 @@ def load_pickle(path: str | os.PathLike[str]) -> dict[str, Any]:
         If it is no such pickle, or asks for anything else. Nothing of what it asks for is executed.
     """
     try:
-        with open(path, "rb") as file:
-            content = _Reader(file, encoding="latin1").load()
+        written = as_path(path).read_bytes()
+        _check_memo(written)
+        content = _Reader(io.BytesIO(written), encoding="latin1").load()
     except OSError as error:
         raise MissingDataError(f"cannot read {os.fspath(path)} ({error.strerror})", "check the path") from None
     except pickle.UnpicklingError as error:

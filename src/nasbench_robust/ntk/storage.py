@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,9 +15,10 @@ import numpy as np
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingDataError, MissingPackageError, TableError
-from ..files import json_hash, write_with
+from ..files import as_path, is_there, json_hash, write_with
 from ._kernels import Kernels
 
+_MOST_TIMES = 1100  # the size of a file, which gzip can fill: more than 1,032 times is beyond it
 _MATRICES = tuple(entry.name for entry in fields(Kernels) if entry.name != "beta")
 
 
@@ -44,8 +46,8 @@ def save_kernels(
     TableError
         If what is there is damaged, or no HDF5 file.
     """
-    path, group = Path(path), _group(cell, dataset, seed, settings)
-    stored = _find(path, group) if path.exists() else None
+    path, group = as_path(path), _group(cell, dataset, seed, settings)
+    stored = _find(path, group) if is_there(path) else None
     if stored is not None:
         if not _same(stored, kernels):
             raise InvalidValueError("kernels", group, f"those that {path} has there, or another file")
@@ -58,6 +60,7 @@ def save_kernels(
             entry = file.create_group(group)
             entry.attrs["settings"] = json.dumps(settings, sort_keys=True)
             entry.attrs["beta"] = kernels.beta
+            entry.attrs["sha256"] = _digest(kernels)
             for name in _MATRICES:
                 matrix = getattr(kernels, name)
                 if matrix is not None:
@@ -76,10 +79,10 @@ def load_kernels(
     MissingDataError
         If there is no such file or group.
     TableError
-        If the file is damaged.
+        If the file is damaged, or the kernels are not those that were saved.
     """
-    path, group = Path(path), _group(cell, dataset, seed, settings)
-    if not path.exists():
+    path, group = as_path(path), _group(cell, dataset, seed, settings)
+    if not is_there(path):
         raise MissingDataError(f"there is no file {path}", "check the path")
     stored = _find(path, group)
     if stored is None:
@@ -94,10 +97,33 @@ def _find(path: Path, group: str) -> Kernels | None:
         with h5py.File(path, "r") as file:
             if group not in file:
                 return None
-            matrices = {name: np.asarray(file[group][name]) for name in _MATRICES if name in file[group]}
-            return Kernels(**matrices, beta=float(file[group].attrs["beta"]))
-    except OSError as error:
-        raise TableError(path, f"not a sound HDF5 file ({error})") from None
+            entry = file[group]
+            size = sum(entry[name].nbytes for name in _MATRICES if name in entry)
+            if size > _MOST_TIMES * path.stat().st_size:
+                raise TableError(
+                    path, f"{group} would take {size / 2**20:.0f} MiB: damaged, or made to fill the memory"
+                )
+            matrices = {name: np.asarray(entry[name]) for name in _MATRICES if name in entry}
+            kernels = Kernels(**matrices, beta=float(entry.attrs["beta"]))
+            digest = entry.attrs.get("sha256")  # files of the first versions have none
+    except TableError:
+        raise
+    except Exception as error:  # h5py raises classes of all kinds on a damaged file
+        raise TableError(path, f"not a sound HDF5 file ({type(error).__name__}: {error})") from None
+    if digest is not None and digest != _digest(kernels):
+        raise TableError(path, f"the kernels {group} are not those that were saved: their SHA-256 differs")
+    return kernels
+
+
+def _digest(kernels: Kernels) -> str:
+    """Return the SHA-256 of all matrices, with their names, types and shapes, and of beta."""
+    digest = hashlib.sha256(repr(float(kernels.beta)).encode())
+    for name in _MATRICES:
+        matrix = getattr(kernels, name)
+        if matrix is not None:
+            digest.update(f"{name} {matrix.dtype.str} {matrix.shape}".encode())
+            digest.update(np.ascontiguousarray(matrix).tobytes())
+    return digest.hexdigest()
 
 
 def _same(one: Kernels, other: Kernels) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -43,15 +44,16 @@ def card(
         ``owner/name`` of the repository, for the line that loads it.
     """
     sections = (
-        _opening(info),
+        _opening(info, runs),
         _datasets(info, runs),
         _metrics(info.metrics),
         _missing(info, runs),
         _findings(findings),
-        _files(rows),
+        _files(rows, runs),
+        _columns(info, rows),
         _settings(info),
         _provenance(info, runs),
-        _loading(repository),
+        _loading(info, repository, rows),
         f"## Cite\n\n{_fenced(info.citation, 'bibtex')}",
     )
     return "\n\n".join((_header(info, rows), *sections)) + "\n"
@@ -67,22 +69,42 @@ def _header(info: ReleaseInfo, rows: Mapping[str, int]) -> str:
         lines += ["license: other", f"license_name: {_quoted(licence)}"]
     size = next((name for limit, name in _SIZES if rows["runs"] < limit), "1M<n<10M")
     lines += [f"pretty_name: {_quoted(info.title)}", "size_categories:", f"- {size}", "tags:"]
-    lines += [f"- {tag}" for tag in _TAGS]
+    lines += [f"- {tag}" for tag in _TAGS if tag != "adversarial-training" or _is_adversarial(info)]
     lines.append("configs:")
     for name in rows:
-        lines += [f"- config_name: {name}", *(["  default: true"] if name == "runs" else [])]
-        lines += ["  data_files:", f"  - split: {name}", f"    path: {name}.parquet"]
+        lines += [f"- config_name: {name}", *(["  default: true"] if name == next(iter(rows)) else [])]
+        lines += ["  data_files:", "  - split: train", f"    path: {name}.parquet"]
     return "\n".join([*lines, "---"])
 
 
-def _opening(info: ReleaseInfo) -> str:
+def plain_name(column: str) -> str:
+    """Return the name of a metric's column as any program takes it, ``pgd_acc_8_255``."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", column)
+
+
+def _is_adversarial(info: ReleaseInfo) -> bool:
+    """Return whether the networks were trained against an adversary, as settings and title say."""
+    return bool(info.settings) or "adversarially trained" in info.title.lower()
+
+
+def _row_of_runs(runs: pa.Table) -> str:
+    """Return what a row of the runs table is: a run, or the mean of several."""
+    averaged = sorted({number for number in runs.column("seeds").to_pylist() if number > 1})
+    if not averaged:
+        return "one row per training run"
+    return f"one row per cell and group of runs that the source averaged ({', '.join(map(str, averaged))} or 1 run)"
+
+
+def _opening(info: ReleaseInfo, runs: pa.Table) -> str:
+    counted = any(runs.column(metric.count_column).null_count < runs.num_rows for metric in info.metrics)
+    trained = "Adversarially trained cells" if _is_adversarial(info) else "Cells, trained without an adversary,"
+    counts = "beside each stands the count of correctly classified images" if counted else "the source gives no counts"
     return (
         f"# {_inline(info.title)}\n\n"
         f"Release `{info.name}`, version {_inline(info.version)}. Licence: {_inline(info.licence)}. "
         f"Source: {_inline(info.source)}.\n\n"
-        "Adversarially trained cells of NAS-Bench-201. Accuracies are fractions of the images of one split, in [0, 1]; "
-        "beside each stands the count of correctly classified images. Indices are those of the classes' "
-        "representatives among the 15,625 cells."
+        f"{trained} of NAS-Bench-201. Accuracies are fractions of the images of one split, in [0, 1]; "
+        f"{counts}. Indices are those of the classes' representatives among the 15,625 cells."
     )
 
 
@@ -167,15 +189,66 @@ def _findings(findings: Sequence[Finding]) -> str:
     return f"## Validation\n\n`nasbench-robust validate` says:\n\n{listed}"
 
 
-def _files(rows: Mapping[str, int]) -> str:
+def _files(rows: Mapping[str, int], runs: pa.Table) -> str:
     about = {
-        "runs": "one row per training run: accuracies, counts, settings, provenance",
+        "table": "one row per data set and cell: means over the runs there are",
+        "runs": f"{_row_of_runs(runs)}: accuracies, counts, settings, provenance",
         "cells": "all 15,625 cells: string, representative, operations, parameters, FLOPs",
         "curves": "one row per run and epoch",
         "outcomes": "one row per run and metric: a bit for every image",
     }
     lines = [(f"`{name}.parquet`", f"{number:,}", about[name]) for name, number in rows.items()]
     return f"## Files\n\n{_table(('file', 'rows', 'holds'), lines)}\n\n`manifest.json`: SHA-256 and size of every file."
+
+
+_KEYS = (
+    ("release, dataset", "what the row is of"),
+    ("index", "the cell, 0 to 15,624; join the tables on dataset and index (and seed, where there is one)"),
+    ("seed", "of the run; null where the source does not say, or averages several"),
+)
+_DICTIONARY: dict[str, tuple[tuple[str, str], ...]] = {
+    "table": (
+        ("dataset, index", "the key: one row each"),
+        ("arch, representative, connected", "NAS-Bench-201 string; index of its class; whether input reaches output"),
+        ("parameters, flops", "of the network; multiply-accumulates for one image"),
+    ),
+    "runs": (
+        *_KEYS,
+        ("seeds", "runs behind the row"),
+        ("test_images", "images of the test split"),
+        ("failure", "why a run has no result"),
+        ("settings", "hash of the training settings, which stand below"),
+        ("engine, device, versions, revision, date", "what made the run, and when"),
+        ("train_seconds, eval_seconds, peak_memory_mib", "what it cost"),
+    ),
+    "cells": (
+        ("index, arch, representative, connected", "as in table, for all 15,625 cells"),
+        ("none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3", "edges with that operation"),
+        ("parameters@DATASET, flops@DATASET", "of the network on that data set"),
+    ),
+    "curves": (
+        *_KEYS,
+        ("epoch", "from 1"),
+        ("learning_rate, train_loss, train_acc", "of the last step; on the adversarial training images"),
+        ("split, clean_acc, pgd_acc", "accuracies after the epoch, and the split that they are of"),
+    ),
+    "outcomes": (
+        *_KEYS,
+        ("metric", "its column in runs; behind `>` the part of AutoAttack whose survivors these are"),
+        ("images", "how many bits there are"),
+        ("correct", "a bit an image, in the order of the split; image 0 is the lowest bit of the first byte"),
+    ),
+}
+
+
+def _columns(info: ReleaseInfo, rows: Mapping[str, int]) -> str:
+    """Return the dictionary of the columns; those of metrics stand in a section of their own."""
+    lines = [(f"`{name}`", columns, text) for name in rows for columns, text in _DICTIONARY[name]]
+    names = [(f"`{metric.column}`", f"`{plain_name(metric.column)}`") for metric in info.metrics]
+    parts = [f"## Columns\n\n{_table(('table', 'columns', 'meaning'), lines)}"]
+    if "table" in rows:
+        parts.append(f"Metrics, in [0, 1]:\n\n{_table(('in runs', 'in table'), names)}")
+    return "\n\n".join(parts)
 
 
 def _settings(info: ReleaseInfo) -> str:
@@ -203,11 +276,34 @@ def _provenance(info: ReleaseInfo, runs: pa.Table) -> str:
     return f"## Provenance\n\n{_table(('what', 'value'), lines)}"
 
 
-def _loading(repository: str) -> str:
+def _loading(info: ReleaseInfo, repository: str, rows: Mapping[str, int]) -> str:
     latest = f'bench = nasbench_robust.load("hub:{repository}")  # or "hub:{repository}@COMMIT", which never changes'
-    code = f"import nasbench_robust\n\n{latest}\nbench.metrics()"
-    text = "`load` checks `runs.parquet` against `manifest.json`. Without the package, the files are plain Parquet."
-    return f"## Load\n\n```sh\npip install 'nasbench-robust[hub]'\n```\n\n{_fenced(code, 'python')}\n\n{text}"
+    column = info.metrics[0].column
+    name, metric = ("table", plain_name(column)) if "table" in rows else ("runs", column)
+    snippets = [
+        _fenced("pip install '.[hub]'  # in a clone of nasbench-robust", "sh"),
+        _fenced(f"import nasbench_robust\n\n{latest}\nbench.metrics()", "python"),
+        "`load` checks `runs.parquet` against `manifest.json`. Without the package, the files are plain Parquet:",
+        _fenced(
+            f'import pandas as pd\n\nframe = pd.read_parquet("hf://datasets/{repository}/{name}.parquet")\n'
+            f'frame.sort_values("{metric}", ascending=False).head()',
+            "python",
+        ),
+        _fenced(
+            f'from datasets import load_dataset\n\nrows = load_dataset("{repository}", "{name}", split="train")',
+            "python",
+        ),
+    ]
+    if "outcomes" in rows:
+        unpack = 'np.unpackbits(np.frombuffer(row["correct"], np.uint8), bitorder="little", count=row["images"])'
+        snippets.append(
+            _fenced(
+                f'import numpy as np\nimport pandas as pd\n\nrow = pd.read_parquet("outcomes.parquet").iloc[0]\n'
+                f"correct = {unpack}.astype(bool)  # by image",
+                "python",
+            )
+        )
+    return "\n\n".join(("## Load", *snippets))
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

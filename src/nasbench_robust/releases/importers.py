@@ -33,7 +33,7 @@ _EPS_NAMES = {"3": 3 / 255, "3.0": 3 / 255, "8": 8 / 255, "8.0": 8 / 255}
 _FOREIGN_DATASETS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "ImageNet16-120"}
 
 _WU_2024 = """@inproceedings{wu2024robust,
-  title     = {Robust {NAS} benchmark under adversarial training: assessment, theory, and beyond},
+  title     = {Robust {NAS} under adversarial training: benchmark, theory, and beyond},
   author    = {Yongtao Wu and Fanghui Liu and Carl-Johann Simon-Gabriel and Grigorios Chrysos and Volkan Cevher},
   booktitle = {The Twelfth International Conference on Learning Representations},
   year      = {2024},

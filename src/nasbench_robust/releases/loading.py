@@ -14,8 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DownloadError, InvalidValueError, MissingDataError, TableError, UnknownNameError
-from ..files import checksum, download, home, write_bytes
+from ..errors import (
+    DownloadError,
+    InvalidValueError,
+    MissingDataError,
+    NasbenchRobustError,
+    TableError,
+    UnknownNameError,
+)
+from ..files import HOME_VARIABLE, as_path, checksum, download, home, is_there, write_bytes
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BUNDLED_RUNS = Path(__file__).parents[1] / "data" / BUNDLED / "runs.parquet"
-_CONVERSION = 1  # to be raised whenever an importer makes another table of the same file
+_CONVERSION = 2  # to be raised whenever an importer makes another table of the same file
 
 
 def load(
@@ -75,8 +82,8 @@ def locate(
 ) -> Path:
     """Return the runs table that `load` opens; parameters and errors are the same."""
     if source is None and path is not None:
-        return _runs_in(Path(path))
-    if source is None or source == BUNDLED:
+        return _runs_in(as_path(path))
+    if source is None or (isinstance(source, str) and source == BUNDLED):
         return _bundled(path, url)
     if isinstance(source, str) and source in RELEASES:
         return fetch(RELEASES[source], path=path, url=url)
@@ -88,8 +95,8 @@ def locate(
         return hub.download_table(source)
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
-    if Path(source).exists():
-        return _runs_in(Path(source))
+    if is_there(there := as_path(source, "source")):
+        return _runs_in(there)
     if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
         raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
     raise UnknownNameError("release", source, release_names())
@@ -114,15 +121,23 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
     folder = home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}"
     table = folder / "runs.parquet"
     if path is not None:
-        _check_copy(Path(path), release)
+        _check_copy(as_path(path), release)
     if _is_readable(table):
         return table
     published = (
-        Path(path)
+        as_path(path)
         if path is not None
-        else download(url or release.url, release.sha256, f"{release.sha256[:8]}-{release.filename}", release.name)
+        else download(
+            url or release.url, release.sha256, f"{release.sha256[:8]}-{release.filename}", release.name, release.size
+        )
     )
-    _convert(published, release, folder)
+    try:
+        _convert(published, release, folder)
+    except OSError as error:
+        if isinstance(error, NasbenchRobustError):
+            raise
+        problem = f"{release.name} could not be stored in {folder} ({error.strerror or error})"
+        raise MissingDataError(problem, f"let {HOME_VARIABLE} name a folder with room that can be written to") from None
     return table
 
 
@@ -131,11 +146,11 @@ def _is_readable(table: Path) -> bool:
 
     try:
         Reader(table).info()
-        if checksum(table) != table.with_suffix(".sha256").read_text():
+        if checksum(table).encode() != table.with_suffix(".sha256").read_bytes():
             raise TableError(table, "damaged: not what was written")
     except FileNotFoundError:
         return False
-    except TableError as error:
+    except (TableError, OSError) as error:
         log.warning("%s; converting the published file again", error)
         return False
     return True
@@ -169,7 +184,7 @@ def _check_copy(path: Path, release: Release) -> None:
 
 def _runs_in(path: Path) -> Path:
     """Return the runs table that `path` is or holds."""
-    if not path.is_dir():
+    if not is_there(path) or not path.is_dir():
         return path
     for child in (path / "runs.parquet", path / "runs"):
         if child.exists():

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from ..arrays import Record
 from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
-from ..files import MANIFEST, hub, manifest_text, write_bytes
+from ..files import MANIFEST, as_path, hub, is_there, manifest_text, write_bytes
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
     OUTCOMES_SCHEMA,
+    Benchmark,
     Finding,
     Reader,
     ReleaseInfo,
@@ -95,10 +96,11 @@ def publish(
     InvalidValueError
         If `repository` is malformed, a replacement is empty, or a README.md of another origin is in the way.
     """
-    source, target = Path(folder), Path(folder if out is None else out)
+    source = as_path(folder, "folder")
+    target = source if out is None else as_path(out, "out")
     if repository is not None:
         hub.check_repository(repository)
-    if not (source / "runs.parquet").is_file():
+    if not is_there(source / "runs.parquet"):
         raise MissingDataError(f"no runs.parquet in {source}", "collect the shards first: generation/collect.py")
     if not force and (target / CARD).exists() and cards.MARK not in (target / CARD).read_text(errors="replace"):
         expected = f"a folder without a {CARD} of another origin (or force it to be replaced)"
@@ -111,6 +113,7 @@ def publish(
     (target / MANIFEST).unlink(missing_ok=True)  # it comes last: its presence says that the folder is complete
     rows = _write_tables(source, target, info, described)
     runs = read_table(target / "runs.parquet")
+    rows = {**_write_plain(runs, target / "table.parquet"), **rows}
     text = cards.card(described, runs, rows, findings, repository or "owner/name")
     write_bytes(text.encode(), target / CARD)
     files = (CARD, *(f"{table}.parquet" for table in rows))
@@ -137,6 +140,23 @@ def upload(publication: Publication, repository: str, *, force: bool = False) ->
         raise InvalidValueError("licence", UNPUBLISHED, "the licence under which others may use the table", "CC BY 4.0")
     message = f"{publication.info.name} {publication.info.version}"
     return hub.upload(publication.folder, publication.files, repository, message)
+
+
+def _write_plain(runs: pa.Table, path: Path) -> dict[str, int]:
+    """Write a row per data set and cell under plain names, as most readers want it; return its number of rows.
+
+    A table with errors, published in spite of them, may have no such answers.
+    """
+    try:
+        frame = Benchmark(runs).frame()
+    except NasbenchRobustError:
+        path.unlink(missing_ok=True)
+        return {}
+    measured = [column for column in frame.columns if column.partition("@")[0].partition("#")[0].endswith("_acc")]
+    frame = frame.dropna(how="all", subset=measured)
+    plain = pa.Table.from_pandas(frame.rename(columns=cards.plain_name), preserve_index=False)
+    write_table(plain.replace_schema_metadata(None), path)
+    return {"table": plain.num_rows}
 
 
 def _described(info: ReleaseInfo, **renamed: str | None) -> ReleaseInfo:

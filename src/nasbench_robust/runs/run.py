@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ..arrays import Booleans, Record
 from ..cells import Cell
+from ..checks import seed as checked_seed
 from ..datasets import dataset
 from ..engines import Epoch, Running, choose_engine, engine_named, provenance
 from ..errors import InvalidValueError, TrainingDivergedError
@@ -146,6 +147,7 @@ def run_cell(
     UnknownNameError, MissingDataError
         If there is no engine of that name, or not in this installation.
     """
+    seed = checked_seed("seed", seed)
     representative = Cell.from_index(cell.representative)
     if representative != cell:
         log.info("cell %d is the same graph as cell %d, which is trained", cell.index, representative.index)

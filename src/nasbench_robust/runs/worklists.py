@@ -20,8 +20,9 @@ from pathlib import Path
 
 from .. import cells
 from ..cells import Cell
-from ..errors import InvalidValueError, MissingDataError, TableError
-from ..files import ONE_AT_A_TIME, write_bytes
+from ..checks import seed
+from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, TableError
+from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
 from ..table import OfDataset, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
@@ -92,19 +93,18 @@ def read_task(path: str | os.PathLike[str], task: int) -> list[Unit]:
 
     Raises
     ------
-    MissingDataError, TableError, InvalidValueError
+    MissingDataError, SourceFormatError, TableError, InvalidValueError
         If there is no work list, it cannot be read, or it has no such task.
     """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError as error:
-        raise MissingDataError(f"cannot read the work list {path} ({error.strerror})", "check the path") from None
+    lines = read_text(path, "the work list ").splitlines()
     if not 0 <= task < len(lines):
         raise InvalidValueError("task", task, f"a line of the work list, 0 to {len(lines) - 1}")
+    pairs = parse_json(lines[task], path, f"line {task + 1}")
     try:
-        return [Unit(int(index), int(seed)) for index, seed in json.loads(lines[task])]
-    except (ValueError, TypeError):
-        raise TableError(path, f"line {task + 1} is not a list of [index, seed] pairs") from None
+        return [Unit(Cell.from_index(index).index, seed("seed", number)) for index, number in pairs]
+    except (ValueError, TypeError) as error:
+        reason = f" ({error})" if isinstance(error, NasbenchRobustError) else ""
+        raise TableError(path, f"line {task + 1} is not a list of [index, seed] pairs{reason}") from None
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from .. import ntk
 from ..arrays import Floats
 from ..cells import Cell
+from ..checks import seed as checked_seed
 from ..engines import Draws
 from ..engines.torch import make_generator
 from ..errors import InvalidValueError
@@ -70,7 +71,7 @@ def score_cell(
     list of Scored
         In the order of `score_keys`.
     """
-    generator = make_generator(seed, "weights")
+    generator = make_generator(checked_seed("seed", seed), "weights")
     network = network_for(Cell.from_index(cell.representative), settings.skeleton, settings.dataset, generator)
     made = _Ingredients(network.to(images.device), settings, images, labels, seed, engine)
     keys = [key for key in score_keys(settings) if wanted is None or key in wanted]

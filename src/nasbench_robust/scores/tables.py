@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InvalidValueError, TableError
+from ..files import as_path, is_there
 from ..metrics import Attack
 from ..settings import build
 from ..table import Reader
@@ -62,7 +63,7 @@ def scored_units(path: str | os.PathLike[str], settings: ScoreSettings) -> Units
     InvalidValueError
         If the file has scores of settings that differ in more than the lists of attacks and proxies.
     """
-    if not Path(path).exists():
+    if not is_there(as_path(path)):
         return {}
     reader = Reader(path)
     check_settings("table", path, settings_of(reader.schema, Path(path)), settings)
@@ -73,7 +74,7 @@ def settings_of(schema: pa.Schema, path: Path) -> dict[str, Any]:
     """Return the settings in the metadata of a table of scores."""
     try:
         settings = json.loads(schema.metadata[_METADATA_KEY])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
         raise TableError(path, "not a table of scores: its metadata hold no settings")

@@ -2,7 +2,7 @@
 
 A *target* is the column that one wants to know, a *proxy* one that is cheaper to have; both have one value per cell,
 higher is better. Random draws come from the generator that the caller passes. Needs scipy
-(``pip install 'nasbench-robust[analysis]'``), which is imported when a function is first called.
+(``pip install '.[analysis]'`` in a clone), which is imported when a function is first called.
 """
 
 from __future__ import annotations

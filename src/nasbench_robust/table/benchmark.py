@@ -107,7 +107,7 @@ class Benchmark:
         """
         try:
             answers = self._answers[dataset, metric, eps, seed, split]
-        except (KeyError, TypeError):
+        except Exception:  # a new question, or an odd object that cannot be a key
             answers = None  # whatever is wrong is said outside of this clause, and so in one traceback
         if answers is None or (seed is not None and type(seed) is not int):  # True and 1.0 equal a seed, and are none
             answers = self._prepare(dataset, metric, eps, seed, split)
@@ -213,7 +213,7 @@ class Benchmark:
         UnknownNameError, InvalidValueError, MissingResultError
             As for `query`, but for cells without a result.
         """
-        if metric != "train_seconds":
+        if not isinstance(metric, str) or metric != "train_seconds":
             return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
         for argument, value in (("eps", eps), ("split", split)):
             if value is not None:
@@ -372,8 +372,18 @@ class Benchmark:
         return tuple(self.info.datasets)
 
     def cite(self) -> str:
-        """Return the BibTeX entry to cite for these numbers."""
-        return self.info.citation
+        """Return the BibTeX entry to cite for these numbers.
+
+        An entry without a year, as tables made by this package hold, gets the version of the table and the year in
+        which its last run was made.
+        """
+        citation = self.info.citation.rstrip()
+        if not citation.startswith("@software{") or "year" in citation:
+            return citation
+        year = self._store.last_year()
+        added = [f"  note = {{Table {self.name}}}", f"  version = {{{self.version}}}"]
+        added += [f"  year = {{{year}}}"] if year else []
+        return ",\n".join((citation.removesuffix("}").rstrip(), *added)) + "\n}"
 
     def __repr__(self) -> str:
         return f"<Benchmark {self.name} {self.version}: {', '.join(self.datasets)}>"
@@ -394,6 +404,6 @@ class Benchmark:
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
         """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""
         answers: list[float] = self._store.array(*self._store.resolve(dataset, metric, eps, seed, split)).tolist()
-        with suppress(TypeError):  # an array of one eps, say, is a valid argument and no key
+        with suppress(Exception):  # an array of one eps, say, is a valid argument and no key
             self._answers[dataset, metric, eps, seed, split] = answers
         return answers

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MissingDataError, TableError
-from ..files import ONE_AT_A_TIME, checksum, write_with
+from ..files import ONE_AT_A_TIME, as_path, checksum, is_there, write_with
 from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
 _PACKAGE = Path(__file__).parents[1]
+# What a table may take in memory, whatever its footer says: so much, or so many times the size of its file.
+MOST_BYTES, MOST_TIMES = 2**29, 64
 _ZSTD_LEVEL = 19  # a table is written once and carried by everyone; reading is as fast at any level
 
 
@@ -100,13 +102,13 @@ class Reader:
             self.paths: list[Path] = []
             self._table = source
         else:
-            self.paths = _shards(Path(source))
+            self.paths = _shards(as_path(source, "source"))
             if len(self.paths) == 1:
                 self._stamp = _stamp(self.paths[0])
                 self._file = _open(self.paths[0])
             else:  # there may be more shards than a process may keep open
                 self._table = _concatenate(self.paths)
-        with _damage(self.paths[0] if self.paths else Path("table")):
+        with _damage(Path(self._place)):
             self.schema: pa.Schema = self._table.schema if self._file is None else self._file.schema_arrow
             self._names: list[str] = self.schema.names
 
@@ -149,7 +151,7 @@ class Reader:
 
     def info(self) -> ReleaseInfo:
         """Return the description in the metadata of a runs table; `TableError` if there is none."""
-        name = self.paths[0] if self.paths else "table"
+        name = self._place
         text = (self.schema.metadata or {}).get(METADATA_KEY)
         if text is None:
             raise TableError(name, "no release description in its metadata: not a runs table of nasbench-robust")
@@ -164,9 +166,10 @@ class Reader:
         Row groups of other data sets are not read, going by the statistics in the footer.
         """
         for name in sorted({*(columns or ()), *(["dataset"] if dataset is not None else [])}):
+            self._check_type(name)
             if self._names.count(name) != 1 and not (name not in self._names and self._may_lack(name)):
                 problem = f"column {name!r} stands twice" if name in self._names else f"no column {name!r}"
-                raise TableError(self.paths[0] if self.paths else "table", problem)
+                raise TableError(self._place, problem)
         lacking = [name for name in columns or () if name not in self._names]
         wanted = None if columns is None else list(dict.fromkeys([*columns, *(["dataset"] if dataset else [])]))
         wanted = wanted and [name for name in wanted if name not in lacking]
@@ -183,9 +186,31 @@ class Reader:
             table = table.append_column(RUN_COLUMNS[name].field, pa.nulls(table.num_rows, RUN_COLUMNS[name].type))
         return table if columns is None else table.select(list(columns))
 
+    @property
+    def _place(self) -> Path | str:
+        return self.paths[0] if self.paths else "table"
+
+    def _check_type(self, name: str) -> None:
+        """Raise `TableError` where a column of runs holds values of another kind than it should."""
+        if name in RUN_COLUMNS and self._names.count(name) == 1:
+            expected, stored = RUN_COLUMNS[name].type, self.schema.field(name).type
+            if not is_like(stored, expected):
+                raise TableError(self._place, f"column {name!r} is {stored}, expected {expected}")
+
     def _may_lack(self, name: str) -> bool:
         """Return whether the table may be without a column, which is null then."""
         return METADATA_KEY in (self.schema.metadata or {}) and may_lack(name, self.info().format)
+
+
+def is_like(stored: pa.DataType, expected: pa.DataType) -> bool:
+    """Return whether a column can be read as one of the expected type: numbers as numbers, strings as strings."""
+    if pa.types.is_dictionary(stored):
+        stored = stored.value_type
+    if pa.types.is_string(expected):
+        return bool(pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_null(stored))
+    if pa.types.is_integer(expected) or pa.types.is_floating(expected):
+        return bool(pa.types.is_integer(stored) or pa.types.is_floating(stored) or pa.types.is_null(stored))
+    return bool(stored == expected or (pa.types.is_timestamp(stored) and pa.types.is_timestamp(expected)))
 
 
 def read_table(
@@ -207,6 +232,8 @@ def _rows_of(table: pa.Table, dataset: str) -> pa.Table:
 
 
 def _shards(path: Path) -> list[Path]:
+    if not is_there(path):
+        raise MissingDataError(f"no file or folder {path}", "check the path")
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -214,7 +241,7 @@ def _shards(path: Path) -> list[Path]:
         if shards:
             return shards
         raise MissingDataError(f"no Parquet file in {path}", "name a folder that holds a table")
-    raise MissingDataError(f"no file or folder {path}", "check the path")
+    raise MissingDataError(f"{path} is neither a file nor a folder", "check the path")
 
 
 def same_kind(schema: pa.Schema, other: pa.Schema) -> bool:
@@ -261,7 +288,9 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises on a file that is not readable Parquet into a `TableError`."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except TableError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({first_line})") from None
 
@@ -269,6 +298,11 @@ def _damage(path: Path) -> Iterator[None]:
 def _open(path: Path) -> pq.ParquetFile:
     with _damage(path):
         footer = pq.read_metadata(path)
+        size = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+        size += 8 * footer.num_rows * footer.num_columns  # equal values take next to nothing in the file
+        if size > max(MOST_BYTES, MOST_TIMES * path.stat().st_size):
+            problem = f"would take {size / 2**20:.0f} MiB of memory, {size // path.stat().st_size} times its own size"
+            raise TableError(path, f"{problem}: refused as damaged or made to fill the memory")
         encoded = [name for name in footer.schema.names if name == "dataset"]
         return pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=encoded)
 

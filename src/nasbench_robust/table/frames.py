@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,19 +22,28 @@ def frame(store: Store, dataset: str | None, metrics: Sequence[str] | None, cell
     """Return a row per data set and cell of a view, labelled by the cell, and a column per metric as asked for."""
     import pandas as pd
 
-    if isinstance(metrics, str):
-        raise InvalidValueError("metrics", metrics, "a sequence of metric names", repr([metrics]))
+    wanted = None if metrics is None else _metric_names(metrics)
     names = [store.dataset(dataset)] if dataset is not None else list(store.info.datasets)
     indices = view_indices(cells)
     parts = []
     for name in names:
-        wanted = [metric.column for metric in store.measured(name)] if metrics is None else metrics
+        columns = [metric.column for metric in store.measured(name)] if wanted is None else wanted
         part = cell_columns(indices, store.info.datasets[name])
         part.insert(0, "dataset", name)
-        for metric in wanted:
+        for metric in columns:
             part[metric] = store.array(name, store.metric(name, metric), None)[indices]
         parts.append(part)
     return pd.concat(parts)
+
+
+def _metric_names(metrics: Any, expected: str = "a sequence of metric names") -> list[Any]:
+    """Return metrics as a list; a lone name, a number or a table of them is none."""
+    if not isinstance(metrics, (str, bytes, Mapping)):
+        try:
+            return list(metrics)
+        except Exception as error:  # whatever a foreign object raises
+            del error
+    raise InvalidValueError("metrics", metrics, expected, repr([metrics]) if isinstance(metrics, str) else None)
 
 
 def metrics(store: Store) -> pd.DataFrame:
@@ -59,10 +68,11 @@ def best(
 
 def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> pd.DataFrame:
     """Return the cells of a view that no other beats, the best in the first metric on top."""
-    if isinstance(metrics, str) or len(metrics) < 2:
+    wanted = _metric_names(metrics, "at least two metric names")
+    if len(wanted) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
     name = store.dataset(dataset)
-    columns = list(dict.fromkeys(metrics))
+    columns = list(dict.fromkeys(wanted))
     table = frame(store, name, columns, cells).dropna(subset=columns)
     table = table.sort_values(columns, ascending=False, kind="stable")
     return table.iloc[_unbeaten(table[columns].to_numpy())]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from .. import cells
-from ..arrays import Floats, Integers, read_only
+from ..arrays import Booleans, Floats, Integers, read_only
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
@@ -21,9 +23,6 @@ from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metri
 from .arrays import mean_by_index, numpy_column
 from .files import Reader
 from .schema import ReleaseInfo
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class Store:
         if dataset is None:
             if len(self.info.datasets) == 1:
                 return next(iter(self.info.datasets))
-            raise InvalidValueError("dataset", None, f"one of {', '.join(self.info.datasets)}")
+            expected = f"one of {', '.join(self.info.datasets)} (dataset=, or -d in the shell)"
+            raise InvalidValueError("dataset", None, expected)
         if isinstance(dataset, str) and dataset in self.info.datasets:
             return dataset
         if isinstance(dataset, str) and dataset.partition("@")[0] in metric_names():
@@ -91,7 +91,7 @@ class Store:
 
     def metric(self, dataset: str, metric: object, eps: object = None, split: object = None) -> Metric:
         """Find the measured metric that a name, long name or column, a budget and a split mean."""
-        if not metric:
+        if metric is None or (isinstance(metric, str) and not metric):
             raise InvalidValueError("metric", metric, f"one of {', '.join(self._long_names(dataset))}")
         if isinstance(metric, str) and "#" in metric:
             whole, (metric, _, named_split) = metric, metric.partition("#")
@@ -99,7 +99,7 @@ class Store:
                 raise InvalidValueError("split", split, f"the one in {whole!r}, or none", repr(named_split))
             split = named_split
         split = "test" if split is None else split
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
         short, named, norm = parse_long_name(metric)
         wanted = named if eps is None else checked_eps(eps, norm)
@@ -155,6 +155,11 @@ class Store:
             self._measurements[dataset, metric] = rows
         return self._measurements[dataset, metric]
 
+    def last_year(self) -> int | None:
+        """Return the year of the last run that says when it was made."""
+        dates = [date for date in self.reader.read(["date"]).column("date").to_pylist() if date is not None]
+        return max(dates).year if dates else None
+
     def counts(self, dataset: str, metric: Metric) -> Floats:
         """Return the counts of correct images behind `_rows`, NaN where they are not known."""
         has_value = ~np.isnan(self.floats(dataset, metric.column))
@@ -163,13 +168,17 @@ class Store:
     def integers(self, dataset: str, name: str) -> Integers:
         """Return an integer column of a data set's rows, -1 where it is null."""
         if (dataset, name) not in self._identities:
-            values, has_value = numpy_column(self.reader.read([name], dataset=dataset).column(name))
-            self._identities[dataset, name] = np.where(has_value, values.astype(np.int64), -1)
+            values, has_value = self._column(dataset, name)
+            with np.errstate(invalid="ignore"):
+                whole = np.where(has_value, values, -1).astype(np.int64)
+            if (whole != np.where(has_value, values, -1)).any():
+                raise TableError(self._place, f"column {name!r} holds numbers that are not whole; run validate on it")
+            self._identities[dataset, name] = whole
         return self._identities[dataset, name]
 
     def floats(self, dataset: str, name: str) -> Floats:
         """Return a column of a data set's rows as floats, NaN where it is null."""
-        values, has_value = numpy_column(self.reader.read([name], dataset=dataset).column(name))
+        values, has_value = self._column(dataset, name)
         return np.where(has_value, values, np.nan)
 
     def seconds(self, dataset: str, seed: object = None) -> tuple[Integers, Floats]:
@@ -182,6 +191,15 @@ class Store:
                 raise MissingResultError(f"{self.info.name} records no training time for seed {seed} on {dataset}")
             chosen &= of_seed
         return index[chosen], seconds[chosen]
+
+    def _column(self, dataset: str, name: str) -> tuple[npt.NDArray[Any], Booleans]:
+        """Return the values of a column of numbers, and which of them there are."""
+        column = self.reader.read([name], dataset=dataset).column(name)
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.float64())
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            raise TableError(self._place, f"column {name!r} is {column.type}, expected numbers")
+        return numpy_column(column)
 
     def array(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_VIEWS = ("representatives", "all", "connected", "smallest")
+_MANY = "an iterable of cells, indices or strings (one cell: query)"
 
 
 def indices_of(archs: Any) -> Integers:
@@ -34,7 +35,7 @@ def indices_of(archs: Any) -> Integers:
         return np.array(archs, dtype=np.int64)
     try:  # strings are the common case by far
         known: list[int | None] = list(map(cells.index_of_string().get, archs))
-    except TypeError:  # what has no hash is no string
+    except Exception:  # what has no hash, or an odd one, is no string
         known = [None] * len(archs)
     return np.array(
         [Cell.of(arch).index if index is None else index for arch, index in zip(archs, known, strict=True)], np.int64
@@ -46,7 +47,7 @@ def _plain(archs: Any) -> Any:
     dimensions, dtype = getattr(archs, "ndim", 1), str(getattr(archs, "dtype", ""))
     is_table = hasattr(archs, "columns") or hasattr(archs, "column_names")
     if not is_table and (isinstance(archs, (str, bytes, Cell)) or not hasattr(archs, "__iter__") or dimensions == 0):
-        raise InvalidValueError("archs", archs, "an iterable of cells, indices or strings (one cell: query)")
+        raise InvalidValueError("archs", archs, _MANY)
     expected = ""
     if isinstance(archs, (Mapping, set, frozenset)):
         expected = "an iterable with an order and one cell a place, a list say"
@@ -65,7 +66,10 @@ def _plain(archs: Any) -> Any:
     if not (isinstance(archs, np.ndarray) and archs.dtype.kind in "iu"):
         # Columns of pandas, Arrow and torch hold values of their own, which these methods make plain.
         convert = getattr(archs, "to_pylist", None) or getattr(archs, "tolist", None)
-        archs = list(convert() if convert else archs)
+        try:
+            archs = list(convert() if convert else archs)
+        except Exception:  # whatever a foreign object raises
+            raise InvalidValueError("archs", archs, _MANY) from None
     if len(archs) == len(cells.EDGES) and all(_is_operation(arch) for arch in archs):
         one = "six operation numbers are one cell, Cell.decode(archs, encoding='opcodes') or encoding='naslib'"
         raise InvalidCellError(archs, f"{one}; six cells are a list of Cell.from_index")
@@ -78,7 +82,7 @@ def _is_operation(arch: Any) -> bool:
 
 def view_indices(view: str) -> Integers:
     """Return the indices of the cells in one of `CELL_VIEWS`."""
-    if view not in CELL_VIEWS:
+    if not isinstance(view, str) or view not in CELL_VIEWS:
         raise UnknownNameError("view of the cells", view, CELL_VIEWS)
     if view == "all":
         return np.arange(cells.SIZE)

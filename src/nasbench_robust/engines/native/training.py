@@ -20,7 +20,8 @@ from ...metrics import Metric
 from ...native import NativeNetwork
 from ...settings import TrainingSettings
 from ...skeletons import Skeleton
-from ..curves import Epoch
+from ..checkpoints import check_form
+from ..curves import Epoch, resumed_curve
 from ..draws import Draws
 from .evaluation import attacked, evaluate, noise_of
 
@@ -148,15 +149,17 @@ class NativeTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state_dict` left it."""
+        """Take up a run where `state_dict` left it; raise `ValueError` for the state of no such run."""
+        check_form(state, {**self.state_dict(), "curve": []})
+        done, correct, loss = state["sums"]
+        curve = resumed_curve(state["curve"], done, self.settings.epochs, len(self.images.train))
         self.network.parameters[:] = state["parameters"]
         self.network.momentum[:] = state["momentum"]
         self.network.statistics[:] = state["statistics"]
         self.network.fold()
         self._draws.state = self._before = state["draws"]
-        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
-        self.seconds = state["seconds"]
-        self._done, self._correct, self._loss = state["sums"]
+        self.curve, self.seconds = curve, state["seconds"]
+        self._done, self._correct, self._loss = done, correct, loss
         self._under_way = self._batches(self._done) if self._done else None
 
     def _batches(self, done: int = 0) -> Iterator[Batch]:

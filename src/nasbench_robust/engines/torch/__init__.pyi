@@ -4,5 +4,6 @@ from .graphs import GraphedTrainer as GraphedTrainer
 from .training import NetworkTrainer as NetworkTrainer
 from .training import Trainer as Trainer
 from .training import as_tensors as as_tensors
+from .training import check_moments as check_moments
 from .training import make_generator as make_generator
 from .training import train as train

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,8 @@ from ...images import TensorImages, random_crop, random_flip, to_unit
 from ...metrics import Metric
 from ...networks import Network, make_path, network_for
 from ...settings import AdversarialSettings, TrainingSettings
-from ..curves import Epoch
+from ..checkpoints import check_form
+from ..curves import Epoch, resumed_curve
 from ..draws import STREAMS
 from .evaluation import evaluate
 
@@ -36,6 +37,17 @@ def as_tensors(state: Any, device: torch.device) -> Any:
     if isinstance(state, dict):
         return {key: as_tensors(value, device) for key, value in state.items()}
     return [as_tensors(value, device) for value in state] if isinstance(state, list) else state
+
+
+def check_moments(optimiser: dict[str, Any], parameters: Iterable[torch.Tensor]) -> None:
+    """Raise `ValueError` where what an optimiser remembers of a parameter has another shape: torch notices late."""
+    kept = optimiser["state"]
+    if len({tuple(sorted(values)) for values in kept.values()}) > 1:
+        raise ValueError("the optimiser remembers other things of one parameter than of another")
+    for number, parameter in enumerate(parameters):
+        for name, value in kept.get(number, {}).items():
+            if value is not None and tuple(value.shape) not in ((), tuple(parameter.shape)):
+                raise ValueError(f"the optimiser's {name} of parameter {number} has not the shape of the parameter")
 
 
 class NetworkTrainer:
@@ -205,14 +217,29 @@ class NetworkTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state_dict` left it; arrays may stand where tensors were."""
+        """Take up a run where `state_dict` left it; arrays may stand where tensors were.
+
+        Raises
+        ------
+        ValueError, RuntimeError, KeyError, TypeError
+            For the state of no such run.
+        """
         state = as_tensors(state, self._draws.device)
+        fresh = self.state_dict()
+        check_form(state, {**fresh, "optimiser": {**fresh["optimiser"], "state": {}}, "order": None, "curve": []})
+        count, done = len(self.images.train.labels), state["sums"][0]
+        curve = resumed_curve(state["curve"], done, self.settings.epochs, count)
+        steps = len(curve) * -(-count // self.settings.batch_size) + -(-done // self.settings.batch_size)
+        check_moments(state["optimiser"], self.network.parameters())
+        if state["schedule"]["last_epoch"] != steps or (state["order"] is not None) != (done > 0):
+            raise ValueError(f"the schedule, or the order of the images, is not that of {steps} steps")
+        if done and not torch.equal(state["order"].sort().values, torch.arange(count, device=self._draws.device)):
+            raise ValueError("the order of the images is none")
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._draws.set_state(state["draws"].cpu())
-        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
-        self.seconds = state["seconds"]
+        self.curve, self.seconds = curve, state["seconds"]
         self._order = state["order"]
         self._start_sums(*state["sums"])
 

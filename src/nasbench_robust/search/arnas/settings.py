@@ -1,8 +1,8 @@
 """How ARNAS trains and measures a network of its own space, in one frozen object. No torch.
 
-From the paper (Ou, Feng and Sun, CVPR 2024, arXiv 2405.05502): channels, layers, epochs, learning rate, weight decay,
-attacks. From the command that the authors give with their code: the batch size, and 2/255 as the step of PGD in the
-evaluation. From the trainer of AdvRush (Mok et al., ICCV 2021), which that command calls: clipping of the gradient.
+Source: Ou, Feng and Sun, CVPR 2024 (arXiv 2405.05502). The numbers were read in the code and the commands that the
+authors give with it; clipping of the gradient in the trainer of AdvRush (Mok et al., ICCV 2021), which those call.
+Cutout and the auxiliary loss of that trainer are left out; docs/robust-search.md lists all differences.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Floats
 from ...checks import integer
-from ...errors import InvalidCellError, InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
+from ...errors import InvalidCellError, InvalidValueError, UnknownNameError
+from ...files import parse_json, read_text
 
 ARNAS_OPERATIONS = (
     "max_pool_3x3",
@@ -128,13 +128,8 @@ def read_genotype(path: str | os.PathLike[str]) -> Genotype:
     InvalidCellError, UnknownNameError
         If it is no genotype.
     """
-    try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Genotype.from_dict(stored.get("genotype", stored) if isinstance(stored, dict) else stored)
-    except OSError as error:
-        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SourceFormatError(path, "", f"not JSON: {error}") from None
+    stored = parse_json(read_text(path), path)
+    return Genotype.from_dict(stored.get("genotype", stored) if isinstance(stored, dict) else stored)
 
 
 def derive(mixture: npt.ArrayLike) -> Genotype:

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from ...attacks import check_splits, evaluating, unchecked
-from ...engines.torch import as_tensors, make_generator
+from ...engines import check_form
+from ...engines.torch import as_tensors, check_moments, make_generator
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
 from .methods import Method, check_settings, find_method
@@ -243,8 +244,15 @@ class BilevelSearch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a search where `state_dict` left it; arrays may stand where tensors were."""
+        """Take up a search where `state_dict` left it; arrays may stand where tensors were.
+
+        Raises
+        ------
+        ValueError, RuntimeError, KeyError, TypeError
+            For the state of no such search.
+        """
         state = as_tensors(state, self._draws.device)
+        self._check(state)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self._draws.set_state(state["draws"].cpu())
@@ -253,6 +261,27 @@ class BilevelSearch:
         self.halves = tuple(state["halves"])
         self._orders = state["orders"]
         self._done, self._sums = state["sums"]
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Raise `ValueError` for the state of another search than this one, or of none."""
+        fresh, (done, sums), epochs = self.state_dict(), state["sums"], len(state["history"])
+        for name in ("optimiser", "adam"):
+            fresh[name] = {**fresh[name], "state": {}}
+        check_form(state, {**fresh, "history": [], "sums": [0, {}]})
+        check_moments(state["optimiser"], self._weights)
+        check_moments(state["adam"], [self.supernet.alpha])
+        if type(done) is not int or not 0 <= done < self.steps_per_epoch or epochs + (done > 0) > self.settings.epochs:
+            raise ValueError(f"{epochs} epochs and {done} steps done, of {self.settings.epochs}")
+        if state["schedule"]["last_epoch"] != epochs or not all(
+            isinstance(each, (int, float)) for each in sums.values()
+        ):
+            raise ValueError(f"the schedule, or the sums, are not those of {epochs} epochs")
+        everything = torch.arange(len(self.images.train.labels), device=self._draws.device)
+        if not torch.equal(torch.cat(list(state["halves"])).sort().values, everything):
+            raise ValueError("the halves of the images are none")
+        for half, order in zip(state["halves"], state["orders"], strict=True):
+            if not torch.equal(half.sort().values, order.sort().values):
+                raise ValueError("the order of the images is none")
 
 
 def _gradient(loss: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import torch
 
 from ...arrays import Record
 from ...cells import Cell
-from ...engines import load_state, provenance, save_state
+from ...engines import load_state, provenance, save_state, set_aside
 from ...engines.torch import make_generator
 from ...errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
-from ...files import write_bytes
+from ...files import parse_json, read_text, write_bytes
 from ...images import TensorImages
 from ...metrics import Metric
 from ...runs import parse_cells
@@ -103,10 +104,15 @@ def _finish(
     """Take the steps that are left, from the checkpoint on where there is one."""
     key = [search.settings.hash, search.seed]
     state = None if checkpoint is None else load_state(checkpoint)
-    if state is not None:
+    if checkpoint is not None and state is not None:
         if state.get("key") != key:
             raise InvalidValueError("checkpoint", str(checkpoint), f"a state of the search {key}")
-        search.load_state_dict(state["search"])
+        beginning = deepcopy(search.state_dict())
+        try:
+            search.load_state_dict(state["search"])
+        except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
+            set_aside(checkpoint, f"not as this version expects it: {error}")
+            search.load_state_dict(beginning)
     while not search.finished:
         epoch, stop = search.step(), should_stop()
         if checkpoint is not None and (epoch is not None or stop):
@@ -163,13 +169,14 @@ def read_search(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises
     ------
-    SourceFormatError
-        If it is none.
+    MissingDataError, SourceFormatError
+        If there is no such file, or it is none.
     """
-    path = Path(path)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(read_text(path), path)
         SearchSettings.from_dict(record["settings"])
+    except SourceFormatError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise SourceFormatError(path, "", f"not the record of a search: {error}") from None
     return record

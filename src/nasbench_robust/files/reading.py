@@ -1,0 +1,57 @@
+"""Paths and small files that a user names: what is wrong with one becomes one sentence, whatever the system says."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidValueError, MissingDataError, SourceFormatError
+
+
+def as_path(given: object, name: str = "path") -> Path:
+    """Return a path that can be asked for, its ``~`` expanded.
+
+    Raises
+    ------
+    InvalidValueError
+        If it is no path, holds a zero byte, or starts at the home of a user who is not known here.
+    """
+    if not isinstance(given, (str, os.PathLike)) or not isinstance(text := os.fspath(given), str):
+        raise InvalidValueError(name, given, "a path")
+    if "\0" in text:
+        raise InvalidValueError(name, given, "a path without zero bytes")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user, or no home at all
+        raise InvalidValueError(name, given, "a path from / on: that home folder is not known here") from None
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is a file or folder; a name that the system refuses, as too long say, is none."""
+    return os.path.exists(path)  # noqa: PTH110 (that of pathlib raises on such names)
+
+
+def read_text(path: str | os.PathLike[str], what: str = "") -> str:
+    """Return a file of UTF-8 text; `what` it is called in messages.
+
+    Raises
+    ------
+    MissingDataError, SourceFormatError
+        If it cannot be read, or is no such text.
+    """
+    try:
+        return as_path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise MissingDataError(f"cannot read {what}{os.fspath(path)} ({error.strerror})", "check the path") from None
+    except UnicodeDecodeError as error:
+        raise SourceFormatError(path, f"byte {error.start}", "not UTF-8 text") from None
+
+
+def parse_json(text: str, path: str | os.PathLike[str], where: str = "") -> Any:
+    """Return what JSON text holds; `SourceFormatError` where it is none, or nested too deep to be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceFormatError(path, where, f"not json: {error}") from None
