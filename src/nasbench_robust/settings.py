@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from .checks import Check, integer, kind, number
 from .datasets import canonical_name, dataset
-from .errors import InvalidValueError, MissingDataError, SourceFormatError, UnknownNameError
+from .errors import InvalidValueError, SourceFormatError, UnknownNameError
 from .files import json_hash, parse_json, read_text
 from .metrics import ATTACKS, Attack, Metric, autoattack, fgsm, pgd, same_eps, stored_fields
 from .skeletons import Skeleton

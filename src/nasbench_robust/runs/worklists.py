@@ -21,7 +21,7 @@ from pathlib import Path
 from .. import cells
 from ..cells import Cell
 from ..checks import seed
-from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, TableError
+from ..errors import InvalidValueError, NasbenchRobustError, TableError
 from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
 from ..table import OfDataset, shard_name
 
