@@ -9,6 +9,7 @@ prints a line per variant and writes ``digits_settings.csv`` as it goes.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pandas as pd
 from digits_settings import conclude
 from digits_settings.compute import read_cells, try_settings, variants
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
+from nasbench_robust.runs import end_with
 from program import Arguments, positive, print_written, results_folder, write_csv
 
 
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     path = results_folder(args.out) / "digits_settings.csv"
     conclude.print_head(cells, args.seeds)
     rows = []
-    with ProcessPoolExecutor(args.workers) as pool:
+    with ProcessPoolExecutor(args.workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
         for name in args.variants:
             tried = settings[name] if args.epochs is None else replace(settings[name], epochs=args.epochs)
             row = {"variant": name, "settings": tried.hash, "seeds": args.seeds}

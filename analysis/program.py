@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +17,7 @@ import pandas as pd
 
 from nasbench_robust.cli.command import guarded, positive
 from nasbench_robust.files import write_bytes
+from nasbench_robust.runs import end_with
 
 __all__ = ["GENERATION", "Arguments", "generate", "positive", "print_written", "results_folder", "write_csv"]
 
@@ -68,4 +71,4 @@ def print_written(paths: Sequence[Path], start: float | None = None) -> None:
 def generate(program: str, *options: object) -> int:
     """Call a program of the folder generation and return its exit code."""
     command = [sys.executable, str(GENERATION / program), *map(str, options)]
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, preexec_fn=partial(end_with, os.getpid())).returncode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import secrets
 import time
 from typing import Any
@@ -14,7 +15,7 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
-from nasbench_robust.runs import choose_engine, run_cell
+from nasbench_robust.runs import choose_engine, end_with, run_cell, total_progress
 from nasbench_robust.settings import TrainingSettings
 from nasbench_robust.table import Reader
 
@@ -39,8 +40,15 @@ def compare_sample(share: float, workers: int, seed: int | None = None) -> int:
     chosen = np.random.default_rng(seed).choice(len(rows), max(1, round(share * len(rows))), replace=False)
     print(f"{len(chosen)} of {len(rows)} runs again, chosen by seed {seed}")
     jobs = [(rows[i]["index"], rows[i]["seed"], settings[rows[i]["settings"]]) for i in chosen]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        made = pool.starmap(_make, jobs, chunksize=1)
+    made = []
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        spawn.Pool(workers, end_with, (os.getpid(),)) as pool,
+        total_progress(len(jobs), 0, "runs") as show,
+    ):
+        for each in pool.imap(_make_job, jobs):
+            made.append(each)
+            show(len(made))
     again = [row for row, _ in made]
     failed = [row for row in again if "failure" in row]
     for row in failed:
@@ -49,6 +57,10 @@ def compare_sample(share: float, workers: int, seed: int | None = None) -> int:
         return 1
     _print_cost(again, [seconds for _, seconds in made], len(rows), workers)
     return _compare([rows[i] for i in chosen], again, rows)
+
+
+def _make_job(job: tuple[int, int, TrainingSettings]) -> tuple[Row, float]:
+    return _make(*job)
 
 
 def _make(index: int, seed: int, settings: TrainingSettings) -> tuple[Row, float]:

@@ -18,12 +18,22 @@ from pathlib import Path
 
 from digits_sample import compare_sample
 
-from nasbench_robust.cli.command import add_cells, guarded, positive, tell
+from nasbench_robust.cli.command import add_cells, add_seeds, guarded, positive, tell
 from nasbench_robust.cli.generation import train_command
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.registry import BUNDLED
 from nasbench_robust.releases import locate
-from nasbench_robust.runs import Unit, assemble, collect, find_missing, make_locally, parse_cells, release_info
+from nasbench_robust.runs import (
+    EXIT_INTERRUPTED,
+    EXIT_REQUEUE,
+    Unit,
+    assemble,
+    collect,
+    find_missing,
+    make_locally,
+    parse_cells,
+    release_info,
+)
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table import Reader, ReleaseInfo, read_table, validate
 
@@ -38,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
     add_cells(parser)
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="SEED", help="default: 0 1 2")
+    add_seeds(parser, SEEDS, "default: 0 1 2")
     parser.add_argument(
         "--resume",
         nargs="*",
@@ -73,6 +83,8 @@ def _make(args: argparse.Namespace) -> int:
     missing = [unit for unit in units if unit not in there]
     find = partial(find_missing, args.out, settings)
     code = make_locally(args.out, missing, args.workers, partial(train_command, args), find, say=tell)
+    if code in (EXIT_INTERRUPTED, EXIT_REQUEUE):
+        return code
     made = find(units) != units
     if not made and there.isdisjoint(units):  # a table without a run is none
         return code

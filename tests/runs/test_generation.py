@@ -317,6 +317,7 @@ SCRIPT = """\
 #SBATCH --array=0-4%2
 #SBATCH --output=logs/%A_%a.log
 #SBATCH --time=12:00:00
+#SBATCH --cpus-per-task=1
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120

@@ -6,7 +6,7 @@ images are pooled before each part, so that a part works on full batches whateve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ def autoattack(
     batch_size: int = 1000,
     keep_images: bool = True,
     on_part: Callable[[str, torch.Tensor], None] | None = None,
+    done: Mapping[str, torch.Tensor] | None = None,
 ) -> AutoAttackResult:
     """Attack images by the four parts in turn.
 
@@ -83,6 +84,9 @@ def autoattack(
         Whether to return the adversarial images.
     on_part : callable, optional
         Called with the name of a part and its survivors as it ends.
+    done : mapping of str to Tensor, optional
+        Survivors of the first parts, from a call that was interrupted after them; `generator` has to be where it was
+        then, and the adversarial images of those parts are not known any more.
 
     Returns
     -------
@@ -96,10 +100,10 @@ def autoattack(
     """
     if len(images):
         warn_of_network(network, images, labels)
-    alive = is_right(logits_of(network, images, batch_size), labels)
-    survivors = {"clean": alive}
+    survivors = {"clean": is_right(logits_of(network, images, batch_size), labels), **(done or {})}
+    *_, alive = survivors.values()
     adversarial = images.clone() if keep_images else None
-    for part in PARTS:
+    for part in PARTS[len(survivors) - 1 :]:
         left = alive.nonzero()[:, 0]
         alive = alive.clone()
         if len(left):

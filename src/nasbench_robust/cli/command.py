@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
+# Where schedulers say which task of an array this is.
+TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX")
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,40 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def add_cells(parser: argparse.ArgumentParser) -> None:
+class _Distinct(argparse.Action):
+    """Takes values of which none stands twice."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            parser.error(f"argument {option}: {twice} stands there more than once, expected each of them once")
+        setattr(namespace, self.dest, values)
+
+
+def add_seeds(parser: argparse.ArgumentParser, default: Sequence[int] | None, text: str) -> None:
+    """Add the argument that names seeds."""
+    parser.add_argument("--seeds", type=seed, nargs="+", action=_Distinct, default=default, metavar="SEED", help=text)
+
+
+def task_number() -> str | None:
+    """Return the number of this task in an array of Slurm, PBS, LSF or Kubernetes."""
+    numbers = {name: os.environ.get(name) for name in TASK_VARIABLES}
+    if numbers["LSB_JOBINDEX"] == "0":  # LSF: no array
+        numbers["LSB_JOBINDEX"] = None
+    return next((number for number in numbers.values() if number), None)
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a line of a work list."""
+    parser.add_argument("--work", help="work list; --task says which line of it")
+    text = f"line of the work list, from 0 (default: {', '.join(TASK_VARIABLES)})"
+    parser.add_argument("--task", default=task_number(), type=int, help=text)
+
+
+def add_cells(parser: argparse.ArgumentParser, default: str | None = "all") -> None:
     """Add the argument that names cells."""
     text = "'all' (default), 'every:4' for every fourth of all, or indices and ranges such as 0-99,1234"
-    parser.add_argument("--cells", default="all", help=text)
+    parser.add_argument("--cells", default=default, help=text)
 
 
 def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> None:
@@ -165,22 +196,3 @@ def again(command: str, args: argparse.Namespace, worklist: Path, *names: str) -
             is_file = name in ("out", "settings", "table")
             words += [f"--{name.replace('_', '-')}", str(Path(value).resolve() if is_file else value)]
     return words
-
-
-@contextlib.contextmanager
-def epoch_bar(epochs: int, label: str) -> Iterator[Callable[[Any], None]]:
-    """Show on a terminal how far a unit of work is; what is yielded takes every epoch as it ends."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield lambda _: None
-        return
-    with tqdm(total=epochs, desc=label, unit="epoch", disable=None) as bar:
-
-        def show(epoch: Any) -> None:
-            if hasattr(epoch, "pgd_acc"):
-                shown = {"loss": epoch.train_loss, "clean": epoch.clean_acc, "pgd": epoch.pgd_acc}
-                bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
-            bar.update(epoch.epoch - bar.n)
-
-        yield show

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import os
+import math
 import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValueError, UnknownNameError
-from .command import Command, add_cells, add_images, again, epoch_bar, positive, say, seed, tell, with_changes
+from .command import (
+    TASK_VARIABLES,
+    Command,
+    add_cells,
+    add_images,
+    add_seeds,
+    add_task,
+    again,
+    positive,
+    say,
+    tell,
+    with_changes,
+)
 
 if TYPE_CHECKING:
     from ..runs import Unit
     from ..settings import TrainingSettings
-
-TASK_VARIABLE = "SLURM_ARRAY_TASK_ID"
 
 
 # ------------------------------------------------------------------ train
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--index", help=f"index of the cell, 0 to 15624 (default: {TASK_VARIABLE})")
-    what.add_argument("--work", help="work list; --task says which line of it")
-    task = os.environ.get(TASK_VARIABLE)
-    parser.add_argument("--task", default=task, type=int, help=f"line of the work list (default: {TASK_VARIABLE})")
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
+    text = f"index of the cell, 0 to 15624, where there is no work list (default: {', '.join(TASK_VARIABLES)})"
+    parser.add_argument("--index", help=text)
+    add_task(parser)
+    add_seeds(parser, [0], "one run each (default: 0)")
     add_images(parser)
     _add_engine(parser)
     parser.add_argument("--out", required=True, help="folder for the shards")
@@ -44,7 +52,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ..engines import choose_engine
     from ..images import load_arrays
-    from ..runs import CellJob, Signals, check_folder, make
+    from ..runs import CellJob, Signals, check_folder, make, unit_progress
 
     signals = Signals()
     units = _train_units(args)
@@ -55,7 +63,7 @@ def _train(args: argparse.Namespace) -> int:
     if engine != "native":
         images = _on_device(images, args)
     job = CellJob(settings, Path(args.out), images, engine, args.every)
-    return make(job, units, signals, say=say, bar=epoch_bar, tell_there=not args.work)
+    return make(job, units, signals, say=say, bar=unit_progress, tell_there=not args.work)
 
 
 def _on_device(images: Any, args: argparse.Namespace) -> Any:
@@ -79,6 +87,8 @@ def _train_units(args: argparse.Namespace) -> list[Unit]:
     from ..runs import Unit
 
     if args.work:
+        if args.index is not None:
+            raise InvalidValueError("--index", args.index, "a cell, or a work list with --work, not both")
         return read_line(args)
     index = args.task if args.index is None else Cell.from_text(args.index).index
     if index is None:
@@ -102,7 +112,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which runs a table is to have, and where it is."""
     parser.add_argument("--out", required=True, help="folder of the shards")
     add_cells(parser)
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
+    add_seeds(parser, [0, 1, 2], "default: 0 1 2")
 
 
 def _read_table(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
@@ -143,25 +153,42 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..runs import find_missing, make_locally
+    from ..runs import check_folder, find_missing, make_locally, remember
 
     settings, units = _read_table(args)
     _check_engine(args, settings)
     _check_images(args, settings)
+    check_folder(args.out)
+    remember(args.out, settings, args.cells, args.seeds)
     missing, command = partial(find_missing, args.out, settings), partial(train_command, args)
-    return make_locally(args.out, units, args.workers, command, missing, say=tell)
+    return make_locally(args.out, units, args.workers, command, missing, say=tell, devices=devices(args.device))
+
+
+def devices(device: str) -> list[str]:
+    """Return what the processes of one machine are spread over: all GPUs for ``cuda``, else the device for all."""
+    if device != "cuda":
+        return []
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
 
 def _submit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_table(parser)
     add_images(parser)
     _add_engine(parser)
-    parser.add_argument("--runs-per-task", type=int, default=1, help="runs that one task makes in turn (default: 1)")
-    parser.add_argument("--throttle", type=int, help="tasks that run at once at most (default: no limit of our own)")
+    parser.add_argument(
+        "--runs-per-task", type=positive, default=1, help="runs that one task makes in turn (default: 1)"
+    )
+    text = "tasks that run at once at most (default: no limit of our own); several arrays then run one after the other"
+    parser.add_argument("--throttle", type=positive, help=text)
     parser.add_argument("--time", default="12:00:00", help="time limit of a task (default: 12:00:00)")
-    parser.add_argument("--warning", type=int, default=120, help="seconds of notice before the limit (default: 120)")
-    parser.add_argument("--max-array-size", type=int, help="default: what the site says")
+    text = "seconds of notice before the limit (default: 120)"
+    parser.add_argument("--warning", type=positive, default=120, help=text)
+    parser.add_argument("--max-array-size", type=positive, help="default: what the site says")
     parser.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
+    text = "only write what is missing, one task a line, for another scheduler"
+    parser.add_argument("--write-worklist", metavar="FILE", help=text)
     parser.add_argument("options", nargs="*", help="further options of sbatch, after --")
 
 
@@ -170,17 +197,37 @@ def _submit(args: argparse.Namespace) -> int:
 
     from ..engines import engine_names
     from ..files import write_bytes
-    from ..runs import ArrayJob, array_jobs, find_missing, make_tasks, max_array_size, render, submit, write_worklist
+    from ..runs import (
+        ArrayJob,
+        array_jobs,
+        find_missing,
+        make_tasks,
+        max_array_size,
+        queued,
+        remember,
+        remember_job,
+        render,
+        submit,
+        write_worklist,
+    )
 
     if args.engine not in engine_names():  # by its name alone: other machines will do the work
         raise UnknownNameError("engine", args.engine, engine_names())
     settings, units = _read_table(args)
     _check_engine(args, settings)
     missing = find_missing(args.out, settings, units)
-    tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing")
-    if not missing:
+    waiting = queued(args.out)
+    left = [unit for unit in missing if unit not in waiting]
+    queue = f", {len(missing) - len(left)} of them queued" if len(left) < len(missing) else ""
+    tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing{queue}")
+    if not left:
         return 0
-    tasks = make_tasks(missing, args.runs_per_task)
+    tasks = make_tasks(left, args.runs_per_task)
+    if args.write_worklist:
+        remember(args.out, settings, args.cells, args.seeds)
+        write_worklist(tasks, args.write_worklist)
+        print(f"{len(tasks)} tasks -> {args.write_worklist}")
+        return 0
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
     folder = Path(args.out).resolve() / "jobs" / stamp
     whole = ArrayJob(
@@ -190,46 +237,89 @@ def _submit(args: argparse.Namespace) -> int:
         log_folder=str(folder),
         name=f"nbr-{settings.dataset}",
         throttle=args.throttle,
+        cpus=args.threads,
+        gpus=int(args.device != "cpu"),
+        memory_mib=_memory(Path(args.out), args.device),
         time_limit=args.time,
         warning_seconds=args.warning,
         options=tuple(args.options),
     )
-    scripts = [render(job) for job in array_jobs(whole, args.max_array_size or max_array_size())]
+    jobs = list(array_jobs(whole, args.max_array_size or max_array_size()))
+    scripts = [render(each) for each in jobs]
     if args.dry_run:
         print("\n".join(scripts), end="")
         return 0
+    remember(args.out, settings, args.cells, args.seeds)
     write_worklist(tasks, folder / "work.jsonl")
-    for number, text in enumerate(scripts):
+    job = None
+    for number, (text, offset) in enumerate(zip(scripts, (each.offset for each in jobs), strict=True)):
         script = folder / f"array-{number}.sbatch"
         write_bytes(text.encode(), script)
-        say(f"job {submit(script)}: {script}")
+        job = submit(script, job if args.throttle else None)
+        remember_job(job, offset, folder / "work.jsonl")
+        say(f"job {job}: {script}")
     return 0
 
 
+def _memory(folder: Path, device: str) -> int | None:
+    """Return twice the most memory that a run of the folder took, in MiB; None where that is not known."""
+    from ..table import Reader
+
+    if device != "cpu" or not any((folder / "runs").glob("*.parquet")):
+        return None
+    peaks = Reader(folder / "runs").read(["peak_memory_mib"])["peak_memory_mib"].to_pylist()
+    return max((math.ceil(2 * peak) for peak in peaks if peak), default=None)
+
+
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_table(parser)
-    parser.add_argument("--dataset", default="digits", help="images that are trained on (default: digits)")
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    add_cells(parser, None)
+    add_seeds(parser, None, "default: those that run and submit were asked for, or 0 1 2")
+    text = "images that are trained on (default: those that run and submit were asked for, or digits)"
+    parser.add_argument("--dataset", help=text)
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
 
 
 def _status(args: argparse.Namespace) -> int:
+    from ..engines import finished_epochs
     from ..runs import find_missing, is_claimed
     from ..table import shard_name
 
-    settings, units = _read_table(args)
+    settings, units = _asked_for(args)
     missing = find_missing(args.out, settings, units)
-    shards = [shard_name(settings, unit.index, unit.seed) for unit in missing]
-    started = [shard for shard in shards if (Path(args.out) / "checkpoints" / f"{shard}.ckpt").exists()]
+    shards = {shard_name(settings, unit.index, unit.seed): unit for unit in missing}
+    checkpoints = {shard: Path(args.out) / "checkpoints" / f"{shard}.ckpt" for shard in shards}
     running = [shard for shard in shards if is_claimed(args.out, shard)]
+    stopped = [shard for shard in shards if shard not in running and checkpoints[shard].exists()]
     print(f"runs      {len(units)}\ndone      {len(units) - len(missing)}\nmissing   {len(missing)}")
-    print(f"running   {len(running)}\nstopped   {len(set(started) - set(running))} with a checkpoint to go on from")
+    print(f"running   {len(running)}\nstopped   {len(stopped)} with a checkpoint to go on from")
+    epochs = {shard: finished_epochs(checkpoints[shard]) for shard in (*running, *stopped)}
+    for shard in running:
+        done = "at its beginning" if epochs[shard] is None else f"epoch {epochs[shard]} of {settings.epochs}"
+        print(f"  cell {shards[shard].index}, seed {shards[shard].seed}: {done}")
     if len(missing) < len(units):
-        _print_done(Path(args.out), len(missing))
+        begun = sum((done or 0) / settings.epochs for done in epochs.values())
+        _print_done(Path(args.out), len(missing) - begun, len(running))
     return 0
 
 
-def _print_done(folder: Path, missing: int) -> None:
-    """Print which runs failed, and how long those that are missing will take."""
+def _asked_for(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
+    """Return the settings and units that are named, or else those that the folder remembers."""
+    from ..runs import remembered
+
+    named = {name: value for name in ("cells", "seeds", "dataset", "settings") if (value := getattr(args, name))}
+    before = remembered(args.out)
+    if before and not named:
+        return before
+    args.cells, args.seeds, args.dataset = args.cells or "all", args.seeds or [0, 1, 2], args.dataset or "digits"
+    settings, units = _read_table(args)
+    return (before[0] if before and not {"dataset", "settings"} & set(named) else settings), units
+
+
+def _print_done(folder: Path, missing: float, running: int) -> None:
+    """Print which runs failed, how long those that are missing will take, and when that is."""
+    import datetime
+
     from ..table import Reader
 
     columns = ["index", "seed", "failure", "train_seconds", "eval_seconds"]
@@ -240,6 +330,9 @@ def _print_done(folder: Path, missing: int) -> None:
     for row in failed:
         print(f"  cell {row['index']}, seed {row['seed']}: {row['failure']}")
     print(f"left      about {seconds * missing / 3600:.2f} process hours, at {seconds:.1f} s a run so far")
+    if running:
+        end = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=seconds * missing / running)
+        print(f"finished  about {end:%Y-%m-%d %H:%M}, by the {running} that run now")
 
 
 def _collect_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command import Command, add_cells, add_images, again, epoch_bar, positive, seed, tell, with_changes
-from .generation import TASK_VARIABLE, read_line
+from .command import Command, add_cells, add_images, add_seeds, add_task, again, positive, say, tell, with_changes
+from .generation import devices, read_line
 
 if TYPE_CHECKING:
     from ..runs import Unit
@@ -21,16 +21,13 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder of the shards")
     add_images(parser, "look at")
     add_cells(parser)
-    parser.add_argument(
-        "--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="initial weights (default: 0)"
-    )
+    add_seeds(parser, [0], "initial weights (default: 0)")
     parser.add_argument("--engine", default="auto", choices=("auto", "native", "torch"), help="of the kernels")
     parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
     parser.add_argument("--table", metavar="FILE", help="add the shards to this file; what it has is not made")
     parser.add_argument("--write-worklist", metavar="FILE", help="only write what is missing, --per-task units a line")
     parser.add_argument("--per-task", type=positive, default=20, metavar="N", help="(default: 20)")
-    parser.add_argument("--work", help="work list; --task says which line of it")
-    parser.add_argument("--task", default=os.environ.get(TASK_VARIABLE), type=int)
+    add_task(parser)
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -70,6 +67,7 @@ def _score(args: argparse.Namespace) -> int:
         find_missing,
         what="scores",
         say=tell,
+        devices=devices(args.device),
     )
     if code or not args.table:
         return code
@@ -84,7 +82,7 @@ def _score(args: argparse.Namespace) -> int:
 def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
     """Score the units of one line of a work list."""
     from ..images import load_images, use_threads
-    from ..runs import Signals, make
+    from ..runs import Signals, is_quiet, make, unit_progress
     from ..scores import ScoreJob, chosen_images, scored_units
 
     signals, units = Signals(), read_line(args)
@@ -92,7 +90,8 @@ def _score_line(args: argparse.Namespace, settings: ScoreSettings) -> int:
     images, labels = chosen_images(settings, load_images(settings.dataset, args.device, args.data_root))
     there = scored_units(args.table, settings) if args.table else {}
     job = ScoreJob(settings, Path(args.out), images, labels, args.engine, there)
-    return make(job, units, signals, say=lambda _: None, bar=epoch_bar, tell_there=False)
+    report = (lambda _: None) if is_quiet() else say
+    return make(job, units, signals, say=report, bar=unit_progress, tell_there=False)
 
 
 def _score_settings(args: argparse.Namespace) -> ScoreSettings:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command import Command, add_images, epoch_bar, say, seed, with_changes
+from .command import Command, add_images, add_seeds, say, with_changes
 
 if TYPE_CHECKING:
     from ..images import TensorImages
@@ -24,7 +24,7 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--space", default="cell", help="cell (default), two-cells (stages 1 and 2, stage 3) or arnas (its own space)"
     )
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="default: 0")
+    add_seeds(parser, [0], "default: 0")
     parser.add_argument("--strength", type=float, help="weight of the method's second term (default: the method's)")
     parser.add_argument("--order", type=int, help="1, or 2 to look one step ahead (default: the method's)")
     add_images(parser, "search on")
@@ -32,7 +32,7 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _search(args: argparse.Namespace) -> int:
-    from ..runs import Signals, check_folder, make
+    from ..runs import Signals, check_folder, make, unit_progress
     from ..search.supernet import SearchJob, search_settings_for
 
     signals = Signals()
@@ -40,20 +40,20 @@ def _search(args: argparse.Namespace) -> int:
     changes: dict[str, Any] = {name: getattr(args, name) for name in ("strength", "order")}
     changes = {name: value for name, value in changes.items() if value is not None}
     settings = with_changes(args, search_settings_for(args.dataset, args.method, args.space, **changes))
-    return make(SearchJob(settings, Path(args.out), _load(args)), args.seeds, signals, say=say, bar=epoch_bar)
+    return make(SearchJob(settings, Path(args.out), _load(args)), args.seeds, signals, say=say, bar=unit_progress)
 
 
 def _genotype_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--genotype", nargs="+", default=["arnas"], help="arnas (default), FILE.json, CELL or CELL,CELL"
     )
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[0], metavar="SEED", help="one run each (default: 0)")
+    add_seeds(parser, [0], "one run each (default: 0)")
     add_images(parser)
     parser.add_argument("--out", required=True, help="folder for the results")
 
 
 def _genotype(args: argparse.Namespace) -> int:
-    from ..runs import Signals, check_folder, make
+    from ..runs import Signals, check_folder, make, unit_progress
     from ..search.arnas import GenotypeJob, default_settings, parse_architecture
 
     signals = Signals()
@@ -62,7 +62,7 @@ def _genotype(args: argparse.Namespace) -> int:
     settings = {each: with_changes(args, default_settings(each, args.dataset)) for each in architectures}
     job = GenotypeJob(settings, Path(args.out), _load(args))
     units = [(architecture, number) for number in args.seeds for architecture in architectures]
-    return make(job, units, signals, say=say, bar=epoch_bar)
+    return make(job, units, signals, say=say, bar=unit_progress)
 
 
 SEARCH = Command(

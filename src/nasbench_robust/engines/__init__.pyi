@@ -8,7 +8,10 @@ from .catalogue import EngineRow as EngineRow
 from .catalogue import choose_engine as choose_engine
 from .catalogue import engine_named as engine_named
 from .catalogue import engine_names as engine_names
+from .checkpoints import check_device as check_device
 from .checkpoints import check_form as check_form
+from .checkpoints import device_of as device_of
+from .checkpoints import finished_epochs as finished_epochs
 from .checkpoints import load_state as load_state
 from .checkpoints import save_state as save_state
 from .checkpoints import set_aside as set_aside
@@ -20,3 +23,7 @@ from .engine import Trainer as Trainer
 from .provenance import processor as processor
 from .running import Running as Running
 from .running import part_name as part_name
+from .watch import Step as Step
+from .watch import stop_if_asked as stop_if_asked
+from .watch import tell as tell
+from .watch import watching as watching

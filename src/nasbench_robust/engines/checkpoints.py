@@ -13,12 +13,14 @@ import json
 import logging
 import os
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InvalidValueError
 from ..files import write_bytes
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,37 @@ def _read(content: bytes) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise TypeError("no state by name")
     return state
+
+
+def device_of(images: Any) -> str:
+    """Return the kind of device that images are on, as a checkpoint names it: ``"cpu"`` or ``"cuda"``."""
+    device = getattr(images.test.pixels, "device", "cpu")  # arrays of an older NumPy have none, those of others a text
+    return str(getattr(device, "type", device))
+
+
+def check_device(state: dict[str, Any], images: Any, path: str) -> None:
+    """Refuse a state that was made on another kind of device: its draws cannot be taken up on this one.
+
+    Raises
+    ------
+    InvalidValueError
+        If it was.
+    """
+    here, there = device_of(images), state.get("device")
+    if there not in (None, here):
+        expected = f"to go on with a checkpoint of {here}: use --device {there}, or remove the file to begin again"
+        raise InvalidValueError("the device of the checkpoint", f"{path} ({there})", expected)
+
+
+def finished_epochs(path: str | os.PathLike[str]) -> int | None:
+    """Return how many epochs the run of a checkpoint has finished, or None if that cannot be read now."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            state = _put_together(json.loads(str(archive[_SKELETON])), defaultdict(lambda: None))  # no array is read
+            run = state.get("training") or state["search"]
+            return len(run.get("curve", run.get("history")))
+    except Exception:  # as above; none of it is lost
+        return None
 
 
 def _take_apart(value: Any, arrays: dict[str, npt.NDArray[Any]]) -> Any:

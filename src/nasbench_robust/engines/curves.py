@@ -45,6 +45,6 @@ def resumed_curve(stored: Sequence[dict[str, Any]], done: int, epochs: int, imag
         raise ValueError("a curve of something else than numbers")
     if [epoch.epoch for epoch in curve] != list(range(1, len(curve) + 1)) or len(curve) > epochs:
         raise ValueError(f"a curve of {len(curve)} epochs in a run of {epochs}")
-    if type(done) is not int or not 0 <= done < images or (done and len(curve) == epochs):
+    if type(done) is not int or not 0 <= done <= images or (done and len(curve) == epochs):
         raise ValueError(f"{done} of {images} images done")
     return curve

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from ..arrays import Booleans
 from ..attacks import warn_of_accuracies
 from ..errors import InvalidValueError, RunInterruptedError
 from ..metrics import PARTS, Metric
-from .checkpoints import load_state, save_state, set_aside
+from . import provenance
+from .checkpoints import check_device, device_of, load_state, save_state, set_aside
 from .curves import Epoch
 from .engine import Engine, Trainer
+from .watch import Step, stop_if_asked, tell, watching
 
 # Seconds: less work than this is kept only when the run is to stop, since digits would write more than they compute.
 SPARING = 30.0
@@ -58,6 +61,7 @@ class Running:
         self._engine, self._label, self._key, self._path = engine, label, [engine.name, *key], path
         self._ended: list[Booleans] = []  # survivors by part of the metrics that are done, in the settings' order
         self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
+        provenance.forget_peak_memory(trainer.images)
         state = None if path is None else load_state(path)
         if path is not None and state is not None:
             self._resume(state, path)
@@ -72,6 +76,7 @@ class Running:
         if state.get("key") != self._key:
             expected = f"a state of the run {self._key}, not of {state.get('key')}"
             raise InvalidValueError("checkpoint", str(path), expected)
+        check_device(state, self.trainer.images, str(path))
         beginning = deepcopy(self.trainer.state_dict())
         try:
             self._take_up(state)
@@ -99,52 +104,81 @@ class Running:
         if self._path is None:
             return
         measured = np.concatenate(self._measured, axis=1) if self._measured else np.zeros((1, 0), bool)
-        state = {"key": self._key, "training": self.trainer.state_dict(), "ended": self._ended, "measured": measured}
-        save_state({**state, "eval_seconds": self.eval_seconds}, self._path)
+        state: dict[str, Any] = {
+            "key": self._key,
+            "training": self.trainer.state_dict(),
+            "ended": self._ended,
+            "measured": measured,
+        }
+        state |= {"device": device_of(self.trainer.images), "eval_seconds": self.eval_seconds}
+        save_state(state, self._path)
         self._kept = time.monotonic()
 
     def _keep_after(self, seconds: float) -> None:
         if time.monotonic() - self._kept >= seconds:
             self._keep()
 
-    def _stop_if(self, should_stop: Callable[[], bool]) -> None:
-        if should_stop():
+    @contextlib.contextmanager
+    def _watching(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Keep long work from time to time, and what there is when the run is to stop; both are asked in the middle."""
+
+        def ask() -> bool:
+            self._keep_after(GENEROUS)
+            return should_stop()
+
+        try:
+            with watching(ask):
+                yield
+        except RunInterruptedError:
             self._keep()
-            raise RunInterruptedError(f"{self._label}: stopped on request")
+            raise RunInterruptedError(f"{self._label}: stopped on request") from None
 
     def train(self, progress: Callable[[Epoch], None] | None, every: int, should_stop: Callable[[], bool]) -> None:
         """Take all steps that are left."""
-        while not self.trainer.finished:
-            epoch = self.trainer.step()
-            if epoch is not None:
-                if progress is not None:
-                    progress(epoch)
-                if epoch.epoch % every == 0 or self.trainer.finished:
-                    self._keep_after(SPARING)
-            self._keep_after(GENEROUS)
-            self._stop_if(should_stop)
+        steps, done = -(-len(self.trainer.images.train) // self.trainer.settings.batch_size), 0
+        with self._watching(should_stop):
+            while not self.trainer.finished:
+                epoch, done = self.trainer.step(), done + 1
+                tell(Step(f"epoch {len(self.trainer.curve) + (epoch is None)}", done, max(steps, done)))
+                if epoch is not None:
+                    done = 0
+                    if progress is not None:
+                        progress(epoch)
+                    if epoch.epoch % every == 0 or self.trainer.finished:
+                        self._keep_after(SPARING)
+                stop_if_asked()
 
     def measure(self, should_stop: Callable[[], bool]) -> None:
         """Measure what is left; every metric has draws of its own, so that an interruption changes nothing."""
-        for metric in self.trainer.settings.metrics:
-            if metric in self.outcomes:
-                continue
-            self._measure_rest(metric, should_stop)
-            self._end_metric(metric, np.concatenate(self._measured, axis=1))
+        with self._watching(should_stop):
+            for metric in self.trainer.settings.metrics:
+                if metric in self.outcomes:
+                    continue
+                self._measure_rest(metric)
+                self._end_metric(metric, np.concatenate(self._measured, axis=1))
         warn_of_accuracies({metric: float(mask.mean()) for metric, mask in self.outcomes.items()})
 
-    def _measure_rest(self, metric: Metric, should_stop: Callable[[], bool]) -> None:
+    def _measure_rest(self, metric: Metric) -> None:
         """Measure the images of a metric's split that are left."""
-        done = sum(part.shape[1] for part in self._measured)
-        if done == len(self.trainer.images.held_out(metric.split)):
+        done, images = sum(part.shape[1] for part in self._measured), len(self.trainer.images.held_out(metric.split))
+        if done == images:
             return
         start = time.perf_counter()
-        for correct in self._engine.measure(self.trainer, metric, done):
-            self._measured.append(correct)
-            self.eval_seconds += time.perf_counter() - start
-            self._keep_after(SPARING)
-            self._stop_if(should_stop)
-            start = time.perf_counter()
+        try:
+            for correct in self._engine.measure(self.trainer, metric, done):
+                self._measured.append(correct)
+                done += correct.shape[1]
+                self._count(start)
+                tell(Step(metric.column, done, images))
+                self._keep_after(SPARING)
+                start = time.perf_counter()
+                stop_if_asked()
+        except RunInterruptedError:
+            self._count(start)
+            raise
+
+    def _count(self, start: float) -> None:
+        self.eval_seconds += time.perf_counter() - start
 
     def _end_metric(self, metric: Metric, survivors: Booleans) -> None:
         """Take the survivors after each part of a metric, one row for those that have no parts."""

@@ -10,7 +10,16 @@ from .jobs import Job as Job
 from .jobs import Signals as Signals
 from .jobs import check_folder as check_folder
 from .jobs import make as make
+from .local import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from .local import end_with as end_with
 from .local import make_locally as make_locally
+from .progress import is_quiet as is_quiet
+from .progress import total_progress as total_progress
+from .progress import unit_progress as unit_progress
+from .requests import queued as queued
+from .requests import remember as remember
+from .requests import remember_job as remember_job
+from .requests import remembered as remembered
 from .run import CellJob as CellJob
 from .run import Run as Run
 from .run import is_done as is_done

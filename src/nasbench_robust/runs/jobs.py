@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ..engines import watching
 from ..errors import RunInterruptedError
 from . import slurm
 from .worklists import claim
@@ -22,7 +23,8 @@ EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
 
 Unit = TypeVar("Unit", contravariant=True)
 Result = TypeVar("Result")
-# Given the number of epochs of a unit and its label, shows how far it is; what is yielded is called with every epoch.
+# Given the number of epochs of a unit and its label, shows how far it is; what is yielded is called with every epoch
+# and every `Step`.
 Bar = Callable[[int, str], contextlib.AbstractContextManager[Callable[[Any], None]]]
 
 
@@ -115,11 +117,11 @@ def _make(
                 say(f"{label}: " + (f"already in {job.folder}" if had else "another process is making it"))
             return True
         checkpoint = job.folder / "checkpoints" / f"{name}.ckpt"
-        with bar(job.epochs, label) as progress:
+        with bar(job.epochs, label) as progress, watching(signals.should_stop, progress):
             try:
                 result = job.run(unit, checkpoint, progress, signals.should_stop)
             except RunInterruptedError as error:
-                say(str(error))
+                say(str(error) if label in str(error) else f"{label}: {error}")
                 return False
         path = job.write(unit, result)
         checkpoint.unlink(missing_ok=True)

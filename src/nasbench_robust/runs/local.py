@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import os
+import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from .jobs import EXIT_REQUEUE
+from .progress import QUIET_VARIABLE, total_progress
 from .worklists import Unit, write_worklist
 
 EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
+POLL_SECONDS = 0.5
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: little may be done between fork and exec
+
+Show = Callable[[int], None]
 
 
 def make_locally(
@@ -22,11 +36,13 @@ def make_locally(
     *,
     what: str = "runs",
     say: Callable[[str], None],
+    devices: Sequence[str] = (),
 ) -> int:
-    """Make the units that a folder lacks and return the exit code.
+    """Make the units that a folder lacks and return the exit code: 0 if nothing is missing afterwards.
 
-    Every process claims units one after the other, first those of its own share. After Ctrl-C all are stopped, and the
-    next call goes on where they were.
+    Every process claims units one after the other, first those of its own share. After Ctrl-C and SIGTERM all keep what
+    they have and end, after a second one at once, and the next call goes on where they were. They end with this process
+    however it ends (on Linux).
 
     Parameters
     ----------
@@ -44,32 +60,97 @@ def make_locally(
         What units are called where they are counted.
     say : callable
         Takes a line about how far it is.
+    devices : sequence of str
+        Where there are several, the workers are spread over them: ``--device`` is added to their commands.
     """
     missing = find_missing(units)
-    say(f"{len(units)} {what}, {len(units) - len(missing)} there, {len(missing)} missing")
+    there = len(units) - len(missing)
+    say(f"{len(units)} {what}, {there} there, {len(missing)} missing")
     if not missing:
         return 0
-    worklist = Path(folder) / "jobs" / "local.jsonl"
+    worklist = Path(folder) / "jobs" / f"local-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.jsonl"
     write_worklist(_share(missing, workers), worklist)
-    codes = _run([[*command(worklist), "--task", str(worker)] for worker in range(workers)])
+    commands = [[*command(worklist), "--task", str(worker)] for worker in range(workers)]
+    for worker in range(workers if devices else 0):
+        commands[worker] += ["--device", devices[worker % len(devices)]]
+    try:
+        with total_progress(len(units), there, what) as show:
+            codes = _run(commands, lambda: show(len(units) - len(find_missing(missing))))
+    finally:
+        worklist.unlink(missing_ok=True)
     left = find_missing(missing)
     say(f"{len(left)} missing")
-    return max(map(abs, codes)) if left else 0  # of a process that was killed, the negative number of the signal
+    # Of a process that was killed, the code is the negative number of the signal; where all ended well and something is
+    # missing, another process is at it.
+    return (max(map(abs, codes)) or EXIT_REQUEUE) if left else 0
 
 
-def _run(commands: Sequence[Sequence[str]]) -> list[int]:
-    """Run commands side by side and return their exit codes; Ctrl-C stops them all."""
+def _run(commands: Sequence[Sequence[str]], look: Callable[[], None]) -> list[int]:
+    """Run commands side by side and return their exit codes; the signals that end this process end them all."""
     processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for command in commands:  # one by one, so that those that run are known wherever this is interrupted
-            processes += [subprocess.Popen(command)]  # noqa: S603
+    with _ended_by_signals(processes) as received:
+        environment = {**os.environ, QUIET_VARIABLE: "1"}
+        on_terminal = sys.stdout.isatty() and sys.stderr.isatty()  # there is a bar, which lines would tear
+        for command in commands:
+            processes.append(
+                subprocess.Popen(  # noqa: S603
+                    command,
+                    env=environment,
+                    stdout=subprocess.DEVNULL if on_terminal else None,
+                    preexec_fn=functools.partial(_begin, os.getpid()),
+                )
+            )
+            if received:  # while it was being started
+                processes[-1].terminate()
+                break
+        pause = POLL_SECONDS
+        for process in processes:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(pause)
+                start = time.monotonic()
+                if not received:
+                    look()
+                pause = max(POLL_SECONDS, 50 * (time.monotonic() - start))  # to look takes 2 % of the time at most
+        if received:
+            return [EXIT_INTERRUPTED if signal.SIGINT in received else EXIT_REQUEUE]
         return [process.wait() for process in processes]
-    except KeyboardInterrupt:
+
+
+@contextlib.contextmanager
+def _ended_by_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Hand signals that end this process to those it started: the first asks them to stop, the next one kills them."""
+    received: list[int] = []
+
+    def forward(number: int, _frame: object) -> None:
+        received.append(number)
         for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait()
-        return [EXIT_INTERRUPTED]
+            process.send_signal(signal.SIGTERM if len(received) == 1 else signal.SIGKILL)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
+                before[number] = signal.signal(number, forward)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_with(parent: int) -> None:
+    """Let this process end, by SIGTERM, when its parent does, however that ends; on Linux only."""
+    if _prctl is not None:
+        _prctl(_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:  # it has ended already
+            os._exit(EXIT_REQUEUE)
+
+
+def _begin(parent: int) -> None:
+    """Prepare the process of a worker: Ctrl-C, which a terminal sends to all, is left to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
 
 
 def _share(units: list[Unit], workers: int) -> list[list[Unit]]:

@@ -157,15 +157,15 @@ def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
         return True
     if not path.exists():
         return False
-    with open(path, "a+") as file:
-        return not _lock(file.fileno(), tries=1)
+    with open(path) as file:  # to read is enough for a shared lock, so that anyone may ask
+        return not _lock(file.fileno(), fcntl.LOCK_SH, tries=1)
 
 
-def _lock(descriptor: int, tries: int = _TRIES) -> bool:
-    """Take an exclusive lock, trying a few times: `is_claimed` holds it for a moment."""
+def _lock(descriptor: int, kind: int = fcntl.LOCK_EX, tries: int = _TRIES) -> bool:
+    """Take a lock, trying a few times: `is_claimed` holds it for a moment."""
     for attempt in range(tries):
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, kind | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             if attempt + 1 < tries:
                 time.sleep(_PAUSE_SECONDS)

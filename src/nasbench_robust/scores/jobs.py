@@ -11,7 +11,7 @@ import torch
 
 from ..arrays import Record
 from ..cells import Cell
-from ..engines import processor
+from ..engines import processor, watching
 from ..ntk import Scored
 from ..runs import Unit
 from ..table import shard_name
@@ -69,9 +69,10 @@ class ScoreJob(Record):
     def run(
         self, unit: Unit, checkpoint: Path, progress: Callable[[Any], None], should_stop: Callable[[], bool]
     ) -> list[Scored]:
-        """Make what a cell lacks; it takes seconds, so it is not stopped in between."""
+        """Make what a cell lacks; a stop is between two kernels or proxies, and what was made is lost: some seconds."""
         cell, wanted = Cell.from_index(unit.index), self._missing(unit)
-        return score_cell(cell, self.settings, self.images, self.labels, unit.seed, self.engine, wanted)
+        with watching(should_stop):
+            return score_cell(cell, self.settings, self.images, self.labels, unit.seed, self.engine, wanted)
 
     def write(self, unit: Unit, result: list[Scored]) -> Path:
         """Write the cell's shard, or add to it."""

@@ -15,7 +15,7 @@ from .. import ntk
 from ..arrays import Floats
 from ..cells import Cell
 from ..checks import seed as checked_seed
-from ..engines import Draws
+from ..engines import Draws, Step, stop_if_asked, tell
 from ..engines.torch import make_generator
 from ..errors import InvalidValueError
 from ..images import TensorImages, to_unit
@@ -76,7 +76,10 @@ def score_cell(
     made = _Ingredients(network.to(images.device), settings, images, labels, seed, engine)
     keys = [key for key in score_keys(settings) if wanted is None or key in wanted]
     rows: list[Scored] = []
-    for attack in (None, *settings.attacks):
+    network.register_forward_pre_hook(stop_if_asked)
+    for number, attack in enumerate((None, *settings.attacks)):
+        tell(Step("scores of the images as they are and by attack", number, 1 + len(settings.attacks)))
+        stop_if_asked()
         same = [key for key in keys if key.attack == _label(attack)]
         proxies = [key.score for key in same if key.kernel is None]
         if len(proxies) < len(same):
@@ -185,5 +188,6 @@ def _label(attack: Attack | None) -> str | None:
 
 def _timed(make: Callable[[], Result]) -> tuple[Result, float]:
     """Return what a function makes, and the seconds that it took."""
+    stop_if_asked()
     start = time.perf_counter()
     return make(), time.perf_counter() - start

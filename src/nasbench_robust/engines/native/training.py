@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...arrays import Floats, Integers, Singles
+from ...arrays import Booleans, Floats, Integers, Singles
 from ...attacks import check_splits
 from ...cells import Cell
 from ...datasets import dataset
@@ -23,7 +23,8 @@ from ...skeletons import Skeleton
 from ..checkpoints import check_form
 from ..curves import Epoch, resumed_curve
 from ..draws import Draws
-from .evaluation import attacked, evaluate, noise_of
+from ..watch import stop_if_asked
+from .evaluation import attacked, measure, noise_of
 
 Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
 
@@ -82,6 +83,7 @@ class NativeTrainer:
         self._under_way: Iterator[Batch] | None = None
         self._before = self._draws.state
         self._done, self._correct, self._loss = 0, 0, 0.0
+        self._measured: list[list[Booleans]] = [[], []]  # at its end, of clean images and attacked ones, part by part
 
     @property
     def finished(self) -> bool:
@@ -98,7 +100,8 @@ class NativeTrainer:
         """
         start = time.perf_counter()
         try:
-            self._train_on(*self._next_batch())
+            if self._done < len(self.images.train):  # else it was stopped while the epoch's end was measured
+                self._train_on(*self._next_batch())
             return self._end_epoch() if self._done == len(self.images.train) else None
         finally:
             self.seconds += time.perf_counter() - start
@@ -136,16 +139,22 @@ class NativeTrainer:
         self._done, self._correct, self._loss = 0, 0, 0.0
         return self.curve[-1]
 
+    @property
+    def _is_within_epoch(self) -> bool:
+        """Whether some of the epoch's batches are done, and some are not."""
+        return 0 < self._done < len(self.images.train)
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as arrays and plain values."""
         return {
             "parameters": self.network.parameters.copy(),
             "momentum": self.network.momentum.copy(),
             "statistics": self.network.statistics.copy(),
-            "draws": self._draws.state if self._under_way is None else self._before,
+            "draws": self._before if self._is_within_epoch else self._draws.state,
             "curve": [asdict(epoch) for epoch in self.curve],
             "seconds": self.seconds,
             "sums": [self._done, self._correct, self._loss],
+            "measured": self._measured,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -160,7 +169,8 @@ class NativeTrainer:
         self._draws.state = self._before = state["draws"]
         self.curve, self.seconds = curve, state["seconds"]
         self._done, self._correct, self._loss = done, correct, loss
-        self._under_way = self._batches(self._done) if self._done else None
+        self._under_way = self._batches(self._done) if self._is_within_epoch else None
+        self._measured = state["measured"]
 
     def _batches(self, done: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch but for the first `done` images of its order."""
@@ -182,8 +192,13 @@ class NativeTrainer:
         """Return clean accuracy and that under the training attack on the split of the curves."""
         split = self.settings.curve_split
         metrics = Metric("clean_acc", split=split), Metric.of(self.settings.attack, split)
-        draws = Draws(self.seed, "curve")
-        clean, attacked = (float(evaluate(self.network, self.images, metric, draws).mean()) for metric in metrics)
+        for metric, parts in zip(metrics, self._measured, strict=True):
+            done = sum(part.shape[1] for part in parts)
+            for part in measure(self.network, self.images, metric, Draws(self.seed, "curve"), done):
+                parts.append(part)
+                stop_if_asked()
+        clean, attacked = (float(np.concatenate(parts, axis=1)[-1].mean()) for parts in self._measured)
+        self._measured = [[], []]
         return clean, attacked
 
 

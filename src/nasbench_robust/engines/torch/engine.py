@@ -55,12 +55,12 @@ class TorchEngine:
         return make(cell, settings, images, seed, path=self._row.path)
 
     def measure(self, trainer: AnyTrainer, metric: Metric, done: int) -> Iterator[Booleans]:
-        """Measure all images of the split at once."""
+        """Measure all images of the split; what an interrupted call had done is with the trainer."""
         from . import NetworkTrainer, evaluate, make_generator
 
         assert isinstance(trainer, NetworkTrainer)
         images, labels = trainer.images.held_out(metric.split)
-        parts: list[torch.Tensor] = []
+        parts: list[torch.Tensor] = list(trainer.kept.get("parts", ()))
         correct = evaluate(
             trainer.measured(),
             images,
@@ -69,8 +69,11 @@ class TorchEngine:
             make_generator(trainer.seed, "evaluation", images.device),
             batch_size=trainer.settings.evaluation_batch,
             on_part=lambda _metric, _part, survivors: parts.append(survivors),
+            kept=trainer.kept,
         )
-        yield np.stack([survivors.cpu().numpy() for survivors in parts or [correct[metric]]])
+        trainer.kept.clear()
+        has_parts = metric.attack is not None and metric.attack.name == "autoattack"
+        yield np.stack([survivors.cpu().numpy() for survivors in (parts if has_parts else [correct[metric]])])
 
     def provenance(self, trainer: AnyTrainer) -> dict[str, Any]:
         """Return where and with what the run is made."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from typing import Any
 
 import torch
 
@@ -22,7 +22,8 @@ from ...attacks import (
 from ...checks import integer, kind
 from ...errors import UnknownNameError
 from ...images import to_unit
-from ...metrics import ATTACKS, Metric
+from ...metrics import ATTACKS, PARTS, Metric
+from ..watch import Step, stop_if_asked, tell
 
 LOOKED_AT = 32  # images, for signs that attacks fail
 
@@ -36,9 +37,11 @@ def evaluate(
     *,
     batch_size: int = 1000,
     on_part: Callable[[Metric, str, torch.Tensor], None] | None = None,
+    kept: dict[str, Any] | None = None,
 ) -> dict[Metric, torch.Tensor]:
     """Return, for every metric, which images are classified correctly.
 
+    Between any two passes through the network the watch is asked whether to stop, see `engines.watch`.
     Under AutoAttack, those are the images that are classified correctly as they are and withstand all of its parts.
 
     Parameters
@@ -56,6 +59,9 @@ def evaluate(
         Images at a time; it has no influence on the attacks but for the order of the draws of PGD.
     on_part : callable, optional
         Called after every part of an AutoAttack with the metric, the part's name and the survivors until then.
+    kept : dict, optional
+        Filled as the work goes on with all batches and parts that are done. A call with what an interrupted one left
+        here, and otherwise the same arguments, goes on from there, with the draws of a call that was not interrupted.
 
     Returns
     -------
@@ -86,11 +92,35 @@ def evaluate(
         alone = any(metric.attack and metric.attack.name != "autoattack" for metric in metrics)
         if alone and len(images):  # AutoAttack looks for itself
             warn_of_network(network, to_unit(images[:LOOKED_AT]), labels[:LOOKED_AT])
-        correct = {
-            metric: _is_correct(network, images, labels, metric, generator, batch_size, on_part) for metric in metrics
-        }
+        state, hook = _Kept(generator, {} if kept is None else kept), network.register_forward_pre_hook(stop_if_asked)
+        try:
+            for metric in metrics[len(state.outcomes) :]:
+                state.end_metric(_is_correct(network, images, labels, metric, batch_size, on_part, state))
+        finally:
+            hook.remove()
+    correct = dict(zip(metrics, state.outcomes, strict=True))
     warn_of_accuracies({metric: float(mask.double().mean()) for metric, mask in correct.items()})
     return correct
+
+
+class _Kept:
+    """What is measured so far, and the draws that come next: the same after an interruption as without one."""
+
+    def __init__(self, generator: torch.Generator, kept: dict[str, Any]) -> None:
+        self.generator, self._kept = generator, kept
+        self.outcomes: list[torch.Tensor] = kept.setdefault("outcomes", [])  # of the metrics that are done
+        self.parts: list[torch.Tensor] = kept.setdefault("parts", [])  # batches, or survivors, of the next metric
+        if "draws" in kept:
+            generator.set_state(kept["draws"].cpu())
+
+    def add(self, part: torch.Tensor) -> None:
+        self.parts.append(part)
+        self._kept["draws"] = self.generator.get_state()
+
+    def end_metric(self, outcome: torch.Tensor) -> None:
+        self.outcomes.append(outcome)
+        self.parts.clear()
+        self._kept["draws"] = self.generator.get_state()
 
 
 def _is_correct(
@@ -98,33 +128,35 @@ def _is_correct(
     images: torch.Tensor,
     labels: torch.Tensor,
     metric: Metric,
-    generator: torch.Generator,
     batch_size: int,
     on_part: Callable[[Metric, str, torch.Tensor], None] | None,
+    state: _Kept,
 ) -> torch.Tensor:
+    generator = state.generator
     attack = metric.attack
     if attack is None and metric.name != "clean_acc":
         raise UnknownNameError("metric that can be measured", metric.name, ("clean_acc", "accuracies under an attack"))
     if attack is not None and attack.name == "autoattack" and attack.norm == "Linf":
-        report = None if on_part is None else partial(on_part, metric)
-        return autoattack(
-            network,
-            to_unit(images),
-            labels,
-            attack,
-            generator,
-            batch_size=batch_size,
-            keep_images=False,
-            on_part=report,
-        ).robust
+
+        def keep(part: str, alive: torch.Tensor) -> None:
+            state.add(alive)
+            tell(Step(metric.column, len(state.parts), len(PARTS)))
+            if on_part is not None:
+                on_part(metric, part, alive)
+
+        tell(Step(metric.column, len(state.parts), len(PARTS)))
+        options: dict[str, Any] = {"batch_size": batch_size, "keep_images": False, "on_part": keep}
+        done = dict(zip(PARTS, state.parts, strict=False))
+        return autoattack(network, to_unit(images), labels, attack, generator, done=done, **options).robust
     if attack is not None and ATTACKS[attack.name].pools:
         images = unchecked(attack)(network, to_unit(images), labels, attack, generator, batch_size)
         attack = None
-    correct = []
-    for batch, known in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+    batches = list(zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True))
+    for batch, known in batches[len(state.parts) :]:
+        tell(Step(metric.column, len(state.parts), len(batches)))
         seen = to_unit(batch)
         if attack is not None:
             seen = unchecked(attack)(network, seen, known, attack, generator, batch_size)
         with torch.no_grad():
-            correct.append(is_right(network(seen), known))
-    return torch.cat(correct)
+            state.add(is_right(network(seen), known))
+    return torch.cat(state.parts)

@@ -78,6 +78,8 @@ class NetworkTrainer:
         One entry per finished epoch.
     seconds : float
         Time spent in `step` so far, also before an interruption.
+    kept : dict
+        What `evaluation.evaluate` has done of a measurement that is under way.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class NetworkTrainer:
         # The epoch that is under way: the order of its images, how many are done, sums over those.
         self._order: torch.Tensor | None = None
         self._done = 0
+        self.kept: dict[str, Any] = {}
         # On the device, and read once an epoch: to wait for a number at every step would leave a GPU without work.
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -144,15 +147,17 @@ class NetworkTrainer:
         TrainingDivergedError
             At the end of an epoch, if the loss was not finite.
         """
-        start = time.perf_counter()
-        chosen = self._next_chosen()
-        self._descend(chosen)
-        learning_rate = float(self._schedule.get_last_lr()[0])
-        self._schedule.step()
-        self._done += len(chosen)
-        ended = self._end_epoch(learning_rate) if self._done == len(self.images.train.labels) else None
-        self.seconds += time.perf_counter() - start
-        return ended
+        start, count = time.perf_counter(), len(self.images.train.labels)
+        try:
+            if self._done < count:  # else it was stopped while the epoch's end was measured
+                chosen = self._next_chosen()
+                self._descend(chosen)
+                self._done += len(chosen)
+            ended = self._end_epoch(float(self._schedule.get_last_lr()[0])) if self._done == count else None
+            self._schedule.step()
+            return ended
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def _next_chosen(self) -> torch.Tensor:
         """Return the images of the next batch in the epoch's random order; the last one may be short."""
@@ -190,7 +195,9 @@ class NetworkTrainer:
         generator = make_generator(self.seed, "curve", images.device)
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
         batch_size = self.settings.evaluation_batch
-        outcomes = evaluate(self.measured(), images, labels, metrics, generator, batch_size=batch_size)
+        network = self.measured()
+        outcomes = evaluate(network, images, labels, metrics, generator, batch_size=batch_size, kept=self.kept)
+        self.kept.clear()
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
         epoch = Epoch(len(self.curve) + 1, learning_rate, loss / self._done, correct / self._done, clean, attacked)
         self.curve.append(epoch)
@@ -214,6 +221,7 @@ class NetworkTrainer:
             "seconds": self.seconds,
             "order": self._order,
             "sums": [self._done, int(self._correct), float(self._loss)],
+            "kept": self.kept,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,6 +250,7 @@ class NetworkTrainer:
         self.curve, self.seconds = curve, state["seconds"]
         self._order = state["order"]
         self._start_sums(*state["sums"])
+        self.kept = state["kept"]
 
 
 class Trainer(NetworkTrainer):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from ...attacks import check_images
 from ...cells import Cell
+from ...engines import Step, tell
 from ...engines.torch import evaluate
 from ...images import to_unit
 from ...metrics import Metric
@@ -25,6 +27,7 @@ def one_shot_accuracies(
     labels: torch.Tensor,
     metrics: Sequence[Metric],
     generator: torch.Generator,
+    kept: dict[str, Any] | None = None,
 ) -> dict[Metric, list[float]]:
     """Return the accuracies of cells as subnetworks of a supernet of one shared cell.
 
@@ -42,6 +45,8 @@ def one_shot_accuracies(
     metrics : sequence of Metric
     generator : torch.Generator
         For the attacks' random starts.
+    kept : dict, optional
+        Filled with what is done of every cell; a call with what an interrupted one left here goes on from there.
 
     Returns
     -------
@@ -50,13 +55,18 @@ def one_shot_accuracies(
     """
     check_images(statistics, "statistics", bytes_too=True)
     scratch = copy.deepcopy(supernet)
-    accuracies: dict[Metric, list[float]] = {metric: [] for metric in metrics}
-    for cell in cells:
+    kept = {} if kept is None else kept
+    rows: list[list[float]] = kept.setdefault("rows", [])
+    if "draws" in kept:
+        generator.set_state(kept["draws"].cpu())
+    for number, cell in enumerate(cells[len(rows) :], len(rows)):
+        tell(Step("one-shot scores of cells", number, len(cells)))
         network = Subnetwork(scratch, [cell])
         _collect_statistics(network, statistics)
-        for metric, correct in evaluate(network, images, labels, metrics, generator).items():
-            accuracies[metric].append(float(correct.double().mean()))
-    return accuracies
+        outcomes = evaluate(network, images, labels, metrics, generator)
+        kept["draws"] = generator.get_state()
+        rows.append([float(outcomes[metric].double().mean()) for metric in metrics])
+    return {metric: [row[number] for row in rows] for number, metric in enumerate(metrics)}
 
 
 @torch.no_grad()

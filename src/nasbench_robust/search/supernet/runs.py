@@ -15,8 +15,19 @@ import torch
 
 from ...arrays import Record
 from ...cells import Cell
-from ...engines import load_state, provenance, save_state, set_aside
-from ...engines.torch import make_generator
+from ...engines import (
+    Step,
+    check_device,
+    device_of,
+    load_state,
+    provenance,
+    save_state,
+    set_aside,
+    stop_if_asked,
+    tell,
+    watching,
+)
+from ...engines.torch import as_tensors, make_generator
 from ...errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ...files import parse_json, read_text, write_bytes
 from ...images import TensorImages
@@ -58,7 +69,7 @@ def run_search(
     checkpoint : path, optional
         Written after every epoch and on a stop, and gone on from where it is there.
     should_stop : callable
-        Asked after every step.
+        Asked after every step, and between the passes of one-shot scores.
 
     Returns
     -------
@@ -76,9 +87,14 @@ def run_search(
         If the checkpoint is one of another search.
     """
     search = BilevelSearch(settings, images, seed)
+    kept = _Kept(search, None if checkpoint is None else Path(checkpoint))
     try:
-        _finish(search, progress, None if checkpoint is None else Path(checkpoint), should_stop)
-        ending = {**_result(search), "failure": None}
+        with watching(should_stop):
+            _finish(search, progress, kept)
+            ending = {**_result(search, kept.one_shot), "failure": None}
+    except RunInterruptedError:
+        kept.save()
+        raise RunInterruptedError(f"{settings.method}, seed {seed}: stopped on request") from None
     except TrainingDivergedError as error:
         ending = {"failure": str(error)}
     device = images.train.pixels.device
@@ -95,32 +111,43 @@ def run_search(
     }
 
 
-def _finish(
-    search: BilevelSearch,
-    progress: Callable[[SearchEpoch], None] | None,
-    checkpoint: Path | None,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Take the steps that are left, from the checkpoint on where there is one."""
-    key = [search.settings.hash, search.seed]
-    state = None if checkpoint is None else load_state(checkpoint)
-    if checkpoint is not None and state is not None:
-        if state.get("key") != key:
-            raise InvalidValueError("checkpoint", str(checkpoint), f"a state of the search {key}")
-        beginning = deepcopy(search.state_dict())
-        try:
-            search.load_state_dict(state["search"])
-        except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
-            set_aside(checkpoint, f"not as this version expects it: {error}")
-            search.load_state_dict(beginning)
+class _Kept:
+    """The checkpoint of a search, from which it goes on where there is one."""
+
+    def __init__(self, search: BilevelSearch, path: Path | None) -> None:
+        self._search, self._path, self.one_shot = search, path, dict[str, Any]()
+        self._key = [search.settings.hash, search.seed]
+        state = None if path is None else load_state(path)
+        if path is not None and state is not None:
+            if state.get("key") != self._key:
+                raise InvalidValueError("checkpoint", str(path), f"a state of the search {self._key}")
+            check_device(state, search.images, str(path))
+            beginning = deepcopy(search.state_dict())
+            try:
+                search.load_state_dict(state["search"])
+                self.one_shot = as_tensors(state["one_shot"], torch.device("cpu"))
+            except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
+                set_aside(path, f"not as this version expects it: {error}")
+                search.load_state_dict(beginning)
+
+    def save(self) -> None:
+        if self._path is not None:
+            state = {"key": self._key, "device": device_of(self._search.images), "one_shot": self.one_shot}
+            save_state({**state, "search": self._search.state_dict()}, self._path)
+
+
+def _finish(search: BilevelSearch, progress: Callable[[SearchEpoch], None] | None, kept: _Kept) -> None:
+    """Take the steps that are left."""
+    done = 0
     while not search.finished:
-        epoch, stop = search.step(), should_stop()
-        if checkpoint is not None and (epoch is not None or stop):
-            save_state({"key": key, "search": search.state_dict()}, checkpoint)
-        if epoch is not None and progress is not None:
-            progress(epoch)
-        if stop:
-            raise RunInterruptedError(f"{search.settings.method}, seed {search.seed}: stopped on request")
+        epoch, done = search.step(), done + 1
+        tell(Step(f"epoch {len(search.history) + (epoch is None)}", done, max(done, search.steps_per_epoch)))
+        if epoch is not None:
+            done = 0
+            kept.save()
+            if progress is not None:
+                progress(epoch)
+        stop_if_asked()
 
 
 def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
@@ -128,15 +155,15 @@ def _epoch(epoch: SearchEpoch) -> dict[str, Any]:
     return {**asdict(epoch), "logs": {name: value for name, value in epoch.logs.items() if math.isfinite(value)}}
 
 
-def _result(search: BilevelSearch) -> dict[str, Any]:
+def _result(search: BilevelSearch, kept: dict[str, Any]) -> dict[str, Any]:
     """Return what a search found and, where it is one cell, one-shot scores."""
     result = describe_found(search.supernet)
     if search.settings.space == "cell":
-        result["one_shot"] = _one_shot(search)
+        result["one_shot"] = _one_shot(search, kept)
     return result
 
 
-def _one_shot(search: BilevelSearch) -> dict[str, Any]:
+def _one_shot(search: BilevelSearch, kept: dict[str, Any]) -> dict[str, Any]:
     for_weights, for_architecture = (search.images.train[half[:ONE_SHOT_IMAGES]] for half in search.halves)
     sample = one_shot_sample(search.settings.one_shot_cells)
     accuracies = one_shot_accuracies(
@@ -147,6 +174,7 @@ def _one_shot(search: BilevelSearch) -> dict[str, Any]:
         for_architecture.labels,
         [Metric("clean_acc"), Metric.of(search.settings.attack)],
         make_generator(search.seed, "evaluation", for_weights.pixels.device),
+        kept,
     )
     return {"cells": sample, **{metric.name: values for metric, values in accuracies.items()}}
 
