@@ -19,9 +19,7 @@ from .errors import InvalidValueError, UnknownNameError
 
 # Settings of an attack that not every kind of attack has.
 OPTIONS = ("steps", "step_size", "random_start", "restarts", "queries", "targets", "checkpoints")
-MOST = (
-    10**6
-)  # of steps, restarts, queries, and as the length of a step: no run needs more, and int32 and float32 hold it
+MOST = 10**6  # steps, restarts, queries, and length of a step: no run needs more, and int32 and float32 hold it
 
 
 @dataclass(frozen=True)

@@ -135,11 +135,12 @@ def check_device(state: dict[str, Any], images: Any, path: str) -> None:
 def finished_epochs(path: str | os.PathLike[str]) -> int | None:
     """Return how many epochs the run of a checkpoint has finished, or None if that cannot be read now."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = Path(path).read_bytes().partition(b"\n")[2]
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             state = _put_together(json.loads(str(archive[_SKELETON])), defaultdict(lambda: None))  # no array is read
             run = state.get("training") or state["search"]
             return len(run.get("curve", run.get("history")))
-    except Exception:  # as above; none of it is lost
+    except Exception:  # whatever a damaged file raises; who takes it up says what is wrong
         return None
 
 

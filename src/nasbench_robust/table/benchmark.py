@@ -25,7 +25,7 @@ from . import frames
 from .arrays import mean_by_index
 from .files import Reader
 from .result import Result
-from .schema import ReleaseInfo
+from .schema import ReleaseInfo, complete_citation
 from .store import Store
 from .views import indices_of
 
@@ -229,13 +229,12 @@ class Benchmark:
         MissingResultError
             If the release does not record it.
         """
-        cell, name = Cell.of(arch), self._store.dataset(dataset)
-        index, seconds = self._store.seconds(name, seed)
-        mine = seconds[index == cell.representative]
-        if not len(mine):
+        cell, seconds = Cell.of(arch), self.values(dataset, "train_seconds", seed=seed)
+        if np.isnan(seconds[cell.index]):
             of = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
-            raise MissingResultError(f"{self.name} records no training time for {of} on {name}")
-        return float(mine.mean())
+            what = f"{self.name} records no training time for {of} on {self._store.dataset(dataset)}"
+            raise MissingResultError(what)
+        return float(seconds[cell.index])
 
     # ------------------------------------------------------------------ the whole table
 
@@ -377,13 +376,7 @@ class Benchmark:
         An entry without a year, as tables made by this package hold, gets the version of the table and the year in
         which its last run was made.
         """
-        citation = self.info.citation.rstrip()
-        if not citation.startswith("@software{") or "year" in citation:
-            return citation
-        year = self._store.last_year()
-        added = [f"  note = {{Table {self.name}}}", f"  version = {{{self.version}}}"]
-        added += [f"  year = {{{year}}}"] if year else []
-        return ",\n".join((citation.removesuffix("}").rstrip(), *added)) + "\n}"
+        return complete_citation(self.info, self._store.last_year())
 
     def __repr__(self) -> str:
         return f"<Benchmark {self.name} {self.version}: {', '.join(self.datasets)}>"

@@ -101,6 +101,16 @@ class ReleaseInfo(Record):
         return cls(**stored)
 
 
+def complete_citation(info: ReleaseInfo, year: int | None) -> str:
+    """Return the BibTeX entry of a release; one that this package made gets the table, its version and a year."""
+    citation = info.citation.rstrip()
+    if not citation.startswith("@software{") or "year" in citation:
+        return citation
+    added = [f"  note = {{Table {info.name}}}", f"  version = {{{info.version}}}"]
+    added += [f"  year = {{{year}}}"] if year else []
+    return ",\n".join((citation.removesuffix("}").rstrip(), *added)) + "\n}"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the runs table, beside those of its metrics.
