@@ -232,8 +232,7 @@ class Benchmark:
         cell, seconds = Cell.of(arch), self.values(dataset, "train_seconds", seed=seed)
         if np.isnan(seconds[cell.index]):
             of = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
-            what = f"{self.name} records no training time for {of} on {self._store.dataset(dataset)}"
-            raise MissingResultError(what)
+            raise MissingResultError(f"{self.name} records no training time for {of} on {self._store.dataset(dataset)}")
         return float(seconds[cell.index])
 
     # ------------------------------------------------------------------ the whole table
@@ -371,11 +370,7 @@ class Benchmark:
         return tuple(self.info.datasets)
 
     def cite(self) -> str:
-        """Return the BibTeX entry to cite for these numbers.
-
-        An entry without a year, as tables made by this package hold, gets the version of the table and the year in
-        which its last run was made.
-        """
+        """Return the BibTeX entry to cite for these numbers; of a table made by this package, as of its last run."""
         return complete_citation(self.info, self._store.last_year())
 
     def __repr__(self) -> str:
