@@ -80,6 +80,7 @@ def examples() -> dict[type, Any]:
     made += [table.Finding("grid", "error", "off its grid", indices=tuple(range(6466))), problem, budget, simulator]
     made += [nbr.NATSAdapter(bench, "pgd_acc"), *searches, *SEARCHERS.values(), repeats, repeats.trajectories[0]]
     made += [engines.Draws(0, "weights"), *engines.ENGINES.values(), engines.Epoch(1, 0.1, 2.0, 0.1, 0.2, 0.1)]
+    made += [engines.Step("epoch 1", 3, 32)]
     made += [engines.engine_named("torch"), trainer, network, networks.Zero(), runs.Unit(9930, 0), runs.Collected()]
     made += [engines.Running(engines.engine_named("torch"), trainer, "run", ["run"], None)]
     made += [NativeNetwork(cell, skeleton, mean=DIGITS.mean, std=DIGITS.std), engines.engine_named("native")]

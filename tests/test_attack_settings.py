@@ -118,9 +118,9 @@ def test_pgd_of_unknown_steps_describes_a_table_and_cannot_be_run(
 ) -> None:
     unknown = Attack("pgd", 1 / 255)
     assert Metric.of(unknown).long_name == "pgd_acc@1/255"
-    with pytest.raises(InvalidValueError, match="steps of pgd@1/255 is None"):
+    with pytest.raises(InvalidValueError, match="no steps of pgd@1/255 is given"):
         perturb(network, *batch, unknown, seeded())
-    with pytest.raises(InvalidValueError, match="steps of pgd@1/255 is None"):
+    with pytest.raises(InvalidValueError, match="no steps of pgd@1/255 is given"):
         replace(settings_for("digits"), evaluation=(unknown,))
 
 

@@ -163,7 +163,7 @@ def test_what_is_no_name_is_refused(name):
 
 @pytest.mark.parametrize("name", ["pgd_acc@", "pgd_acc@eight", "pgd_acc@8", "pgd_acc@3/255@8/255"])
 def test_a_name_with_a_wrong_budget_blames_the_budget(name):
-    with pytest.raises(InvalidValueError, match=r"^eps is"):
+    with pytest.raises(InvalidValueError, match=r"^(eps is|no eps is given)"):
         parse_long_name(name)
 
 
@@ -223,7 +223,7 @@ def test_a_budget_may_be_written_as_a_fraction(make):
 @pytest.mark.parametrize("eps", [8, 0, None, "eight"])
 @pytest.mark.parametrize("make", [fgsm, pgd, lambda eps: Attack("square", eps)])
 def test_a_wrong_budget_makes_no_attack(make, eps):
-    with pytest.raises(InvalidValueError, match=r"^eps is"):
+    with pytest.raises(InvalidValueError, match=r"^(eps is|no eps is given)"):
         make(eps)
 
 
@@ -363,7 +363,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_setting_of_the_wrong_type_or_range_is_refused(name, value):
-    with pytest.raises(InvalidValueError, match=f"^{name} is") as caught:
+    with pytest.raises(InvalidValueError, match=f"^({name} is|no {name} is given)") as caught:
         TrainingSettings(**{name: value})
     assert caught.value.given is value
 

@@ -140,6 +140,7 @@ def test_what_needs_torch_says_which_extra_has_it(name: str, python: Path, folde
     for asked in (f"import nasbench_robust as nbr; nbr.{name}", f"from nasbench_robust.{room} import {attribute}"):
         done = subprocess.run([python, "-c", asked], cwd=folder, capture_output=True, text=True)
         said = "the package 'torch' is needed here and not installed; run: pip install torch "
+        said += "(in a clone of nasbench-robust, pip install '.[train]' brings all that belongs to it)"
         assert done.stderr.splitlines()[-1] == f"nasbench_robust.errors.MissingPackageError: {said}"
 
 

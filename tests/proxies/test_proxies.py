@@ -398,7 +398,7 @@ def test_arguments_of_another_kind_are_refused():
     ]:
         with pytest.raises(InvalidValueError, match=sentence):
             score(*given, "snip", seeded())
-    with pytest.raises(InvalidValueError, match="generator is None"):
+    with pytest.raises(InvalidValueError, match="no generator is given"):
         score(network, images, labels, "zen", None)
     with pytest.raises(InvalidValueError, match="adversarial is"):
         scores(network, images, labels, adversarial=images[:3], generator=seeded())

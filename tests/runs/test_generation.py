@@ -298,7 +298,7 @@ def test_settings_round_trip():
         ('{"epochs": "3"}', InvalidValueError, "epochs is '3'"),
         ('{"attack": 3}', InvalidValueError, "attack is 3"),
         ('{"evaluation": [{"name": "pgd"}]}', InvalidValueError, "complete table"),
-        ("{", SourceFormatError, "not json"),
+        ("{", SourceFormatError, "not JSON"),
         ("[]", SourceFormatError, "expected settings by name"),
     ],
 )

@@ -192,7 +192,7 @@ def test_the_index_of_any_scheduler_names_the_line(variable: str, tmp_path: Path
         monkeypatch.delenv(variable)
         monkeypatch.setenv("LSB_JOBINDEX", "0")  # LSF says so where there is no array
         assert main([command, "--out", out, "--work", str(work)]) == 2
-        assert "--task is None" in capsys.readouterr().err
+        assert "no --task is given" in capsys.readouterr().err
         monkeypatch.delenv("LSB_JOBINDEX")
 
 

@@ -267,7 +267,7 @@ WRONG = [
     (["--settings", "nothing.json"], "cannot read nothing.json (No such file or directory); check the path"),
     (["--dataset", "digit"], "unknown data set 'digit'; did you mean 'digits'? (known: "),
     (["--work", "nothing", "--task", "0"], "cannot read the work list nothing (No such file or directory)"),
-    (["--settings", "broken.json"], "broken.json: not json: Expecting property name"),
+    (["--settings", "broken.json"], "broken.json: not JSON: Expecting property name"),
     (["--settings", "misspelt.json"], "unknown entry of settings 'imags'; did you mean 'images'?"),
     ([*TASK, "1"], "task is 1, expected a line of the work list, 0 to 0"),
     ([*TASK, "0", "--device", "gpu"], "device is 'gpu', expected cpu, cuda or cuda:0; did you mean cpu?"),

@@ -205,7 +205,7 @@ def test_bad_input_is_named(three, linear):
         ("q is 0.5, expected a norm from 1", lambda: jacobian_norms(linear, rows, q=0.5)),
         ("draws is 5, expected .* 1 to 4", lambda: jacobian_norms(linear, rows, draws=5, generator=seeded())),
         ("draws is 0", lambda: jacobian_norms(linear, rows, draws=0, generator=seeded())),
-        ("generator is None", lambda: jacobian_norms(linear, rows, draws=1)),
+        ("no generator is given", lambda: jacobian_norms(linear, rows, draws=1)),
         ("rivals is 4, expected .* 1 to 3", lambda: linearised_radius(linear, rows, labels[:2] % 4, rivals=4)),
     ]
     for message, call in cases:

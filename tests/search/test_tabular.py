@@ -204,7 +204,7 @@ def test_errors_of_running(problem, two_objectives, three_seeds):
     with pytest.raises(InvalidValueError, match=r"RegularisedEvolution.*2 objectives.*did you mean NSGA2"):
         run(two_objectives, RegularisedEvolution(default_rng(0)), Budget(queries=1))
     noisy = on_test(three_seeds, "clean_acc", seed="random")
-    with pytest.raises(InvalidValueError, match="rng is None"):
+    with pytest.raises(InvalidValueError, match="no rng is given"):
         run(noisy, RandomSearch(default_rng(0)), Budget(queries=1))
     searched = run(two_objectives, RandomSearch(default_rng(0)), Budget(queries=3))
     for question in (lambda: searched.best, lambda: searched.incumbents, lambda: searched.judged("clean_acc")):

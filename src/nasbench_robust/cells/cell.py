@@ -79,12 +79,13 @@ class Cell:
         InvalidCellError
             For a boolean, anything that is not an integer, and an integer out of range.
         """
-        if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool"):  # torch's too
-            raise InvalidCellError(index, "a boolean is not a cell index")
         try:
-            number = as_integer(index)
-        except Exception:  # whatever a foreign object's __index__ raises
+            is_boolean = isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool")  # torch's too
+            number = 0 if is_boolean else as_integer(index)
+        except Exception:  # whatever a foreign object raises
             raise InvalidCellError(index, f"a cell index is an integer from 0 to {SIZE - 1}") from None
+        if is_boolean:
+            raise InvalidCellError(index, "a boolean is not a cell index")
         if not 0 <= number < SIZE:
             hint = 0 if number < 0 else SIZE - 1
             raise InvalidCellError(index, f"a cell index lies in 0..{SIZE - 1}; the nearest is {hint}")

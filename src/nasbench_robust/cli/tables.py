@@ -37,7 +37,7 @@ def _add_metric(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", default="test", help="test (default) or validation")
+    parser.add_argument("--split", help="test (default) or validation")
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

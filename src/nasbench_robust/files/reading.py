@@ -54,4 +54,4 @@ def parse_json(text: str, path: str | os.PathLike[str], where: str = "") -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SourceFormatError(path, where, f"not json: {error}") from None
+        raise SourceFormatError(path, where, f"not JSON: {error}") from None

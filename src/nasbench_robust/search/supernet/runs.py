@@ -18,6 +18,7 @@ from ...cells import Cell
 from ...engines import (
     Step,
     check_device,
+    check_form,
     device_of,
     load_state,
     provenance,
@@ -124,6 +125,7 @@ class _Kept:
             check_device(state, search.images, str(path))
             beginning = deepcopy(search.state_dict())
             try:
+                check_form(state["one_shot"], {}, "one_shot")
                 search.load_state_dict(state["search"])
                 self.one_shot = as_tensors(state["one_shot"], torch.device("cpu"))
             except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
