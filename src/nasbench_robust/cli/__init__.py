@@ -37,7 +37,7 @@ class _Completion(argparse.Action):
             import shtab
         except ImportError:
             parser.exit(2, f"{parser.prog}: {MissingPackageError('shtab', 'completion')}\n")
-        print(shtab.complete(parser, shell))
+        print(shtab.complete(parser, str(shell)))
         parser.exit()
 
 
