@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks here are too small for more; before torch is imported
 
+import hypothesis
 import numpy as np
 import pytest
 from servers import Hub, serving
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 # A shell that starts the tests in the background makes them, and the programs they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples every time: who changes nothing sees nothing fail. Other examples: HYPOTHESIS_PROFILE=default.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 ROOT = Path(__file__).parents[1]
 WAITING = "test_slurm.py"  # it waits more than it works

@@ -14,7 +14,7 @@ from .checks import Check, integer, kind, number
 from .datasets import canonical_name, dataset
 from .errors import InvalidValueError, SourceFormatError, UnknownNameError
 from .files import json_hash, parse_json, read_text
-from .metrics import ATTACKS, Attack, Metric, autoattack, fgsm, pgd, same_eps, stored_fields
+from .metrics import ATTACKS, MOST, Attack, Metric, autoattack, fgsm, pgd, same_eps, stored_fields
 from .skeletons import Skeleton
 
 S = TypeVar("S", bound="Settings")
@@ -146,8 +146,8 @@ class AdversarialSettings(Settings):
 
     CHECKS: ClassVar[Mapping[str, Check]] = {
         "dataset": _dataset,
-        "epochs": integer(1),
-        "batch_size": integer(2),
+        "epochs": integer(1, MOST),
+        "batch_size": integer(2, MOST),
         "crop_padding": integer(0),
         "max_lr": number(),
         "weight_decay": number(),

@@ -278,10 +278,10 @@ def test_scores_are_of_the_networks_that_are_trained() -> None:
 BAD = [
     ({"imags": 8}, UnknownNameError, "unknown entry of settings 'imags'; did you mean 'images'"),
     ({"dataset": "cifar11"}, UnknownNameError, "unknown data set 'cifar11'; did you mean 'cifar10'"),
-    ({"images": 3}, InvalidValueError, "images is 3, expected an integer of at least 4"),
+    ({"images": 3}, InvalidValueError, "images is 3, expected an integer from 4 to 2,147,483,647; did you mean 4?"),
     ({"images": 8.0}, InvalidValueError, "images is 8.0, expected an integer"),
     ({"images": True}, InvalidValueError, "images is True, expected an integer"),
-    ({"draw": -1}, InvalidValueError, "draw is -1, expected an integer of at least 0"),
+    ({"draw": -1}, InvalidValueError, "draw is -1, expected an integer from 0 to 2,147,483,647; did you mean 0?"),
     ({"bn": "frozen"}, UnknownNameError, "unknown bn 'frozen'; did you mean 'batch_frozen'"),
     ({"bn": ["eval"]}, UnknownNameError, "unknown bn"),
     ({"output": "full"}, UnknownNameError, "unknown output 'full'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 
-from ..checks import kind
+from ..checks import integer, kind
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, UnknownNameError
 from ..files import json_hash
@@ -67,9 +67,7 @@ class ScoreSettings(Settings):
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", canonical_name(self.dataset))
         for name, least in (("images", 4), ("draw", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InvalidValueError(name, value, f"an integer of at least {least}", str(least))
+            object.__setattr__(self, name, integer(least, 2**31 - 1)(name, getattr(self, name)))
         of_a_pair = tuple(output for output in OUTPUTS if output != "full")
         for name, choices in (("bn", BN_MODES), ("precision", PRECISIONS), ("output", of_a_pair)):
             if getattr(self, name) not in choices:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ...checks import Check, integer, kind, number, one_of
 from ...datasets import canonical_name
-from ...metrics import Attack, pgd
+from ...metrics import MOST, Attack, pgd
 from ...settings import Settings, check_crop, check_training_attack
 from ...skeletons import Skeleton
 
@@ -77,8 +77,8 @@ class SearchSettings(Settings):
     CHECKS: ClassVar[Mapping[str, Check]] = {
         "dataset": lambda _, value: canonical_name(value),
         "space": one_of("search space", SPACES),
-        "epochs": integer(1),
-        "batch_size": integer(2),
+        "epochs": integer(1, MOST),
+        "batch_size": integer(2, MOST),
         "crop_padding": integer(0),
         "order": integer(1),
         "one_shot_cells": integer(0),
