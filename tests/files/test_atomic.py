@@ -1,0 +1,61 @@
+"""Files are whole or not there, stay where they are not to be replaced, and are called by what they hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nasbench_robust.files import json_hash, manifest_text, write_with
+from nasbench_robust.files.manifests import mismatch
+
+
+def test_a_file_is_replaced_or_stays(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    assert write_with(path, lambda beside: beside.write_text("one"), replace=False)
+    assert not write_with(path, lambda beside: beside.write_text("two"), replace=False)
+    assert path.read_text() == "one"
+    assert write_with(path, lambda beside: beside.write_text("three"))
+    assert path.read_text() == "three"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_file_stays_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "file"
+    assert write_with(path, lambda beside: beside.write_text("one"), replace=False)
+    assert not write_with(path, lambda beside: beside.write_text("two"), replace=False)
+    assert path.read_text() == "one"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write(beside: Path) -> None:
+        beside.write_text("half")
+        raise ValueError("that is all")
+
+    with pytest.raises(ValueError, match="that is all"):
+        write_with(tmp_path / "file", write)
+    assert os.listdir(tmp_path) == []
+
+
+def test_hashes_go_by_what_is_there_and_not_by_its_order() -> None:
+    assert json_hash({"a": 1, "b": [2.5, None]}) == json_hash({"b": [2.5, None], "a": 1})
+    assert json_hash({"a": 1, "b": [None, 2.5]}) != json_hash({"a": 1, "b": [2.5, None]})
+    with pytest.raises(ValueError, match="JSON"):
+        json_hash({"a": float("nan")})
+
+
+def test_a_file_is_the_one_of_its_manifest_or_not(tmp_path: Path) -> None:
+    path, manifest = tmp_path / "runs.parquet", tmp_path / "manifest.json"
+    path.write_bytes(b"what was published")
+    manifest.write_text(manifest_text({"name": "made up"}, tmp_path, ["runs.parquet"]))
+    assert mismatch(manifest, path) is None
+    path.write_bytes(b"what was put there")  # of the same length
+    assert "the SHA-256 of runs.parquet is" in str(mismatch(manifest, path))
+    manifest.write_text("{}")
+    assert mismatch(manifest, path) == "its manifest.json gives no SHA-256 of runs.parquet"
