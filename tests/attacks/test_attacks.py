@@ -11,6 +11,7 @@ from nasbench_robust import metrics
 from nasbench_robust.attacks import fgsm, perturb, pgd
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import UnknownNameError
+from nasbench_robust.metrics import Attack
 from nasbench_robust.networks import network_for
 from nasbench_robust.settings import settings_for
 
@@ -74,6 +75,30 @@ def test_random_start_is_uniform_in_the_ball(batch):
     assert start.abs().max() <= EPS
     assert start.std().item() == pytest.approx(EPS / 3**0.5, rel=0.05)
     assert start.mean().item() == pytest.approx(0, abs=0.005)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_no_point_outside_the_pixel_range_is_ever_looked_at(norm):
+    class Watched(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append((images.min().item(), images.max().item()))
+            return super().forward(images)
+
+    seen: list[tuple[float, float]] = []
+    images = torch.cat([torch.zeros(30, 1, 2, 2), torch.ones(30, 1, 2, 2)])
+    labels = torch.zeros(60, dtype=torch.int64)
+    pgd(Watched(), images, labels, metrics.pgd(EPS, steps=3, norm=norm), seeded())
+    assert len(seen) >= 3  # the start first
+    assert min(low for low, _ in seen) >= 0
+    assert max(high for _, high in seen) <= 1
+
+
+def test_pgd_takes_as_many_steps_as_it_is_told():
+    images, labels = torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, dtype=torch.int64)
+    for steps in (1, 4):
+        attack = Attack("pgd", EPS, steps=steps, step_size=0.02, random_start=False)
+        moved = (pgd(Linear(), images, labels, attack, seeded()) - images).abs()
+        assert moved.flatten().tolist() == pytest.approx([0.02 * steps] * 4, abs=1e-6)
 
 
 def test_pgd_depends_on_its_generator_alone(network, batch):

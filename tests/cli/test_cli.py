@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from made_up_tables import SMALL
+from made_up_tables import run as made_up_run
 
 import nasbench_robust
 from nasbench_robust.cells import Cell
@@ -20,7 +22,7 @@ from nasbench_robust.cli import COMMANDS, main
 from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import locate
-from nasbench_robust.table import write_table
+from nasbench_robust.table import runs_table, write_table
 
 PROGRAM = [sys.executable, "-m", "nasbench_robust"]
 ARCH = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"  # 9930
@@ -329,6 +331,15 @@ def test_validate_finds_nothing_wrong_with_a_good_table(run, made_up_table, tmp_
     assert run("validate", tmp_path) == (code, output, errors)
     _, as_json, _ = run("validate", made_up_table, "--json")
     assert len(json.loads(as_json)) == len(output.splitlines()) - 1
+
+
+def test_warnings_alone_exit_0(run, tmp_path):
+    rows = [made_up_run(0, 1, 100), made_up_run(9930, 1, failure="out of memory")]
+    write_table(runs_table(SMALL, rows), tmp_path / "runs.parquet")
+    code, output, _ = run("validate", tmp_path)
+    assert code == 0
+    assert "warning: failure: digits: failed runs [1 cell(s): 9930]" in output
+    assert output.splitlines()[-1] == "0 error(s), 2 warning(s)"
 
 
 def test_validate_exits_1_where_there_is_an_error(run, made_up_table, tmp_path):

@@ -36,6 +36,17 @@ def test_a_closed_or_full_stream_is_no_traceback(ending: str, code: int, said: s
     assert done.stderr.count("\n") <= 1
 
 
+def test_ctrl_c_ends_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nasbench_robust.releases.load", interrupted)
+    assert main(QUERY.split()) == 130
+    said = capsys.readouterr()
+    assert not said.out
+    assert not said.err
+
+
 def test_a_bare_call_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     printed = capsys.readouterr().out

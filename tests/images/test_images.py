@@ -16,7 +16,7 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.images import Split, load_images, random_crop, random_flip, to_unit
+from nasbench_robust.images import Split, crop, flip, load_images, random_crop, random_flip, to_unit
 from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
@@ -102,6 +102,29 @@ def test_crop_shifts_every_image_by_its_own_offset():
         assert len(found) == 1
         offsets.add(found[0])
     assert len(offsets) == 9
+
+
+def test_crops_of_arrays_start_at_their_row_and_column():
+    images = np.random.default_rng(0).random((4, 2, 5, 5), dtype=np.float32)
+    rows, columns = np.array([0, 3, 1, 4]), np.array([2, 0, 4, 1])
+    padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    cropped = crop(images, 2, np.stack([rows, columns]))
+    for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        assert np.array_equal(cropped[number], padded[number, :, row : row + 5, column : column + 5])
+
+
+def test_crops_of_tensors_draw_rows_first():
+    images, draws = torch.rand(30, 1, 6, 6, generator=seeded()), seeded(1)
+    rows, columns = torch.randint(0, 3, (2, 30), generator=seeded(1)).tolist()
+    padded = F.pad(images, (1, 1, 1, 1))
+    for result, image, row, column in zip(random_crop(images, 1, draws), padded, rows, columns, strict=True):
+        assert torch.equal(result, image[:, row : row + 6, column : column + 6])
+
+
+def test_marked_arrays_are_mirrored_left_to_right():
+    images = np.random.default_rng(0).random((3, 2, 4, 4), dtype=np.float32)
+    mirrored = flip(images, np.array([True, False, True]))
+    assert np.array_equal(mirrored, np.stack([images[0, :, :, ::-1], images[1], images[2, :, :, ::-1]]))
 
 
 def test_crop_without_padding_is_the_identity():

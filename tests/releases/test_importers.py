@@ -157,6 +157,15 @@ def test_a_mean_that_is_not_the_mean_is_logged_and_the_seeds_are_kept(tmp_path, 
     assert Benchmark(table).lookup(1000, "cifar10", "clean_acc").seeds == {1: 0.7, 2: 0.71, 3: 0.705}
 
 
+@pytest.mark.parametrize(("difference", "is_logged"), [(5e-7, False), (2e-6, True), (-5e-3, True)])
+def test_a_mean_may_be_rounded_and_no_more(difference, is_logged, tmp_path, caplog):
+    content = seed_content()
+    content["cifar10"]["1000"]["val_acc"]["threeseed"] += difference
+    with caplog.at_level(logging.WARNING):
+        import_content(content, tmp_path / "all.json")
+    assert ("is not the mean of the seeds" in caplog.text) == is_logged
+
+
 def of_cell(by_metric: object, cell: object = 1000) -> dict:
     return {"cifar10": {str(cell): by_metric}}
 

@@ -80,6 +80,7 @@ def test_cells_are_named_by_indices_ranges_and_all():
     assert parse_cells("3, 5-7,3") == [3, 5, 6, 7]
     assert parse_cells("1234") == [172]  # its representative
     assert len(parse_cells("all")) == 6466
+    assert parse_cells("every:4") == parse_cells("all")[::4]
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1;2", "15625", "7-5"])
@@ -103,6 +104,8 @@ def test_work_list_comes_back_task_by_task(tmp_path):
     assert [unit for task in tasks for unit in task] == units
     with pytest.raises(InvalidValueError, match="task is 3, expected a line of the work list, 0 to 2"):
         read_task(tmp_path / "work.jsonl", 3)
+    with pytest.raises(InvalidValueError, match="task is -1, expected a line of the work list, 0 to 2"):
+        read_task(tmp_path / "work.jsonl", -1)
     with pytest.raises(MissingDataError, match="cannot read the work list"):
         read_task(tmp_path / "other", 0)
     (tmp_path / "work.jsonl").write_text("[[1]]\n")
@@ -193,6 +196,16 @@ def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs,
     assert done.returncode == 2
     assert str(path) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_failed_run_has_one_reason(folder, tmp_path):
+    other = tmp_path / "other"
+    row = {"dataset": "digits", "index": 5, "seed": 0, "seeds": 1, "test_images": 517, "settings": QUICK.hash}
+    for place, reason in ((folder, "out of memory"), (other, "the loss is not finite")):
+        write_run(Run({**row, "failure": reason}, [], {}), QUICK, place)
+    with pytest.raises(ConflictError, match="different results for digits/5/0 in failure"):
+        collect([folder, other], tmp_path / "release")
+    assert not (tmp_path / "release").exists()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -334,6 +347,8 @@ def test_script_reads_as_expected():
     assert render(job) == SCRIPT
     parts = list(array_jobs(replace(job, tasks=25, offset=0), 10))
     assert [(part.tasks, part.offset) for part in parts] == [(10, 0), (10, 10), (5, 20)]
+    parts = list(array_jobs(replace(job, tasks=15), 10))
+    assert [(part.tasks, part.offset) for part in parts] == [(10, 1000), (5, 1010)]
     with pytest.raises(InvalidValueError, match="an sbatch option"):
         render(replace(job, options=("partition\n#SBATCH --x",)))
 

@@ -216,6 +216,55 @@ def test_children_of_nsga2_carry_operations_of_their_parents():
         assert (codes == child).any(axis=0).all()
 
 
+def told(search, points):
+    """Ask for as many cells as there are points, say that these are what they are worth, and return the cells."""
+    asked = []
+    for point in points:
+        asked.append(search.ask())
+        search.tell(asked[-1], point)
+    return asked
+
+
+def test_nsga2_keeps_the_least_crowded_of_one_front():
+    """Eight points on a line: the ends stay, and those whose neighbours are farthest apart."""
+    search = NSGA2(default_rng(0), population=4)
+    places = [0.0, 0.1, 0.2, 1.0, 0.11, 0.12, 0.5, 0.8]
+    told(search, [(place, 1 - place) for place in places])
+    assert sorted(search._values[:, 0].tolist()) == [0.0, 0.5, 0.8, 1.0]
+
+
+def test_a_tournament_of_nsga2_is_won_by_the_less_dominated():
+    search = NSGA2(default_rng(0), population=3, crossover=0.0, mutation=0.0)
+    best, *others = told(search, [(0.9, 0.9), (0.5, 0.5), (0.1, 0.1)])
+    children = [search.ask() for _ in range(200)]
+    wins = [children.count(cell) for cell in (best, *others)]
+    assert wins == pytest.approx([200 * share / 9 for share in (5, 3, 1)], abs=25)
+
+
+def test_equal_members_of_nsga2_win_as_often():
+    search = NSGA2(default_rng(0), population=3, crossover=0.0, mutation=0.0)
+    parents = told(search, [(0.5, 0.5)] * 3)
+    children = [search.ask() for _ in range(600)]
+    assert [children.count(cell) for cell in parents] == pytest.approx([200] * 3, abs=60)
+
+
+def test_a_mutation_of_nsga2_is_always_another_operation():
+    search = NSGA2(default_rng(0), population=1, mutation=1.0)
+    (parent,) = told(search, [(0.5, 0.5)])
+    children = cells.opcodes()[[search.ask().index for _ in range(200)]]
+    assert (children != cells.opcodes()[parent.index]).all()
+    assert all(len(set(column)) == 4 for column in children.T.tolist())
+
+
+def test_nsga2_crosses_over_as_often_as_it_is_told():
+    parents = None
+    for crossover, least, most in ((0.0, 0, 0), (0.5, 20, 130), (1.0, 100, 200)):
+        search = NSGA2(default_rng(0), population=2, crossover=crossover, mutation=0.0)
+        parents = told(search, [(0.5, 0.6), (0.6, 0.5)])
+        mixed = sum(search.ask() not in parents for _ in range(200))
+        assert least <= mixed <= most, crossover
+
+
 # ------------------------------------------------------------------ the published table
 
 

@@ -66,3 +66,27 @@ def test_hypervolume_in_four_objectives_against_random_points():
 def test_crowding_of_a_front():
     front = [[0.0, 1.0], [0.2, 0.7], [0.6, 0.6], [1.0, 0.0]]
     assert crowding_distance(front).tolist() == pytest.approx([math.inf, 0.6 + 0.4, 0.8 + 0.7, math.inf])
+
+
+def test_crowding_is_infinite_at_both_ends_of_every_objective():
+    # The first is the lower end of the first objective and no upper end of any, and so on around.
+    front = [[0.0, 0.5, 0.5], [0.5, 0.0, 0.6], [0.6, 0.6, 0.0], [1.0, 0.4, 0.4], [0.4, 1.0, 0.3], [0.3, 0.3, 1.0]]
+    front += [[0.45, 0.45, 0.45]]
+    distance = crowding_distance(front)
+    assert np.isinf(distance[:6]).all()
+    assert distance[6] == pytest.approx((0.5 - 0.4) + (0.5 - 0.4) + (0.5 - 0.4))
+
+
+def test_crowding_is_in_units_of_the_extent():
+    front = [[0.2, 0.9], [0.3, 0.8], [0.35, 0.6], [0.4, 0.5]]
+    assert crowding_distance(front).tolist() == pytest.approx(
+        [math.inf, 0.15 / 0.2 + 0.3 / 0.4, 0.1 / 0.2 + 0.3 / 0.4, math.inf]
+    )
+
+
+def test_points_below_the_reference_in_one_objective_add_nothing():
+    points, reference = [[0.9, 0.2], [0.6, 0.6], [0.2, 0.9], [0.7, 0.5], [0.5, 0.3]], [0.4, 0.4]
+    volumes = running_hypervolume(points, reference)
+    assert volumes.tolist() == pytest.approx([0, 0.04, 0.04, 0.05, 0.05])
+    assert hypervolume(points, reference) == pytest.approx(0.05)
+    assert hypervolume(points[:1], reference) == 0

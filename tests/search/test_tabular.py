@@ -23,6 +23,7 @@ from nasbench_robust.search import (
     RandomSearch,
     RegularisedEvolution,
     Reinforce,
+    Repeats,
     Simulator,
     TableProblem,
     hypervolume,
@@ -257,6 +258,30 @@ def test_joined_tables_and_summaries(problem):
     last = [trajectory.regret[-1] for trajectory in searched.trajectories]
     assert summary.loc[("regret", 10**6), "mean"] == pytest.approx(np.mean(last))
     assert summary.loc[("regret", 10**6), "std"] == pytest.approx(np.std(last, ddof=1))
+
+
+def test_searches_that_ended_early_keep_their_last_value(problem):
+    searches = Repeats(
+        tuple(run(problem, RandomSearch(default_rng(seed)), Budget(queries=count)) for seed, count in enumerate((3, 9)))
+    )
+    short, long = searches.trajectories
+    best = searches.curves("best")
+    assert best[0].tolist() == [*short.best.tolist(), *[short.best[-1]] * 6]
+    assert best[1].tolist() == long.best.tolist()
+    summary = searches.summary([1, 5]).set_index(["column", "query"]).loc["best"]
+    for query, values in ((1, [short.best[0], long.best[0]]), (5, [short.best[-1], long.best[4]])):
+        low, high = min(values), max(values)
+        assert summary.loc[query, "mean"] == pytest.approx((low + high) / 2)
+        assert summary.loc[query, "std"] == pytest.approx((high - low) / math.sqrt(2))
+        deciles = summary.loc[query, ["low", "median", "high"]].astype(float).tolist()
+        assert deciles == pytest.approx([low + share * (high - low) for share in (0.1, 0.5, 0.9)])
+
+
+def test_of_equal_cells_the_first_is_the_incumbent(problem):
+    asked = [Cell.from_index(index).index for index in (9, *Cell.from_index(10).members[:2])]
+    searched = run(problem, Asker(asked), Budget(queries=3))
+    best = searched.values[:, 0].argmax()  # the first of equal ones
+    assert searched.incumbents[-1] == asked[best]
 
 
 def test_regret_in_hypervolume_reaches_zero_with_the_whole_table(digits):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+from dataclasses import replace
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +19,9 @@ from nasbench_robust.errors import (
     TableError,
     UnknownNameError,
 )
+from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.table import Benchmark, runs_table
+from nasbench_robust.table.store import Store
 
 # ---------------------------------------------------------------------- questions without an answer
 
@@ -82,6 +87,25 @@ def test_an_error_carries_what_is_there(bench):
 def test_the_only_data_set_need_not_be_named(small):
     assert small.query(0, metric="pgd_acc") == small.query(0, "digits", "pgd_acc")
     assert small.frame().equals(small.frame("digits"))
+
+
+def test_budgets_of_two_norms_are_two_metrics():
+    """A radius of .1 in L2 and one of .1 in every pixel have one name but for the norm."""
+    attacks = pgd(0.1, norm="L2"), pgd(0.1)  # the one that is not meant comes first
+    info = replace(SMALL, metrics=(Metric("clean_acc"), *map(Metric.of, attacks)))
+    row = run(0, 1, 500, 400) | {"pgd_acc@L2:0.1": 450 / 517, "pgd_correct@L2:0.1": 450}
+    bench = Benchmark(runs_table(info, [row]))
+    for name, correct in (("pgd_acc", 400), ("pgd_acc@0.1", 400), ("pgd_acc@L2:0.1", 450)):
+        assert bench.query(0, metric=name) == correct / 517
+    with pytest.raises(MissingResultError, match="no pgd_acc at eps"):
+        bench.query(0, metric="pgd_acc@L2:0.2")
+
+
+def test_the_year_is_that_of_the_last_run():
+    dates = [datetime.datetime(year, 6, 1, tzinfo=datetime.timezone.utc) for year in (2023, 2025, 2024)]
+    rows = [run(0, seed, 500, 400) | {"date": date} for seed, date in enumerate(dates)]
+    assert Store(runs_table(SMALL, [*rows, run(1, 0, 500)])).last_year() == 2025
+    assert Store(runs_table(SMALL, few_runs())).last_year() is None
 
 
 # ---------------------------------------------------------------------- tables that answer twice

@@ -239,6 +239,18 @@ ROWS = {
     ),
     "a failure": ([run(CELL, 1, 100), run(0, 1, 100), run(CELL, 2, **FAILED)], [FAILURE]),
     "a failure without a reason": ([run(CELL, 1, 100), run(0, 1, 100), run(CELL, 2, failure="")], [FAILURE]),
+    "a cell with failed runs alone": (
+        [run(0, 1, 100), run(CELL, 1, **FAILED), run(CELL, 2, **FAILED)],
+        [FAILURE],
+    ),
+    "two reasons for one failed run": (
+        [run(0, 1, 100), run(CELL, 1, **FAILED), run(CELL, 1, failure="lost")],
+        [
+            f"error: doubled: digits/{name}: several results for one cell and seed [1 cell(s): 1000]"
+            for name in [metric.column for metric in SMALL.metrics]
+        ]
+        + [FAILURE],
+    ),
     "counts of a split": ([validation_run(clean_acc=40)], []),
     "counts of a split over other images": (
         [validation_run(clean_acc=40) | {"clean_acc#validation": 40 / 517}],
