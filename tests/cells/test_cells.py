@@ -100,6 +100,16 @@ def test_members_of_all_classes_are_a_partition():
     assert sorted(itertools.chain.from_iterable(members)) == list(range(SIZE))
 
 
+def test_the_smallest_member_has_the_smallest_network_and_of_these_the_smallest_index():
+    parameters = Skeleton().parameters(cells.operation_counts("nor_conv_1x1"), cells.operation_counts("nor_conv_3x3"))
+    smallest: dict[int, tuple[int, int]] = {}
+    for index, representative in enumerate(cells.representatives().tolist()):
+        size = int(parameters[index]), index
+        smallest[representative] = min(smallest.get(representative, size), size)
+    expected = [smallest[representative][1] for representative in cells.representatives().tolist()]
+    assert cells.smallest_members().tolist() == expected
+
+
 def test_arrays_of_the_space_are_read_only():
     for array in (cells.opcodes(), cells.connected(), cells.representatives()):
         with pytest.raises(ValueError, match="read-only"):

@@ -4,10 +4,10 @@
 
 The bugs stand in ``*.toml`` beside this file, a file a room or some: ``file`` below ``src/nasbench_robust``, the text
 ``before`` (once in that file) and ``after``, the ``tests`` that should notice, and a ``note`` where they cannot.
-``results.csv`` says what came of each; what stands there is not run again. Exit code 1: an entry is broken, or fewer than 95 % were
-noticed. Files of C++ are compiled in the copy, for the instruction set that this processor uses, the one changed file
-alone where that is enough. Needs Python 3.11, and a C++ compiler for bugs in C++. Not part of the tests: it takes an
-hour.
+``results.csv`` says what came of each; what stands there is not run again. Exit code 1: an entry is broken, or fewer
+than 95 % were noticed. Files of C++ are compiled in the copy, for the instruction set that this processor uses, those
+alone that depend on the change. Needs Python 3.11, and a C++ compiler for bugs in C++. Not part of the tests: it takes
+an hour.
 """
 
 from __future__ import annotations
