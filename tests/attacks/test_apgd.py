@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from helpers import as_trained, network_of, seeded
 
-from nasbench_robust.attacks import apgd_ce, apgd_t
+from nasbench_robust.attacks import apgd, apgd_ce, apgd_t
 from nasbench_robust.cells import Cell
 from nasbench_robust.metrics import Attack
 
