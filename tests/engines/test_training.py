@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
-from nasbench_robust.engines.torch import evaluate, make_generator, train
+from nasbench_robust.engines.torch import Trainer, evaluate, make_generator, train
 from nasbench_robust.engines.torch.training import STREAMS
 from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import Metric
@@ -92,6 +93,50 @@ def test_training_learns_to_resist_the_attack() -> None:
 def test_last_short_batch_is_kept(few: TensorImages) -> None:
     network, _ = train(CELL, replace(QUICK, epochs=1, batch_size=300), few, seed=0)
     assert int(network.state_dict()["stem.1.num_batches_tracked"]) == 2
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_images(few: TensorImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nasbench_robust.engines.torch.training as training
+
+    seen: list[tuple[float, int]] = []
+
+    def watched(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        seen.append((loss.item(), len(labels)))
+        return loss
+
+    monkeypatch.setattr(training, "F", SimpleNamespace(cross_entropy=watched))
+    _, curve = train(CELL, replace(QUICK, epochs=2, batch_size=300), few, seed=0)
+    assert [count for _, count in seen] == [300, 20] * 2
+    for epoch, batches in zip(curve, (seen[:2], seen[2:]), strict=True):
+        assert epoch.train_loss == pytest.approx(sum(loss * count for loss, count in batches) / 320, rel=1e-12)
+
+
+def test_curves_have_draws_of_their_own(few: TensorImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nasbench_robust.engines.torch.training as training
+
+    states = []
+
+    def watched(network, images, labels, wanted, generator, **options):
+        states.append(generator.get_state())
+        return evaluate(network, images, labels, wanted, generator, **options)
+
+    monkeypatch.setattr(training, "evaluate", watched)
+    train(CELL, QUICK, few, seed=5)
+    expected = make_generator(5, "curve").get_state()
+    assert len(states) == 2
+    assert all(torch.equal(state, expected) for state in states)  # from the beginning in every epoch
+
+
+def test_every_epoch_has_an_order_of_its_own_and_all_images(few: TensorImages) -> None:
+    trainer, orders = Trainer(CELL, QUICK, few, 0), []
+    chosen = trainer._descend
+    trainer._descend = lambda batch: orders.append(batch.tolist()) or chosen(batch)
+    while not trainer.finished:
+        trainer.step()
+    first, second = sum(orders[:5], []), sum(orders[5:], [])
+    assert sorted(first) == sorted(second) == list(range(320))
+    assert first != second
 
 
 def test_progress_is_told_every_epoch(few: TensorImages) -> None:

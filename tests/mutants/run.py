@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import multiprocessing
 import os
 import re
 import runpy
@@ -35,6 +36,10 @@ PACKAGE = Path("src/nasbench_robust")
 RESULTS = HERE / "results.csv"
 LEAST_SHARE = 0.95
 LONGEST = 600  # seconds: tests that take longer than that have noticed
+# What takes long to import and is no part of the package is imported once, where the processes of tests are forked.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "pandas", "pyarrow.parquet", "scipy.stats", "hypothesis", "pytest"])
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the tests have it
 LEFT_OUT = (".git", "__pycache__", "*.egg-info", ".venv", "build", "dist", ".*_cache", ".hypothesis")
 
 
@@ -95,6 +100,19 @@ def write_results(results: dict[str, Result], mutants: list[Mutant]) -> None:
         writer.writerows(vars(results[mutant.id]).values() for mutant in mutants if mutant.id in results)
 
 
+def run_tests(root: Path, environment: dict[str, str], tests: list[str], said: Path) -> None:
+    """Run tests in a copy of the repository and end with pytest's exit code; for a process of its own."""
+    import pytest
+
+    os.chdir(root)
+    os.environ.update(environment)
+    sys.path.insert(0, str(root / "src"))
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+
+
 class Copy:
     """A copy of the repository, in which one mutant after the other stands."""
 
@@ -126,17 +144,18 @@ class Copy:
         return Result(mutant.id, outcome, test, f"{time.monotonic() - start:.0f}")
 
     def _test(self, mutant: Mutant) -> tuple[str, str]:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests.split()]
-        try:
-            done = subprocess.run(
-                command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=LONGEST
-            )
-        except subprocess.TimeoutExpired:
+        said = self.root.parent / "said"
+        process = PROCESSES.Process(target=run_tests, args=(self.root, self.environment, mutant.tests.split(), said))
+        process.start()
+        process.join(LONGEST)
+        if process.is_alive():
+            process.kill()
             return "caught", "by its time"
-        if done.returncode in (0, 5):  # 5: no test was there
-            return ("survived", "") if done.returncode == 0 else ("broken", "no tests")
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-        return "caught", failed[1] if failed else f"pytest ended with {done.returncode}"
+        code = process.exitcode
+        if code in (0, 5):  # 5: no test was there
+            return ("survived", "") if code == 0 else ("broken", "no tests")
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", said.read_text(errors="replace"), re.MULTILINE)
+        return "caught", failed[1] if failed else f"pytest ended with {code}"
 
     def _prepare_native(self) -> None:
         """Compile the engine as it is, into object files that are kept."""

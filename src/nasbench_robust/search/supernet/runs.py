@@ -127,7 +127,6 @@ class _Kept:
             try:
                 check_form(state["one_shot"], {}, "one_shot")
                 search.load_state_dict(state["search"])
-                check_form(state["one_shot"], self.one_shot)
                 self.one_shot = as_tensors(state["one_shot"], torch.device("cpu"))
             except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
                 set_aside(path, f"not as this version expects it: {error}")
