@@ -343,6 +343,16 @@ def test_attacks_by_gradients_that_do_nothing_beside_one_that_succeeds_are_told(
         autoattack(Stepped(), images, labels, Attack("autoattack", 0.1, steps=2, queries=100), seeded())
 
 
+@pytest.mark.parametrize(("radius", "warns"), [(0.05, True), (0.1, True), (0.2, False)])
+def test_an_attack_in_a_larger_ball_says_nothing(radius: float, warns: bool) -> None:
+    square = Metric.of(Attack("square", radius))
+    accuracies = {Metric("clean_acc"): 0.9, Metric.of(metrics.pgd(0.1)): 0.9, square: 0.3}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        attacks.warn_of_accuracies(accuracies)
+    assert bool(caught) == warns
+
+
 def test_a_sound_network_is_no_reason_to_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", AttackWarning)

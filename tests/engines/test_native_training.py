@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -21,7 +22,8 @@ import nasbench_robust as nbr
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import STREAMS, Draws
-from nasbench_robust.engines.native import evaluate, initial_weights
+from nasbench_robust.engines.native import NativeTrainer, evaluate, initial_weights
+from nasbench_robust.engines.native import training as native_training
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, Split, load_arrays
@@ -148,6 +150,48 @@ def test_schedule_is_that_of_torch(max_lr):
 
 
 # --- the trainer
+
+
+class Noted:
+    """Notes what a trainer asks its network for, and makes up the losses."""
+
+    def __init__(self, trainer: NativeTrainer) -> None:
+        self.calls: list[str] = []
+        self.updates: list[tuple[float, ...]] = []
+        network = trainer.network
+        for name in ("fold", "pgd", "differentiate", "update"):
+            monkey = getattr(network, name)
+            setattr(network, name, functools.partial(self._note, name, monkey))
+
+    def _note(self, name: str, original, *arguments, **options):
+        self.calls.append(name)
+        if name == "update":
+            self.updates.append(arguments)
+        result = original(*arguments, **options)
+        return (float(len(self.updates) + 1), 1) if name == "differentiate" else result
+
+
+def test_every_step_folds_attacks_and_updates_at_its_rate_and_momentum(few, monkeypatch):
+    trainer, states = NativeTrainer(CELL, QUICK, few, 4), []
+    noted, measured = Noted(trainer), native_training.measure
+
+    def watched(network, images, metric, draws, done):
+        states.append(draws.state)
+        return measured(network, images, metric, draws, done)
+
+    monkeypatch.setattr(native_training, "measure", watched)
+    while not trainer.finished:
+        trainer.step()
+    steps = ["fold", "pgd", "differentiate", "update"]
+    assert noted.calls[:32] == steps * 8  # of the first epoch
+    rates, momenta = one_cycle(QUICK.max_lr, 16)
+    expected = [(rate, momentum, QUICK.weight_decay) for rate, momentum in zip(rates, momenta, strict=True)]
+    assert noted.updates == expected
+    # The losses are 1 to 16; the last of eight batches has 26 images of 250.
+    for epoch, first in zip(trainer.curve, (1, 9), strict=True):
+        assert epoch.train_loss == pytest.approx((32 * sum(range(first, first + 7)) + 26 * (first + 7)) / 250)
+        assert epoch.train_acc == pytest.approx(8 / 250)
+    assert states == [Draws(4, "curve").state] * 4
 
 
 def test_training_learns_to_resist_the_attack():

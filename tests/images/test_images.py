@@ -85,6 +85,11 @@ def test_only_digits_have_a_validation_split():
     assert {name: facts.held_out for name, facts in DATASETS.items()} == expected
 
 
+def test_sizes_of_training_splits():
+    sizes = {name: facts.train_images for name, facts in DATASETS.items()}
+    assert sizes == {"cifar10": 50_000, "cifar100": 50_000, "ImageNet16-120": 151_700, "digits": 1_024}
+
+
 def test_unknown_images_and_devices_are_named():
     with pytest.raises(UnknownNameError, match=r"'cifar11'; did you mean 'cifar10'.*known: cifar10, .*digits"):
         load_images("cifar11")

@@ -160,6 +160,17 @@ def test_nothing_to_attack_is_no_error(one: Trained) -> None:
     assert nothing.shape == one.images[:0].shape
 
 
+def test_of_equal_logits_the_first_class_counts() -> None:
+    skeleton = Skeleton(2, 1, 5, 1, 8)
+    _, native = twins(Cell.from_index(9930), skeleton)
+    native.parameters[-(skeleton.widths[-1] + 1) * skeleton.classes :] = 0  # of the linear layer
+    native.fold()
+    images, _ = random_batch(skeleton, 10)
+    labels = np.arange(10) % 5
+    survivors, _ = native.autoattack(images, labels, **CHEAP)
+    assert (survivors == (labels == 0)).all()
+
+
 def test_fewer_than_four_classes_are_refused() -> None:
     skeleton = Skeleton(2, 1, 3, 1, 8)
     _, native = twins(Cell.from_index(9930), skeleton)

@@ -87,6 +87,12 @@ def test_a_release_of_natural_images_says_who_has_digits(bench):
         bench.query(ARCH, "digits", "pgd_acc")
 
 
+def test_the_first_release_with_a_data_set_is_named():
+    assert release_with("cifar10") == release_with("ImageNet16-120") == "nas-robbench-201"
+    assert release_with("digits") == "digits"
+    assert release_with("cifar11") is None
+
+
 def test_every_data_set_has_a_release():
     assert {name: release_with(name) for name in ("digits", "ImageNet16-120", "mnist")} == {
         "digits": "digits",

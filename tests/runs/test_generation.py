@@ -94,6 +94,9 @@ def test_missing_is_what_has_no_row(folder):
     missing = find_missing(folder, QUICK, units)
     assert missing == [Unit(4, 0), Unit(4, 1), Unit(3, 2), Unit(4, 2), Unit(9930, 2)]
     assert find_missing(folder / "nothing", QUICK, units) == units
+    for path in (folder / "curves").iterdir():  # what counts is the row
+        path.unlink()
+    assert find_missing(folder, QUICK, units) == missing
 
 
 def test_work_list_comes_back_task_by_task(tmp_path):

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from made_up_tables import SMALL
+from made_up_tables import run as made_up_run
 from slurm_cluster import Cluster, why_not
 
 from nasbench_robust.cli import main
+from nasbench_robust.cli.generation import _memory
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.runs import ArrayJob, Unit, claim, queued, remember, remember_job, remembered, render
-from nasbench_robust.runs.slurm import time_seconds
+from nasbench_robust.runs.slurm import max_array_size, time_seconds
 from nasbench_robust.settings import settings_for
+from nasbench_robust.table import runs_table, write_table
 
 JOB = ArrayJob(("true",), 3, 0, "/logs")
 TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX")
@@ -39,6 +43,28 @@ def test_what_a_task_takes_follows_from_the_arguments() -> None:
     assert {"--gres=gpu:1", "--mem=900M"} <= set(lines)
     own = ("--gpus-per-task=2", "--mem-per-cpu=4G")
     assert not {"--gres=gpu:1", "--mem=900M"} & set(header(replace(JOB, gpus=1, memory_mib=900, options=own)))
+
+
+def test_a_folder_may_hold_what_slurm_replaces() -> None:
+    assert "--output='/a%%b c/%A_%a.log'" in header(replace(JOB, log_folder="/a%b c"))
+    assert "--output=/logs/%A_%a.log" in header(JOB)
+
+
+def test_memory_is_twice_the_most_that_a_run_took(tmp_path: Path) -> None:
+    assert _memory(tmp_path, "cpu") is None
+    rows = [made_up_run(0, seed, 100) | {"peak_memory_mib": peak} for seed, peak in enumerate((100.2, 250.6))]
+    write_table(runs_table(SMALL, rows), tmp_path / "runs" / "some.parquet")
+    assert _memory(tmp_path, "cpu") == 502
+    assert _memory(tmp_path, "cuda") is None
+
+
+@pytest.mark.parametrize(("said", "size"), [("MaxArraySize            = 50", 50), ("SlurmctldPort = 1", 1001)])
+def test_the_site_says_how_large_an_array_is(said: str, size: int, tmp_path: Path, monkeypatch) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert max_array_size() == size
 
 
 @pytest.mark.parametrize(

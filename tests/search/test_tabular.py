@@ -260,6 +260,12 @@ def test_joined_tables_and_summaries(problem):
     assert summary.loc[("regret", 10**6), "std"] == pytest.approx(np.std(last, ddof=1))
 
 
+def test_the_optimum_is_that_of_the_means_whatever_is_searched(three_seeds):
+    for seed in (0, 2):
+        problem = on_test(three_seeds, "clean_acc", seed=seed)
+        assert problem.optimum == problem.means.max() == pytest.approx(three_seeds.values(metric="clean_acc").max())
+
+
 def test_searches_that_ended_early_keep_their_last_value(problem):
     searches = Repeats(
         tuple(run(problem, RandomSearch(default_rng(seed)), Budget(queries=count)) for seed, count in enumerate((3, 9)))

@@ -143,6 +143,14 @@ CHANGES = [
 ]
 
 
+def test_an_accuracy_is_on_its_grid_but_for_rounding(table):
+    row = row_of(table, CELL, 3)
+    correct = table.column("clean_correct")[row].as_py()
+    for images, is_error in ((0.005, False), (0.02, True), (0.4, True)):
+        found = errors(changed(table, row, clean_acc=(correct + images) / 30_000))
+        assert [finding.kind for finding in found] == ["grid"] * is_error
+
+
 @pytest.mark.parametrize(("index", "seeds", "values", "expected", "beside"), CHANGES)
 def test_a_changed_row(table, index, seeds, values, expected, beside):
     findings = validate(changed(table, row_of(table, index, seeds), **values))
