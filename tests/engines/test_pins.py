@@ -14,11 +14,12 @@ import torch
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
+from nasbench_robust.engines.provenance import processor
 from nasbench_robust.images import load_images
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
 
-MADE_WITH = ("2.13.0", "AVX512")
+MADE_WITH = ("2.13.0", "AVX512", "AMD EPYC")
 CURVE = [
     (1, 0.09944154354509119, 2.3140800876617433, 0.128, 0.16, 0.12),
     (2, 0.046263710266697504, 2.320761978149414, 0.116, 0.14, 0.09),
@@ -52,7 +53,8 @@ def test_a_row_and_a_curve_are_what_they_always_were() -> None:
     run = run_cell(Cell.from_index(9930), settings, few, 3, engine="torch")
     curve = [astuple(epoch) for epoch in run.curve]
     row = {metric.count_column: run.row[metric.count_column] for metric in run.outcomes}
-    if (torch.__version__.partition("+")[0], torch.backends.cpu.get_cpu_capability()) == MADE_WITH:
+    here = torch.__version__.partition("+")[0], torch.backends.cpu.get_cpu_capability(), processor()
+    if here == MADE_WITH:
         assert curve == CURVE
         assert row == ROW
         return
