@@ -147,6 +147,15 @@ def test_writing_replaces_what_was_there_and_makes_the_folder(two_table, tmp_pat
     assert names(path.parent) == ["runs.parquet"]
 
 
+def test_a_table_that_is_there_stays_where_it_is_not_to_be_replaced(two_table, tmp_path):
+    path = tmp_path / "runs.parquet"
+    assert write_table(two_table.slice(0, 1), path, replace=False)
+    assert not write_table(two_table, path, replace=False)
+    assert read_table(path).num_rows == 1
+    assert write_table(two_table, path)
+    assert read_table(path).num_rows == two_table.num_rows
+
+
 # argv: the source, the target, a function and after how many of its calls to die
 DYING_WRITER = """
 import os, signal, sys

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_up_tables import SMALL, run
 
-from nasbench_robust import cells
+from nasbench_robust import cells, load
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidCellError, InvalidValueError, MissingResultError, UnknownNameError
@@ -262,6 +262,18 @@ def test_the_best_within_limits_is_the_best_of_all_that_keep_them(api, bench, li
     )
     row = frame.loc[frame.loc[allowed, "pgd_acc@8/255"].idxmax()]
     assert api.find_best("cifar100", "x-test", **limits) == (row["index"], 100 * row["pgd_acc@8/255"])
+
+
+def test_a_cell_keeps_the_limits_of_its_own_size():
+    """What `get_cost_info` says of a size, in millions, is a limit that cells of this size keep."""
+    bench = load("digits")
+    api, frame = NATSAdapter(bench, "pgd_acc"), bench.frame("digits", ["pgd_acc"], cells="all")
+    for _, same in frame.groupby(["flops", "parameters"]):
+        costs = api.get_cost_info(int(same["index"].iloc[0]), "digits")
+        for name, limit, column in (("flop_max", "flops", "flops"), ("param_max", "params", "parameters")):
+            allowed = frame[frame[column] <= same[column].iloc[0]]
+            best = int(allowed["pgd_acc"].idxmax())
+            assert api.find_best("digits", **{name: costs[limit]}) == (best, 100 * allowed["pgd_acc"][best])
 
 
 def test_find_best_is_that_of_nats_bench_among_the_same_cells(real, bench, monkeypatch):

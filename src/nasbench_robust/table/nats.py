@@ -194,8 +194,8 @@ class NATSAdapter:
             raise MissingResultError(what)
         frame = self._bench.frame(dataset, [self._column(split)], cells="all")
         given = (("flop_max", flop_max), ("param_max", param_max))
-        limits = [np.inf if limit is None else 1e6 * number()(name, limit) for name, limit in given]
-        allowed = (frame["flops"] <= limits[0]) & (frame["parameters"] <= limits[1])
+        limits = [np.inf if limit is None else number()(name, limit) for name, limit in given]
+        allowed = (frame["flops"] / 1e6 <= limits[0]) & (frame["parameters"] / 1e6 <= limits[1])
         values = frame.loc[allowed, ["index", frame.columns[-1]]].dropna()
         if values.empty:
             raise MissingResultError("no cell within the limits")
