@@ -281,7 +281,7 @@ def test_broken_genotype_is_named(cell, error, message):
 def test_what_is_no_architecture_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.json").write_text('{"normal": []}')
-    with pytest.raises(SourceFormatError, match="not json"):
+    with pytest.raises(SourceFormatError, match="not JSON"):
         parse_architecture(str(tmp_path / "a.json"))
     with pytest.raises(InvalidCellError, match="expected the cells accurate, reduction, robust by name"):
         parse_architecture(str(tmp_path / "b.json"))
