@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, UnknownNameError
+from ..errors import InvalidValueError
 from .command import (
     TASK_VARIABLES,
     Command,
@@ -25,7 +25,7 @@ from .command import (
 )
 
 if TYPE_CHECKING:
-    from ..runs import Unit
+    from ..runs import ArrayJob, Unit
     from ..settings import TrainingSettings
 
 
@@ -193,26 +193,8 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(args: argparse.Namespace) -> int:
-    import datetime
+    from ..runs import find_missing, make_tasks, queued, remember, write_worklist
 
-    from ..engines import engine_names
-    from ..files import write_bytes
-    from ..runs import (
-        ArrayJob,
-        array_jobs,
-        find_missing,
-        make_tasks,
-        max_array_size,
-        queued,
-        remember,
-        remember_job,
-        render,
-        submit,
-        write_worklist,
-    )
-
-    if args.engine not in engine_names():  # by its name alone: other machines will do the work
-        raise UnknownNameError("engine", args.engine, engine_names())
     settings, units = _read_table(args)
     _check_engine(args, settings)
     missing = find_missing(args.out, settings, units)
@@ -227,12 +209,43 @@ def _submit(args: argparse.Namespace) -> int:
         remember(args.out, settings, args.cells, args.seeds)
         write_worklist(tasks, args.write_worklist)
         print(f"{len(tasks)} tasks -> {args.write_worklist}")
-        return 0
+    else:
+        _submit_tasks(args, settings, tasks)
+    return 0
+
+
+def _submit_tasks(args: argparse.Namespace, settings: TrainingSettings, tasks: list[list[Unit]]) -> None:
+    """Submit array jobs for tasks, or print their scripts."""
+    import datetime
+
+    from ..files import write_bytes
+    from ..runs import array_jobs, max_array_size, remember, remember_job, render, submit, write_worklist
+
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
     folder = Path(args.out).resolve() / "jobs" / stamp
-    whole = ArrayJob(
+    arrays = list(array_jobs(_whole_array(args, settings, len(tasks), folder), args.max_array_size or max_array_size()))
+    scripts = [render(array) for array in arrays]
+    if args.dry_run:
+        print("\n".join(scripts), end="")
+        return
+    remember(args.out, settings, args.cells, args.seeds)
+    write_worklist(tasks, folder / "work.jsonl")
+    job = None
+    for number, (array, text) in enumerate(zip(arrays, scripts, strict=True)):
+        script = folder / f"array-{number}.sbatch"
+        write_bytes(text.encode(), script)
+        job = submit(script, job if args.throttle else None)
+        remember_job(job, array.offset, folder / "work.jsonl")
+        say(f"job {job}: {script}")
+
+
+def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: int, folder: Path) -> ArrayJob:
+    """Return one array of all tasks, whatever size a site takes, with its files in a folder."""
+    from ..runs import ArrayJob
+
+    return ArrayJob(
         command=tuple(train_command(args, folder / "work.jsonl")),
-        tasks=len(tasks),
+        tasks=tasks,
         offset=0,
         log_folder=str(folder),
         name=f"nbr-{settings.dataset}",
@@ -244,21 +257,6 @@ def _submit(args: argparse.Namespace) -> int:
         warning_seconds=args.warning,
         options=tuple(args.options),
     )
-    jobs = list(array_jobs(whole, args.max_array_size or max_array_size()))
-    scripts = [render(each) for each in jobs]
-    if args.dry_run:
-        print("\n".join(scripts), end="")
-        return 0
-    remember(args.out, settings, args.cells, args.seeds)
-    write_worklist(tasks, folder / "work.jsonl")
-    job = None
-    for number, (text, offset) in enumerate(zip(scripts, (each.offset for each in jobs), strict=True)):
-        script = folder / f"array-{number}.sbatch"
-        write_bytes(text.encode(), script)
-        job = submit(script, job if args.throttle else None)
-        remember_job(job, offset, folder / "work.jsonl")
-        say(f"job {job}: {script}")
-    return 0
 
 
 def _memory(folder: Path, device: str) -> int | None:
