@@ -8,9 +8,7 @@ import random
 import re
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,17 +30,6 @@ SMALL = {
 TORCH = ("--engine", "torch")  # runs long enough to be disturbed, with checkpoints
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="nbr") as folder:  # short: it holds a socket
-        cluster = Cluster(Path(folder) / "c", cpus=4)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
 
 
 @pytest.fixture(scope="module")

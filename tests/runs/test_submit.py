@@ -6,8 +6,7 @@ import json
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from conftest import ROOT
 from made_up_tables import SMALL
 from made_up_tables import run as made_up_run
-from slurm_cluster import Cluster, why_not
+from slurm_cluster import Cluster
 
 from nasbench_robust.cli import main
 from nasbench_robust.cli.generation import _memory
@@ -223,19 +222,6 @@ def test_the_index_of_any_scheduler_names_the_line(variable: str, tmp_path: Path
 
 
 # ------------------------------------------------------------------ a real Slurm
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    if why_not():
-        pytest.skip(str(why_not()))
-    with tempfile.TemporaryDirectory(prefix="nbr") as folder:
-        cluster = Cluster(Path(folder) / "c", cpus=2)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
 
 
 @pytest.mark.parametrize("name", ["a folder", "50%a", 'it\'s "#1"', "tab-é$HOME"])
