@@ -98,7 +98,7 @@ class Cluster:
         self.wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), 10)
 
     def stop(self) -> None:
-        subprocess.run(["scancel", "-u", str(os.getuid())], env=self.environment, check=False)
+        subprocess.run(["timeout", "60", "scancel", "-u", str(os.getuid())], env=self.environment, check=False)
         for daemon in reversed(DAEMONS):
             pid_file = self.folder / f"{daemon}.pid"
             if pid_file.exists():

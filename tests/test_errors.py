@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 from functools import partial
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nasbench_robust as nbr
 from nasbench_robust import errors
 from nasbench_robust.cli.command import guarded
 from nasbench_robust.errors import (
@@ -124,20 +122,6 @@ def test_an_error_about_what_cannot_be_pickled_travels_too():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert again.given.startswith("'<function") or again.given.startswith("<function")
-
-
-def raise_missing(index: int) -> float:
-    return nbr.load().query(index, metric="pgd_acc")
-
-
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_an_error_in_a_pool_is_raised_by_the_caller(start):
-    """A pool waits for ever for an error that cannot be unpickled."""
-    with multiprocessing.get_context(start).Pool(1) as pool:
-        outcome = pool.map_async(raise_missing, [9930, 15625])
-        with pytest.raises(InvalidCellError, match=r"a cell index lies in 0\.\.15624; the nearest is 15624") as caught:
-            outcome.get(timeout=60)
-    assert caught.value.given == 15625
 
 
 def test_every_error_class_is_among_the_examples():

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_tables import SMALL
 from made_up_tables import run as made_up_run
+from processes import started
 
 import nasbench_robust
 from nasbench_robust.cells import Cell
@@ -89,7 +90,7 @@ def test_a_real_process_answers_on_stdout_alone(made_up_table, bench):
 @pytest.mark.parametrize("command", ["export", "info"])
 def test_a_reader_that_has_seen_enough_is_no_error(made_up_table, command):
     arguments = [*PROGRAM, command, "-r", str(made_up_table)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.read(10)
         process.stdout.close()
         errors = process.stderr.read()

@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import ROOT, StopAt
 from native_twins import trained
+from processes import PATIENCE, started, wait_for
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
@@ -296,6 +297,10 @@ def test_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [path]
 
 
+def text_in(folder: Path) -> str:
+    return "".join(map(Path.read_text, folder.glob("*")))
+
+
 # As the program, but that it keeps what it has at every epoch.
 EAGER = f"""
 import runpy, sys
@@ -317,13 +322,13 @@ def test_program_killed_at_random_moments_gives_the_same_row(engine, channels, t
     command = [sys.executable, "-c", EAGER, str(PROGRAM), *arguments, "--engine", engine]
     rng, codes, claims = random.Random(0), [], tmp_path / "claims"
     for kind in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-        process = subprocess.Popen(command)
-        while process.poll() is None and f'"pid": {process.pid},' not in "".join(map(Path.read_text, claims.glob("*"))):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.1, 0.6))
-        process.send_signal(kind)
-        codes.append(process.wait())
-    subprocess.run(command, check=True)
+        with started(command) as process:
+            pid = f'"pid": {process.pid},'
+            wait_for(lambda pid=pid, process=process: process.poll() is not None or pid in text_in(claims))
+            time.sleep(rng.uniform(0.1, 0.6))
+            process.send_signal(kind)
+            codes.append(process.wait(PATIENCE))
+    subprocess.run(command, check=True, timeout=PATIENCE)
     (row,) = Reader(tmp_path / "runs").read().to_pylist()
     expected = {**dict.fromkeys(row), **run_cell(CELL, settings, load_arrays("digits"), 0, engine=engine).row}
     left_out = dict.fromkeys((*CIRCUMSTANCES, "release"))

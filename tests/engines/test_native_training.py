@@ -318,7 +318,7 @@ def test_engine_lets_other_threads_run():
             ticks.append(time.perf_counter())
             time.sleep(0.001)
 
-    thread = threading.Thread(target=count)
+    thread = threading.Thread(target=count, daemon=True)
     thread.start()
     entered.wait()
     start = time.perf_counter()

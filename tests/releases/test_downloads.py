@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from processes import PATIENCE, started
 from servers import Handler, Server, serving
 
 from nasbench_robust.errors import DownloadError, MissingDataError, SourceFormatError
@@ -131,9 +133,9 @@ def the_download(folder: Path) -> Path:
     return path
 
 
-def new_process(release: Release, **environment: str) -> subprocess.Popen[str]:
+def new_process(release: Release, **environment: str) -> AbstractContextManager[subprocess.Popen[str]]:
     arguments = [sys.executable, "-c", FETCH, release.name, release.url, release.sha256, release.importer]
-    return subprocess.Popen(
+    return started(
         arguments, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
@@ -153,7 +155,8 @@ def test_a_release_is_downloaded_once_and_then_works_offline_in_every_process(si
     assert fetch(release) == table
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     assert fetch(release) == table
-    output, errors = new_process(release).communicate(timeout=WAIT_SECONDS)
+    with new_process(release) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
     assert (output, errors) == (f"{table}\n", "")
     assert site.requests == ["/page.json"]
 
@@ -190,11 +193,11 @@ def test_another_address_of_the_same_file_will_do(site, release, ready_table):
 
 def test_two_processes_that_download_at_once_both_succeed(site, release, bench, private_home):
     site.answers = ["stalling", "stalling"]
-    processes = [new_process(release) for _ in range(2)]
-    for _ in processes:
-        assert site.stalled.acquire(timeout=WAIT_SECONDS)  # both are in the middle of the file
-    site.go_on.set()
-    outputs = {process.communicate(timeout=WAIT_SECONDS) for process in processes}
+    with new_process(release) as one, new_process(release) as other:
+        for _ in range(2):
+            assert site.stalled.acquire(timeout=PATIENCE)  # both are in the middle of the file
+        site.go_on.set()
+        outputs = {process.communicate(timeout=PATIENCE) for process in (one, other)}
     assert outputs == {(f"{fetch(release)}\n", "")}
     assert Benchmark(fetch(release)).query(*QUESTION) == bench.query(*QUESTION)
     assert the_download(private_home).read_bytes() == site.content
@@ -259,10 +262,10 @@ def test_a_process_killed_in_the_middle_of_a_download_leaves_nothing_that_is_tak
     site, release, bench, ready_table, monkeypatch
 ):
     site.answers = ["stalling"]
-    process = new_process(release)
-    assert site.stalled.acquire(timeout=WAIT_SECONDS)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=WAIT_SECONDS)
+    with new_process(release) as process:
+        assert site.stalled.acquire(timeout=PATIENCE)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
     with pytest.raises(MissingDataError):

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from processes import PATIENCE
 
 from nasbench_robust.runs import claim, is_claimed
 
@@ -37,8 +38,8 @@ def test_who_holds_a_claim_may_ask_about_it_and_keeps_it(tmp_path):
 
 def test_threads_of_one_process_do_not_claim_the_same(tmp_path):
     """The system's lock belongs to the process: it would give it to every thread."""
-    had, start = [], threading.Barrier(8)
-    done = threading.Barrier(8)
+    had, start = [], threading.Barrier(8, timeout=PATIENCE)
+    done = threading.Barrier(8, timeout=PATIENCE)
 
     def work() -> None:
         start.wait()

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import damages
 import pytest
 from conftest import run_program
+from processes import PATIENCE, started
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, metrics
@@ -132,7 +134,7 @@ with claim(sys.argv[1], "unit") as had:
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
     """Another process that holds the claim."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "True\n"
         yield process
         process.stdin.close()
@@ -380,17 +382,17 @@ sys.exit(make_locally(out, [Unit(0, 0)], 2, lambda _: ("sh", "-c", script), list
 """
 
 
-def make_by(script: str, out: Path) -> subprocess.Popen[str]:
+def make_by(script: str, out: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a local run whose workers are a shell script."""
     command = [sys.executable, "-c", MAKER, str(out), script]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, start_new_session=True, **pipes)
+    return started(command, start_new_session=True, **pipes)
 
 
 @pytest.mark.parametrize(("script", "code"), [("kill -9 $$", 9), ('test "$1" = 0 || kill -9 $$', 9), ("exit 2", 2)])
 def test_local_run_whose_workers_end_too_early_says_so(script, code, tmp_path):
     with make_by(script, tmp_path) as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert errors == "1 runs, 0 there, 1 missing\n1 missing\n"
 
@@ -399,7 +401,7 @@ def test_local_run_ends_with_ctrl_c(tmp_path):
     with make_by("echo started; exec sleep 600", tmp_path) as process:
         assert [process.stdout.readline() for _ in range(2)] == ["started\n"] * 2
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
 

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from processes import PATIENCE, started, wait_for
 
 from nasbench_robust.engines import Step, stop_if_asked, tell, watching
 from nasbench_robust.errors import RunInterruptedError
@@ -20,9 +21,7 @@ from nasbench_robust.native import is_available
 from nasbench_robust.runs import EXIT_REQUEUE, Unit, make_locally
 from nasbench_robust.table import Reader
 
-# Seconds that a program may take to end, on digits; more where others use the processors.
-SOON = 15.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-START = 4 * SOON
+SOON = 60.0  # seconds that a program may take to end on a busy machine; what it is at would take hours
 LONG = {"epochs": 100000, "skeleton": {"channels": 2}, "attack": {"steps": 1}}
 # Training is nothing, a measurement takes minutes.
 SLOW_MEASUREMENT = {
@@ -43,13 +42,13 @@ PROGRAMS = {
 }
 
 
-def start(name: str, folder: Path, **options: object) -> subprocess.Popen[bytes]:
+def start(name: str, folder: Path, **options: object) -> AbstractContextManager[subprocess.Popen[bytes]]:
     program, settings, arguments = PROGRAMS[name]
     command = [sys.executable, str(ROOT / "generation" / program), *arguments, "--out", str(folder / "out")]
     if settings is not None:
         (folder / "settings.json").write_text(json.dumps(settings))
         command += ["--settings", str(folder / "settings.json")]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+    return started(command, stderr=subprocess.PIPE, **options)
 
 
 def descendants(parent: int) -> set[int]:
@@ -70,13 +69,6 @@ def descendants(parent: int) -> set[int]:
     return found
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
 def is_alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -95,7 +87,7 @@ def is_at_work(name: str, folder: Path, process: int) -> bool:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=native) for name in PROGRAMS])
 def test_the_whole_tree_ends_soon_after_sigterm(name: str, tmp_path: Path) -> None:
     with start(name, tmp_path) as process:
-        wait_for(lambda: is_at_work(name, tmp_path, process.pid), START)
+        wait_for(lambda: is_at_work(name, tmp_path, process.pid))
         time.sleep(1)
         family = descendants(process.pid)
         assert len(family) >= (2 if "--workers" in PROGRAMS[name][2] else 0)
@@ -110,7 +102,7 @@ def test_the_whole_tree_ends_soon_after_sigterm(name: str, tmp_path: Path) -> No
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process that its parent ended")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with start("run", tmp_path) as process:
-        wait_for(lambda: is_at_work("run", tmp_path, process.pid), START)
+        wait_for(lambda: is_at_work("run", tmp_path, process.pid))
         family = descendants(process.pid)
         process.kill()
         process.communicate()
@@ -162,10 +154,10 @@ def test_two_local_runs_of_one_folder_each_make_their_own(tmp_path: Path) -> Non
     settings.write_text(json.dumps({**LONG, "epochs": 1, "evaluation": []}))
     command = [sys.executable, str(ROOT / "generation" / "run_local.py"), "--out", str(tmp_path / "out")]
     command += ["--settings", str(settings), "--engine", "torch"]
-    with subprocess.Popen([*command, "--cells", "9930", "--seeds", "0", "1"]) as one:
-        wait_for((tmp_path / "out" / "jobs").exists, START)
-        with subprocess.Popen([*command, "--cells", "2581", "--seeds", "0"]) as other:
-            assert (one.wait(120), other.wait(120)) == (0, 0)
+    with started([*command, "--cells", "9930", "--seeds", "0", "1"]) as one:
+        wait_for((tmp_path / "out" / "jobs").exists)
+        with started([*command, "--cells", "2581", "--seeds", "0"]) as other:
+            assert (one.wait(PATIENCE), other.wait(PATIENCE)) == (0, 0)
     submit = [command[0], str(ROOT / "generation" / "submit.py"), *command[2:], "--cells", "7", "--dry-run"]
     said = subprocess.run(submit, capture_output=True, text=True, check=True).stdout
     assert "--mem=" in said  # as much as is known of such runs

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
 import pyarrow as pa
 import pytest
+from processes import PATIENCE, started
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.runs import Unit, parse_cells, read_task, shard_name, write_worklist
@@ -68,10 +70,10 @@ def call(program: ModuleType, quick: Path) -> Call:
     return call
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, str(GENERATION / "score_cells.py"), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes)
+    return started(command, **pipes)
 
 
 def values_in(folder: Path) -> Values:
@@ -98,7 +100,7 @@ def test_two_workers_make_everything_once(call, quick, settings, undisturbed, tm
     out, table = tmp_path / "out", tmp_path / "scores.parquet"
     arguments = ["--out", out, "--cells", "0,2-5", "--table", table]
     with start("--settings", quick, "--workers", 2, *arguments) as process:
-        printed, errors = process.communicate(timeout=300)
+        printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "scores, 0 there, " in errors
     made = parse_cells("0,2-5")
@@ -155,7 +157,7 @@ def interrupt(number: signal.Signals, quick: Path, out: Path) -> tuple[int, str]
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, errors
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import StopAt
+from processes import PATIENCE, started, wait_for
 
 from nasbench_robust import metrics
 from nasbench_robust.engines import Running, engine_named
@@ -174,14 +175,12 @@ def test_program_stops_on_request(tmp_path):
     overrides.write_text(json.dumps({"channels": 2, "layers": 4, "attack": {"steps": 1}, "evaluation": []}))
     name = run_name(ARNAS, read_settings(overrides, arnas_settings_for("digits")), 0)
     command = [sys.executable, str(PROGRAM), "--out", str(tmp_path), "--settings", str(overrides)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     checkpoint = tmp_path / "checkpoints" / f"{name}.ckpt"
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "claims").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60)[0] == f"{name}: stopped on request\n"
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_for((tmp_path / "claims").exists)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=PATIENCE)[0] == f"{name}: stopped on request\n"
     assert process.returncode == 75
     assert checkpoint.exists()
     assert not (tmp_path / f"{name}.json").exists()

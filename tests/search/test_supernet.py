@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import SMALL, seeded, shaken, with_weights_of
+from processes import PATIENCE, started, wait_for
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.cells.cell import OPERATIONS
@@ -206,12 +206,10 @@ def test_the_program_stops_on_a_signal_and_goes_on(tmp_path):
     settings.write_text(json.dumps({"skeleton": {"channels": 2}, "epochs": 12, "one_shot_cells": 2}))
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     subprocess.run(command(straight, settings), check=True, capture_output=True)
-    process = subprocess.Popen(command(stopped, settings), stdout=subprocess.PIPE, text=True)
-    deadline = time.time() + 60
-    while not (stopped / "claims").exists() and time.time() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate()
+    with started(command(stopped, settings), stdout=subprocess.PIPE, text=True) as process:
+        wait_for((stopped / "claims").exists)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75
     assert "stopped on request" in output
     assert not list(stopped.glob("*.json"))

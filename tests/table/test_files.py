@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_up_tables import TWO
+from processes import started
 
 from nasbench_robust.errors import MissingDataError, TableError
 from nasbench_robust.table import Reader, read_table, runs_table, write_table
@@ -215,7 +216,7 @@ def test_a_writer_killed_at_any_time_leaves_a_whole_file(made_up_table, two_file
     for attempt in range(4):
         path = tmp_path / f"{attempt}.parquet"
         command = [sys.executable, "-c", TIRELESS_WRITER, str(two_file), str(made_up_table), str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        with started(command, stdout=subprocess.PIPE, text=True) as writer:
             writer.stdout.readline()
             time.sleep(rng.uniform(0, 0.15))
             writer.kill()
