@@ -203,6 +203,23 @@ class MissingDataError(NasbenchRobustError, FileNotFoundError):
         super().__init__(f"{what}; {remedy}")
 
 
+class UnreadableError(NasbenchRobustError, OSError):
+    """A file cannot be read now: permission, a stale handle, too many open files, no memory. It may be sound.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    problem : str
+        What the system says.
+    """
+
+    def __init__(self, path: object, problem: object) -> None:
+        self.path = str(path)
+        self.problem = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+        super().__init__(f"cannot read {self.path} now ({self.problem}); nothing was changed, try again")
+
+
 class TableError(NasbenchRobustError, ValueError):
     """A Parquet table that cannot be read, or is not one of ours.
 

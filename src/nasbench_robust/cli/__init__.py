@@ -12,10 +12,11 @@ from typing import Any
 
 from ..errors import MissingPackageError
 from ..version import __version__
-from . import generation, releases, scoring, searching, tables
+from . import generation, moving, releases, scoring, searching, tables
 from .command import guarded, log_to_stderr, run
 
-COMMANDS = (*tables.COMMANDS, *releases.COMMANDS, *generation.COMMANDS, *scoring.COMMANDS, *searching.COMMANDS)
+ROOMS = (tables, releases, generation, moving, scoring, searching)
+COMMANDS = tuple(command for room in ROOMS for command in room.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -261,11 +261,11 @@ def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: in
 
 def _memory(folder: Path, device: str) -> int | None:
     """Return twice the most memory that a run of the folder took, in MiB; None where that is not known."""
-    from ..table import Reader
+    from ..table import open_table, present_runs
 
-    if device != "cpu" or not any((folder / "runs").glob("*.parquet")):
+    if device != "cpu" or not present_runs(folder):
         return None
-    peaks = Reader(folder / "runs").read(["peak_memory_mib"])["peak_memory_mib"].to_pylist()
+    peaks = open_table(folder).read(["peak_memory_mib"])["peak_memory_mib"].to_pylist()
     return max((math.ceil(2 * peak) for peak in peaks if peak), default=None)
 
 
@@ -318,10 +318,10 @@ def _print_done(folder: Path, missing: float, running: int) -> None:
     """Print which runs failed, how long those that are missing will take, and when that is."""
     import datetime
 
-    from ..table import Reader
+    from ..table import open_table
 
     columns = ["index", "seed", "failure", "train_seconds", "eval_seconds"]
-    rows = Reader(folder / "runs").read(columns).to_pylist()
+    rows = open_table(folder).read(columns).to_pylist()
     failed = [row for row in rows if row["failure"]]
     seconds = sum((row["train_seconds"] or 0) + (row["eval_seconds"] or 0) for row in rows) / len(rows)
     print(f"failed    {len(failed)}")
@@ -334,21 +334,28 @@ def _print_done(folder: Path, missing: float, running: int) -> None:
 
 
 def _collect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", help="folders of shards")
+    parser.add_argument("folders", nargs="+", help="folders of runs, or releases")
     parser.add_argument("--out", required=True, help="folder of the release")
+    text = "what the settings of each folder are called, where several have one data set: digits@NAME"
+    parser.add_argument("--names", nargs="+", metavar="NAME", help=text)
 
 
 def _collect(args: argparse.Namespace) -> int:
+    from ..releases import locate
     from ..runs import collect
     from ..table import validate
 
-    report = collect(args.folders, args.out)
+    if args.names and len(args.names) != len(args.folders):
+        raise InvalidValueError("--names", args.names, f"as many as there are folders, {len(args.folders)}")
+    report = collect(args.folders, args.out, args.names or ())
     table = Path(args.out) / "runs.parquet"
     aside = len(report.quarantined)
     print(f"{report.runs} runs, {report.repeated} repeated, {aside} files of damaged runs set aside -> {table}")
+    for path in report.incomplete:
+        print(f"left out, without its curve or outcomes: {path}")
     for dataset, index, number, reason in report.failed:
         print(f"failed: {dataset} cell {index}, seed {number}: {reason}")
-    findings = validate(table)
+    findings = validate(locate(args.out))
     for finding in findings:
         print(finding)
     return int(any(finding.severity == "error" for finding in findings))

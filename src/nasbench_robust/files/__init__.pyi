@@ -1,5 +1,7 @@
 from . import hub as hub
 from .atomic import checksum as checksum
+from .atomic import flush_folder as flush_folder
+from .atomic import is_abandoned as is_abandoned
 from .atomic import json_hash as json_hash
 from .atomic import write_bytes as write_bytes
 from .atomic import write_with as write_with
@@ -8,6 +10,12 @@ from .cache import OFFLINE_VARIABLE as OFFLINE_VARIABLE
 from .cache import download as download
 from .cache import home as home
 from .cache import is_offline as is_offline
+from .commits import COMMITS as COMMITS
+from .commits import Commit as Commit
+from .commits import commit as commit
+from .commits import expose as expose
+from .commits import latest as latest
+from .commits import sweep as sweep
 from .locks import ONE_AT_A_TIME as ONE_AT_A_TIME
 from .manifests import MANIFEST as MANIFEST
 from .manifests import manifest_text as manifest_text
@@ -15,4 +23,5 @@ from .manifests import mismatch as mismatch
 from .reading import as_path as as_path
 from .reading import is_there as is_there
 from .reading import parse_json as parse_json
+from .reading import read_bytes as read_bytes
 from .reading import read_text as read_text

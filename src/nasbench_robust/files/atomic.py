@@ -7,9 +7,12 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+_DAY = 86400.0
 
 
 def write_with(path: Path, write: Callable[[Path], object], *, replace: bool = True) -> bool:
@@ -32,16 +35,34 @@ def write_with(path: Path, write: Callable[[Path], object], *, replace: bool = T
         Whether the file at `path` is the one that was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    beside = unfinished(path)
     try:
         write(beside)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
+        flush(beside)
         written = _put(beside, path, replace)
     finally:
         beside.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
     return written
+
+
+def unfinished(path: Path) -> Path:
+    """Return a name beside a path for what is not finished, which no reader looks at and which tells who writes it."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def is_abandoned(path: Path) -> bool:
+    """Return whether the writer of something unfinished is gone: a process of this machine that ended, or a day ago.
+
+    Clocks of machines differ: the day is one by the clock of the disk, from the last change to its folder.
+    """
+    parts = path.name.rsplit(".", 4)
+    try:
+        if len(parts) == 5 and parts[1] == socket.gethostname() and Path("/proc/self").exists():
+            return not Path(f"/proc/{parts[2]}").exists()
+        return path.parent.stat().st_mtime - path.stat().st_mtime > _DAY
+    except FileNotFoundError:
+        return False
 
 
 def write_bytes(content: bytes, path: Path) -> None:
@@ -79,7 +100,13 @@ def _put(beside: Path, path: Path, replace: bool) -> bool:
     return True
 
 
-def _flush_folder(folder: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file to the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
     """Flush a rename to the disk, where the system lets a folder be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidValueError, MissingDataError, SourceFormatError
+from ..errors import InvalidValueError, MissingDataError, SourceFormatError, UnreadableError
 
 
 def as_path(given: object, name: str = "path") -> Path:
@@ -31,6 +31,24 @@ def as_path(given: object, name: str = "path") -> Path:
 def is_there(path: Path) -> bool:
     """Return whether there is a file or folder; a name that the system refuses, as too long say, is none."""
     return os.path.exists(path)  # noqa: PTH110 (that of pathlib raises on such names)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    UnreadableError
+        If the system does not let it be read now, which says nothing about what it holds.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except (OSError, MemoryError) as error:
+        raise UnreadableError(path, error) from None
 
 
 def read_text(path: str | os.PathLike[str], what: str = "") -> str:

@@ -22,7 +22,7 @@ from ..errors import (
     TableError,
     UnknownNameError,
 )
-from ..files import HOME_VARIABLE, as_path, checksum, download, home, is_there, write_bytes
+from ..files import HOME_VARIABLE, as_path, checksum, download, home, is_there, latest, write_bytes
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
@@ -183,10 +183,11 @@ def _check_copy(path: Path, release: Release) -> None:
 
 
 def _runs_in(path: Path) -> Path:
-    """Return the runs table that `path` is or holds."""
-    if not is_there(path) or not path.is_dir():
+    """Return the runs table that `path` is or holds; of a folder in which one is being made, the folder."""
+    from ..table import is_run_folder
+
+    if not is_there(path) or not path.is_dir() or is_run_folder(path):
         return path
-    for child in (path / "runs.parquet", path / "runs"):
-        if child.exists():
-            return child
-    return path
+    if (state := latest(path)) is not None:
+        return state.folder / "runs.parquet"
+    return path / "runs.parquet" if (path / "runs.parquet").exists() else path

@@ -6,6 +6,7 @@ Nothing here depends on the time or on the machine: the same release gives the s
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from ..arrays import Record
 from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
-from ..files import MANIFEST, as_path, hub, is_there, manifest_text, write_bytes
+from ..files import MANIFEST, as_path, commit, expose, hub, is_there, latest
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
@@ -25,6 +26,7 @@ from ..table import (
     Reader,
     ReleaseInfo,
     cells_table,
+    is_run_folder,
     read_table,
     runs_schema,
     validate,
@@ -100,26 +102,33 @@ def publish(
     target = source if out is None else as_path(out, "out")
     if repository is not None:
         hub.check_repository(repository)
-    if not is_there(source / "runs.parquet"):
-        raise MissingDataError(f"no runs.parquet in {source}", "collect the shards first: generation/collect.py")
+    state = latest(source)
+    tables = source if state is None else state.folder
+    if not is_there(tables / "runs.parquet") or is_run_folder(source):
+        raise MissingDataError(f"no runs.parquet in {source}", "collect the runs first: nasbench-robust collect")
     if not force and (target / CARD).exists() and cards.MARK not in (target / CARD).read_text(errors="replace"):
         expected = f"a folder without a {CARD} of another origin (or force it to be replaced)"
         raise InvalidValueError("out", str(target), expected)
-    findings = _check(source)
+    findings = _check(tables)
     if not force and any(finding.severity == "error" for finding in findings):
         raise RefusedError(source, findings)
-    info = Reader(source / "runs.parquet").info()
-    described = _described(info, name=name, version=version, licence=licence)
-    (target / MANIFEST).unlink(missing_ok=True)  # it comes last: its presence says that the folder is complete
-    rows = _write_tables(source, target, info, described)
-    runs = read_table(target / "runs.parquet")
-    rows = {**_write_plain(runs, target / "table.parquet"), **rows}
-    text = cards.card(described, runs, rows, findings, repository or "owner/name")
-    write_bytes(text.encode(), target / CARD)
-    files = (CARD, *(f"{table}.parquet" for table in rows))
-    described_as = {"name": described.name, "version": described.version, "format": FORMAT}
-    write_bytes(manifest_text(described_as, target, files).encode(), target / MANIFEST)
-    return Publication(target, described, (*files, MANIFEST), tuple(findings))
+    described = _described(Reader(tables / "runs.parquet").info(), name=name, version=version, licence=licence)
+    order: list[str] = []
+
+    def write(folder: Path) -> dict[str, Any]:
+        rows = _write_tables(tables, folder, described)
+        runs = read_table(folder / "runs.parquet")
+        rows = {**_write_plain(runs, folder / "table.parquet"), **rows}
+        text = cards.card(described, runs, rows, findings, repository or "owner/name")
+        (folder / CARD).write_text(text, encoding="utf-8")
+        order[:] = (CARD, *(f"{table}.parquet" for table in rows), MANIFEST)
+        return {"name": described.name, "version": described.version, "format": FORMAT}
+
+    published = None
+    while published is None:
+        published = commit(target, write, latest(target))
+    expose(target, published)
+    return Publication(target, described, tuple(order), tuple(findings))
 
 
 def upload(publication: Publication, repository: str, *, force: bool = False) -> str:
@@ -220,28 +229,31 @@ def _check_cells(path: Path, info: ReleaseInfo) -> Iterator[Finding]:
         yield Finding("cell", "error", f"{path.name} is not the table of cells of this release's networks")
 
 
-def _write_tables(source: Path, target: Path, info: ReleaseInfo, described: ReleaseInfo) -> dict[str, int]:
-    """Write or copy the tables, the runs last, and return their numbers of rows in the order of the card."""
-    rows = {}
-    for name in ("outcomes", "curves", "cells", "runs"):
+def _write_tables(source: Path, target: Path, described: ReleaseInfo) -> dict[str, int]:
+    """Write or copy the tables and return their numbers of rows in the order of the card."""
+    info, rows = Reader(source / "runs.parquet").info(), {}
+    for name in ("runs", "cells", "curves", "outcomes"):
         path = source / f"{name}.parquet"
         if name == "cells" and not path.exists():
             write_table(cells_table(described), target / path.name)
         elif not path.exists():
             continue
         elif described == info or name == "cells":
-            if not (target / path.name).exists() or not path.samefile(target / path.name):
-                write_bytes(path.read_bytes(), target / path.name)
+            shutil.copyfile(path, target / path.name)
         else:
             _write_renamed(name, path, target / path.name, described)
         rows[name] = read_table(target / path.name).num_rows
-    return {name: rows[name] for name in ("runs", "cells", "curves", "outcomes") if name in rows}
+    return rows
 
 
 def _write_renamed(name: str, path: Path, target: Path, described: ReleaseInfo) -> None:
     """Write a table under the release's new description."""
     schema = runs_schema(described) if name == "runs" else _OPTIONAL[name]
-    table = read_table(path).select(schema.names)
+    table = read_table(path)
+    for column in schema:
+        if column.name not in table.column_names:  # of an older format
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    table = table.select(schema.names)
     names = pa.array([described.name] * table.num_rows, pa.string())
     table = table.set_column(table.schema.get_field_index("release"), schema.field("release"), names)
     write_table(table.cast(schema), target)

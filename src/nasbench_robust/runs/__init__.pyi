@@ -1,10 +1,12 @@
 from ..engines import ENGINES as ENGINES
 from ..engines import choose_engine as choose_engine
 from ..engines import part_name as part_name
+from ..table import release_info as release_info
 from ..table import shard_name as shard_name
 from .assembling import assemble as assemble
 from .collecting import Collected as Collected
 from .collecting import collect as collect
+from .collecting import compact as compact
 from .jobs import EXIT_REQUEUE as EXIT_REQUEUE
 from .jobs import Job as Job
 from .jobs import Signals as Signals
@@ -13,6 +15,10 @@ from .jobs import make as make
 from .local import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from .local import end_with as end_with
 from .local import make_locally as make_locally
+from .moving import Repaired as Repaired
+from .moving import merge as merge
+from .moving import repair as repair
+from .moving import split as split
 from .progress import is_quiet as is_quiet
 from .progress import total_progress as total_progress
 from .progress import unit_progress as unit_progress
@@ -23,7 +29,6 @@ from .requests import remembered as remembered
 from .run import CellJob as CellJob
 from .run import Run as Run
 from .run import is_done as is_done
-from .run import release_info as release_info
 from .run import run_cell as run_cell
 from .run import write_run as write_run
 from .slurm import ArrayJob as ArrayJob

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..errors import ConflictError
-from ..files import MANIFEST, manifest_text, write_bytes
+from ..files import commit, expose, latest
 from ..table import ReleaseInfo, read_table, runs_table, write_table
 from .worklists import Unit
 
@@ -55,7 +55,7 @@ def assemble(
     owner: dict[Run, int] = {}
     rows: dict[Run, dict[str, Any]] = {}
     for number, place in enumerate(places):
-        for row in read_table(place / "runs.parquet").to_pylist():
+        for row in read_table(_tables_in(place) / "runs.parquet").to_pylist():
             run = row["dataset"], row["index"], row["seed"]
             if wanted is not None and Unit(*run[1:]) not in wanted:
                 continue
@@ -67,12 +67,22 @@ def assemble(
     target = Path(out)
     names = {column.name for column in runs_table(info, []).schema}
     kept = [{name: value for name, value in row.items() if name in names} for row in rows.values()]
-    for name, table in merged.items():
-        write_table(table, target / f"{name}.parquet")
-    write_table(runs_table(info, kept), target / "runs.parquet")
-    files = ["runs.parquet", *(f"{name}.parquet" for name in merged)]
-    write_bytes(manifest_text({"name": info.name}, target, files).encode(), target / MANIFEST)
+
+    def write(folder: Path) -> dict[str, Any]:
+        for name, table in {**merged, "runs": runs_table(info, kept)}.items():
+            write_table(table, folder / f"{name}.parquet")
+        return {"name": info.name}
+
+    state = None
+    while state is None:
+        state = commit(target, write, latest(target))
+    expose(target, state)
     return len(kept)
+
+
+def _tables_in(folder: Path) -> Path:
+    state = latest(folder)
+    return folder if state is None else state.folder
 
 
 def _compare(
@@ -90,10 +100,10 @@ def _merge(name: str, places: Sequence[Path], owner: dict[Run, int]) -> pa.Table
     """Return the rows of one table, each run's from the place that it is taken from, in the order of runs."""
     parts = []
     for number, place in enumerate(places):
-        table = read_table(place / f"{name}.parquet")
+        table = read_table(_tables_in(place) / f"{name}.parquet")
         mine = {run for run, which in owner.items() if which == number}
         runs = zip(*(table.column(column).to_pylist() for column in ("dataset", "index", "seed")), strict=True)
         parts.append(table.filter(pa.array([run in mine for run in runs], pa.bool_())))
-    table = pa.concat_tables(parts).combine_chunks()
+    table = pa.concat_tables(parts, promote_options="default").combine_chunks()
     columns: list[npt.NDArray[Any]] = [np.array(table.column(key).to_pylist()) for key in ("seed", "index", "dataset")]
     return table.take(pa.array(np.lexsort(columns)))  # lexsort is stable: the rows of a run keep their order

@@ -1,29 +1,57 @@
-"""From shards to a release: merge, refuse conflicts, set damaged runs aside. Safe to run twice.
+"""From the files of runs to the tables of a release, in one commit: merge, refuse conflicts, set damaged runs aside.
 
-A run is whole or it is not there: where one of its shards is damaged, all of them are set aside, so that the run counts
-as missing and is made again.
+`collect` makes a release of folders and releases; `compact` moves the runs of a folder into a commit in that folder,
+while others go on working there. Both may be repeated, and both may be going on twice.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ..arrays import Record
 from ..errors import ConflictError, MissingDataError, TableError
-from ..table import KEY, RUN_COLUMNS, Reader, ReleaseInfo, cells_table, concatenate, quarantine, same_kind, write_table
+from ..files import Commit, commit, expose, latest
+from ..table import (
+    CURVES_SCHEMA,
+    FORMAT,
+    KEY,
+    OUTCOMES_SCHEMA,
+    RUN_COLUMNS,
+    RUNS,
+    Reader,
+    ReleaseInfo,
+    StoredRun,
+    cells_table,
+    concatenate,
+    loose_runs,
+    merged_info,
+    quarantine,
+    read_loose,
+    release_info_of,
+    runs_of,
+    runs_schema,
+    shard_file,
+    tables_of,
+    write_table,
+)
 
 log = logging.getLogger(__name__)
 
-TABLES = ("runs", "curves", "outcomes")
-Key = tuple[Any, ...]
-Kept = dict[Key, tuple[Path, pa.Table]]  # by run: a shard, and where it was found
+TABLES = (RUNS, "curves", "outcomes")
+_RUNS_FILE = "runs.parquet"
+_TRIES = 5
+_BATCH = 2000  # runs in memory at a time, before they become tables
+Key = tuple[str, int, int]
 
 
 @dataclass(repr=False)
@@ -37,124 +65,309 @@ class Collected(Record):
     failed : list of tuple
         Data set, index, seed and reason of runs without a result.
     repeated : int
-        Files that said the same as another.
+        Runs that were there more than once, and said the same.
     quarantined : list of Path
         Files of damaged runs, where they are now.
+    incomplete : list of Path
+        Files of runs, of the first version, that lack their curve or outcomes: the runs count as missing.
     """
 
     runs: int = 0
     failed: list[tuple[str, int, int, str]] = field(default_factory=list)
     repeated: int = 0
     quarantined: list[Path] = field(default_factory=list)
+    incomplete: list[Path] = field(default_factory=list)
+
+    def describe(self, runs: pa.Table) -> None:
+        """Take the number of runs of a table, and which of them failed."""
+        self.runs = runs.num_rows
+        failed = runs.filter(runs.column("failure").is_valid()).select([*KEY, "failure"])
+        self.failed = list(zip(*(column.to_pylist() for column in failed.columns), strict=True))
 
 
-def collect(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Collected:
-    """Merge the shards of one or several folders into ``runs.parquet``, ``curves.parquet``, ... of a release.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What one folder holds."""
+
+    folder: Path
+    state: Commit | None
+    loose: dict[str, Path]  # that were read
+    tables: dict[str, pa.Table]
+    info: ReleaseInfo
+
+    def place(self, key: Key) -> Path:
+        """Return the file that holds a run."""
+        base = self.state.folder if self.state else self.folder
+        return self.loose.get(shard_file(*key), base / _RUNS_FILE)
+
+
+def collect(
+    folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], names: Sequence[str] = ()
+) -> Collected:
+    """Merge folders of runs, and releases, into one release.
+
+    Where they hold one data set under several settings, its rows are of as many data sets in the release,
+    ``digits@short`` and ``digits@long``.
 
     Parameters
     ----------
     folders : sequence of path
-        Folders that `nasbench_robust.runs.write_run` wrote to; several if several clusters worked on one table.
+        Folders that `nasbench_robust.runs.write_run` wrote to, or releases.
     out : path
-        Folder of the release; its tables are replaced, each in one step, once everything has been read and checked.
+        Folder of the release. Its tables are replaced in one step, once everything has been read and checked.
+    names : sequence of str, optional
+        What the settings of each folder are called behind the ``@``; by default the first digits of their hash.
 
     Raises
     ------
     MissingDataError
         If there is no run in any folder.
+    UnreadableError
+        If a file cannot be read now. Nothing is changed then.
     TableError
-        If folders hold runs of different settings.
+        If tables do not go together.
     ConflictError
         If two files disagree about a run. Nothing is written then.
     """
     report = Collected()
-    kept = _read_all([Path(folder) for folder in folders], report)
-    if not kept["runs"]:
+    sources = [source for folder in folders if (source := read_folder(Path(folder), report)) is not None]
+    if not sources:
         raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
-    merged = {name: _merge(shards) for name, shards in kept.items() if shards}
-    info = Reader(merged["runs"]).info()
-    report.runs = merged["runs"].num_rows
-    columns = [*KEY, "failure"]
-    rows = merged["runs"].select(columns).to_pylist()
-    report.failed = [tuple(row[column] for column in columns) for row in rows if row["failure"] is not None]
-    _write(merged, info, Path(out))
+    labels = dict(zip(map(Path, folders), names, strict=True)) if names else {}
+    tables, info = merge_sources(tell_apart(sources, labels), report)
+    report.describe(tables[RUNS])
+    target, state = Path(out), None
+    while state is None:
+        state = commit(target, lambda folder: write_tables(tables, info, folder), latest(target))
+    expose(target, state)
     return report
 
 
-def _write(merged: dict[str, pa.Table], info: ReleaseInfo, out: Path) -> None:
-    for name in ("outcomes", "curves"):
-        if name in merged:
-            write_table(merged[name], out / f"{name}.parquet")
-        else:  # that of an earlier collection is not about these runs
-            (out / f"{name}.parquet").unlink(missing_ok=True)
-    write_table(cells_table(info), out / "cells.parquet")
-    write_table(merged["runs"], out / "runs.parquet")
+def compact(folder: str | os.PathLike[str]) -> Collected:
+    """Move the runs of a folder into the tables of a commit; others may work on in it, and compact it as well.
+
+    Raises
+    ------
+    MissingDataError, UnreadableError, TableError
+        As for `collect`. Nothing is changed then.
+    """
+    while True:
+        report = Collected()
+        source = read_folder(Path(folder), report)
+        if source is None:
+            raise MissingDataError(f"no runs in {folder}", "check the folder")
+        tables, info = merge_sources([source], report)
+        report.describe(tables[RUNS])
+        if not source.loose:
+            return report
+        write = partial(write_tables, tables, info)
+        if commit(source.folder, write, source.state) is not None:
+            for path in source.loose.values():
+                _remove(source.folder, path)
+            return report
 
 
-def _merge(shards: Kept) -> pa.Table:
-    """Return the shards of one table as one, sorted by run."""
-    return concatenate([shards[key][1] for key in sorted(shards)])
+def _remove(folder: Path, path: Path) -> None:
+    """Remove the file or files of a run, that in ``runs`` first: without it the others are no run."""
+    beside = [folder / table / path.name for table in TABLES[1:]] if path.parent.name == RUNS else []
+    for each in (path, *beside):
+        each.unlink(missing_ok=True)
 
 
-def _read_all(folders: Sequence[Path], report: Collected) -> dict[str, Kept]:
-    """Read the shards of all runs, every run once; what stands in ``curves`` or ``outcomes`` alone is no run."""
-    kept: dict[str, Kept] = {name: {} for name in TABLES}
-    schemas: dict[str, pa.Schema] = {}
-    for folder in folders:
-        for path in sorted((folder / "runs").glob("*.parquet")):
-            tables = _read_or_quarantine(folder, path.name, report)
-            for name, table in tables.items():
-                place = folder / name / path.name
-                if not same_kind(table.schema, schemas.setdefault(name, table.schema)):
-                    raise TableError(place, "its columns or its release description differ from those of other shards")
-                repeated = _keep(kept[name], place, table)
-                report.repeated += repeated and name == "runs"
-    return kept
+def write_tables(tables: dict[str, pa.Table], info: ReleaseInfo, folder: Path) -> dict[str, Any]:
+    """Write the tables of a release and return what its manifest says of it."""
+    for name, table in {**tables, "cells": cells_table(info)}.items():
+        if table.num_rows:
+            write_table(table, folder / f"{name}.parquet")
+    return {"name": info.name, "version": info.version, "format": FORMAT}
 
 
-def _keep(kept: Kept, path: Path, table: pa.Table) -> bool:
-    """Add a shard, unless another one says the same; return whether one does."""
-    key = _keys(table)[0]
-    first, other = kept.setdefault(key, (path, table))
-    if first == path:
-        return False
-    rows, others = table.to_pylist(), other.to_pylist()
-    if len(rows) != len(others):
-        raise ConflictError(first, path, key, ["number of rows"])
-    compared = [name for name in table.column_names if name not in RUN_COLUMNS or not RUN_COLUMNS[name].circumstance]
-    different = [name for name in compared if any(a[name] != b[name] for a, b in zip(rows, others, strict=True))]
-    if different:
-        raise ConflictError(first, path, key, sorted(different))
-    return True
+# ------------------------------------------------------------------ reading
+
+
+def read_folder(folder: Path, report: Collected) -> Source | None:
+    """Read all runs of a folder, or None where there are none; what is compacted stands before what is not."""
+    for _ in range(_TRIES):
+        try:
+            return _read_once(folder, report)
+        except FileNotFoundError as error:  # compacted by another process meanwhile
+            if isinstance(error, MissingDataError):
+                raise
+    raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
+
+
+def _read_once(folder: Path, report: Collected) -> Source | None:
+    loose, state = loose_runs(folder), latest(folder)  # in this order: what is compacted between them is in the commit
+    base = state.folder if state is not None else folder
+    parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+    info, known = None, frozenset[str]()
+    if (base / _RUNS_FILE).exists():
+        info = Reader(base / _RUNS_FILE).info()
+        for name in TABLES:
+            if (base / f"{name}.parquet").exists():
+                parts[name].append(_plain(Reader(base / f"{name}.parquet").read()))
+        known = frozenset(shard_file(*key) for key in _keys(parts[RUNS][0]))
+    read: dict[str, Path] = {}
+    for batch in _batches(_sound_runs(folder, loose, report)):
+        info = info or release_info_of([batch[0][1]])
+        read |= {path.name: path for path, _ in batch}
+        for path, run in batch:
+            if run.row.get("settings") not in info.settings:
+                raise TableError(
+                    path, f"is a run of settings {run.row.get('settings')}, not {', '.join(info.settings)}"
+                )
+        new = [run for path, run in batch if path.name not in known]
+        report.repeated += len(batch) - len(new)
+        for name, table in tables_of(new, info).items():
+            parts[name].append(table)
+    if info is None:
+        return None
+    tables = {name: concatenate(tables) for name, tables in parts.items() if tables}
+    return Source(folder, state, read, tables, info)
+
+
+def _sound_runs(folder: Path, loose: dict[str, Path], report: Collected) -> Iterator[tuple[Path, StoredRun]]:
+    """Yield the runs of files; set aside what is damaged, leave what is not whole."""
+    for path in loose.values():
+        try:
+            run = read_loose(folder, path)
+        except TableError as error:
+            log.warning("%s; its run is set aside and counts as missing", error)
+            beside = [folder / table / path.name for table in TABLES[1:]] if path.parent.name == RUNS else []
+            report.quarantined += [quarantine(folder, each) for each in (path, *beside) if each.exists()]
+            continue
+        if run is None:
+            log.warning("%s has no curve or no outcomes: its run counts as missing", path)
+            report.incomplete.append(path)
+        else:
+            yield path, run
+
+
+def _batches(runs: Iterable[tuple[Path, StoredRun]]) -> Iterator[list[tuple[Path, StoredRun]]]:
+    runs = iter(runs)
+    while batch := list(islice(runs, _BATCH)):
+        yield batch
 
 
 def _keys(table: pa.Table) -> list[Key]:
-    """Return the runs that a shard holds, which is one if it is sound."""
-    rows = zip(*(table.column(name).to_pylist() for name in KEY), strict=True)
-    return list(dict.fromkeys(rows))
+    """Return the run of every row."""
+    return list(zip(*(table.column(name).to_pylist() for name in KEY), strict=True))
 
 
-def _read_or_quarantine(folder: Path, name: str, report: Collected) -> dict[str, pa.Table]:
-    """Return the tables of the run in the files called `name`; if one is damaged, set all aside and return none."""
-    tables: dict[str, pa.Table] = {}
-    for table in TABLES:
-        path = folder / table / name
-        try:
-            if path.exists():
-                tables[table] = _read_shard(path, tables.get("runs"))
-        except TableError as error:
-            log.warning("%s; its run is set aside and counts as missing", error)
-            report.quarantined += quarantine(folder, TABLES, name)
-            return {}
-    return tables
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table whose names of data sets are text, however a reader encodes them."""
+    position = table.schema.get_field_index("dataset")
+    return table.set_column(
+        position, pa.field("dataset", pa.string(), False), table.column("dataset").cast(pa.string())
+    )
 
 
-def _read_shard(path: Path, run: pa.Table | None) -> pa.Table:
-    """Read a shard that holds the rows of one run, that of `run` if it is given."""
-    table = Reader(path).read()
-    if not table.num_rows or not set(KEY) <= set(table.column_names):
-        raise TableError(path, "holds no rows of a run")
-    keys = _keys(table)
-    if len(keys) > 1 or (run is not None and keys != _keys(run)):
-        raise TableError(path, "holds rows of another run")
-    return table
+# ------------------------------------------------------------------ several settings
+
+
+def tell_apart(sources: Sequence[Source], labels: dict[Path, str]) -> list[Source]:
+    """Give a data set that was trained on under several settings a name for each of them."""
+    settings = [_settings_by_dataset(source) for source in sources]
+    all_of: dict[str, set[str]] = {}
+    for each in settings:
+        for name, stored in each.items():
+            all_of.setdefault(name, set()).update(stored)
+    ambiguous = {name for name, stored in all_of.items() if len(stored) > 1}
+    renamed = []
+    for source, each in zip(sources, settings, strict=True):
+        new = {}
+        for name in ambiguous & each.keys():
+            label = labels.get(source.folder) or "-".join(sorted(stored[:8] for stored in each[name]))
+            new[name] = f"{name}@{label}"
+        renamed.append(_renamed(source, new) if new else source)
+    return renamed
+
+
+def _settings_by_dataset(source: Source) -> dict[str, set[str]]:
+    runs, found = source.tables[RUNS], dict[str, set[str]]()
+    pairs = zip(runs.column("dataset").to_pylist(), runs.column("settings").to_pylist(), strict=True)
+    for name, stored in set(pairs):
+        found.setdefault(name, set()).add(stored or source.info.name)
+    return found
+
+
+def _renamed(source: Source, names: dict[str, str]) -> Source:
+    tables = {}
+    for name, table in source.tables.items():
+        column = pa.array([names.get(each, each) for each in table.column("dataset").to_pylist()], pa.string())
+        tables[name] = table.set_column(table.schema.get_field_index("dataset"), table.schema.field("dataset"), column)
+    datasets = {names.get(name, name): described for name, described in source.info.datasets.items()}
+    return replace(source, tables=tables, info=replace(source.info, datasets=datasets))
+
+
+# ------------------------------------------------------------------ merging
+
+
+def merge_sources(sources: Sequence[Source], report: Collected) -> tuple[dict[str, pa.Table], ReleaseInfo]:
+    """Return the tables of all sources as one set, every run once, in the order of data set, index and seed."""
+    info = merged_info([source.info for source in sources], [source.folder for source in sources])
+    owner: dict[Key, int] = {}
+    for number, source in enumerate(sources):
+        repeated = {key for key in _keys(source.tables[RUNS]) if owner.setdefault(key, number) != number}
+        report.repeated += len(repeated)
+        for other in sorted({owner[key] for key in repeated}):
+            _compare(sources[other], source, {key for key in repeated if owner[key] == other})
+    merged = {}
+    for name in TABLES:
+        parts = []
+        for number, source in enumerate(sources):
+            if name in source.tables:
+                table = source.tables[name]
+                parts.append(table if len(sources) == 1 else table.filter(_mask(table, owner, number)))
+        if parts:
+            merged[name] = _ordered(_conformed(concatenate(parts), info, name), info)
+    return merged, info
+
+
+def _mask(table: pa.Table, owner: dict[Key, int], number: int) -> pa.Array:
+    return pa.array([owner.get(key) == number for key in _keys(table)], pa.bool_())
+
+
+def _conformed(table: pa.Table, info: ReleaseInfo, name: str) -> pa.Table:
+    """Return a table with the columns of a release of this description."""
+    schema = {RUNS: runs_schema(info), "curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}[name]
+    for column in schema:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    release = pa.array(np.repeat(info.name, len(table)), pa.string())
+    table = table.set_column(table.schema.get_field_index("release"), schema.field("release"), release)
+    return table.select(schema.names).cast(schema)
+
+
+def _ordered(table: pa.Table, info: ReleaseInfo) -> pa.Table:
+    """Return a table in the order of its runs; the rows of one keep theirs."""
+    place = {name: number for number, name in enumerate(info.datasets)}
+    names = table.column("dataset").combine_chunks().dictionary_encode()
+    datasets = np.array([place[name] for name in names.dictionary.to_pylist()], np.int64)[names.indices.to_numpy()]
+    seeds = table.column("seed").fill_null(2**31 - 1).to_numpy()  # a mean over seeds comes last
+    order = np.lexsort([seeds, table.column("index").to_numpy(), datasets])
+    return table if (order[:-1] < order[1:]).all() else table.take(pa.array(order))
+
+
+def _compare(one: Source, other: Source, keys: set[Key]) -> None:
+    """Raise `ConflictError` unless both say the same of runs, but for the circumstances in which they were made."""
+    firsts, seconds = ({run.key[:3]: run for run in _some(source, keys)} for source in (one, other))
+    for key in sorted(keys):
+        first, second = firsts[key], seconds[key]
+        names = first.row.keys() | second.row.keys()
+        compared = {name for name in names if name not in RUN_COLUMNS or not RUN_COLUMNS[name].circumstance}
+        different = {name for name in compared - {"release"} if first.row.get(name) != second.row.get(name)}
+        different |= set() if np.array_equal(first.curve, second.curve) else {"curve"}
+        different |= {"outcomes"} if first.outcomes != second.outcomes else set()
+        if different:
+            raise ConflictError(one.place(key), other.place(key), key, sorted(different))
+
+
+def _some(source: Source, keys: set[Key]) -> Iterator[StoredRun]:
+    """Yield the runs of some keys."""
+    tables = {}
+    for name, table in source.tables.items():
+        mine = table.filter(pa.array([key in keys for key in _keys(table)], pa.bool_()))
+        if mine.num_rows:
+            tables[name] = mine
+    return runs_of(tables, source.info.settings, source.folder)

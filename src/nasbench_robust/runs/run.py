@@ -1,8 +1,6 @@
-"""One training run from a cell to rows on the disk: train, measure, write, each run in shards of its own.
+"""One training run from a cell to a file on the disk: train, measure, write.
 
-A folder of runs belongs to one set of settings and holds ``runs/``, ``curves/`` and ``outcomes/``, one Parquet file per
-cell and seed in each. The file in ``runs/`` is written last: where it is, the run is complete. `nasbench_robust.load`
-reads such a folder.
+A folder of runs belongs to one set of settings, see `table.folders`. `nasbench_robust.load` reads such a folder.
 """
 
 from __future__ import annotations
@@ -11,40 +9,24 @@ import datetime
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from ..arrays import Booleans, Record
 from ..cells import Cell
 from ..checks import seed as checked_seed
-from ..datasets import dataset
 from ..engines import Epoch, Running, choose_engine, engine_named, provenance
 from ..errors import InvalidValueError, TrainingDivergedError
 from ..images import Images
 from ..metrics import Metric
 from ..settings import TrainingSettings
-from ..table import (
-    CURVES_SCHEMA,
-    OUTCOMES_SCHEMA,
-    DatasetInfo,
-    Reader,
-    ReleaseInfo,
-    runs_table,
-    shard_name,
-    write_table,
-)
+from ..table import CURVE_COLUMNS, Outcome, StoredRun, has_run, run_path, settings_in, shard_name, write_run_file
 from .worklists import Unit
 
 log = logging.getLogger(__name__)
-
-_CITATION = """@software{nasbench_robust,
-  title  = {nasbench-robust},
-  author = {{The nasbench-robust developers}}
-}"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,23 +59,6 @@ class Run(Record):
     def accuracies(self) -> str:
         """All accuracies in one line."""
         return ", ".join(f"{metric.column} {self.row[metric.column]:.4f}" for metric in self.outcomes)
-
-
-def release_info(settings: TrainingSettings) -> ReleaseInfo:
-    """Return the description of a table of runs with these settings."""
-    row = dataset(settings.dataset)
-    eps = max((attack.eps for attack in settings.evaluation if attack.norm == "Linf"), default=settings.attack.eps)
-    return ReleaseInfo(
-        name=settings.dataset,
-        version=f"settings-{settings.hash}",
-        title=f"NAS-Bench-201 cells adversarially trained on {settings.dataset}",
-        licence="unpublished",
-        citation=_CITATION,
-        source="nasbench-robust",
-        datasets={settings.dataset: DatasetInfo(row.held_out, eps, settings.skeleton)},
-        metrics=settings.metrics,
-        settings={settings.hash: settings.to_dict()},
-    )
 
 
 def run_cell(
@@ -187,28 +152,31 @@ def _row(running: Running, cell: Cell, settings: TrainingSettings, seed: int) ->
 
 
 def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[str]) -> Path:
-    """Write a run's shards, the row of the runs table last, and return its path.
+    """Write a run to its file in a folder and return the file's path.
 
-    A row that is there already stays: of two processes that made the same run, the first one counts.
+    A run that is there already stays: of two processes that made the same run, the first one counts.
     """
-    info = release_info(settings)
-    folder = Path(folder)
-    key = {"release": info.name, "dataset": settings.dataset, "index": run.row["index"], "seed": run.row["seed"]}
-    shard = shard_name(settings, run.row["index"], run.row["seed"])
+    folder, name = Path(folder), shard_name(settings, run.row["index"], run.row["seed"])
+    path = run_path(folder, name)
     if run.failed:
         log.warning("cell %d, seed %d: %s", run.row["index"], run.row["seed"], run.row["failure"])
-    else:
-        curve = [{**key, **asdict(epoch), "split": settings.curve_split} for epoch in run.curve]
-        write_table(pa.Table.from_pylist(curve, CURVES_SCHEMA), folder / "curves" / shard)
-        named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
-        outcomes = [
-            {**key, "metric": name, "images": len(outcome), "correct": _pack(outcome)}
-            for name, outcome in named.items()
-        ]
-        write_table(pa.Table.from_pylist(outcomes, OUTCOMES_SCHEMA), folder / "outcomes" / shard)
-    if not write_table(runs_table(info, [run.row]), folder / "runs" / shard, replace=False):
-        log.warning("%s is there already, made by another process, and stays", shard)
-    return folder / "runs" / shard
+    if has_run(folder, name) or not write_run_file(_stored(run, settings), path):
+        log.warning("%s is there already, made by another process, and stays", name)
+    return path
+
+
+def _stored(run: Run, settings: TrainingSettings) -> StoredRun:
+    """Return a run as files hold it."""
+    named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
+    curve = [[getattr(epoch, name) for name in CURVE_COLUMNS] for epoch in run.curve]
+    return StoredRun(
+        {"release": settings.dataset, **{name: value for name, value in run.row.items() if value is not None}},
+        settings.to_dict(),
+        np.array([epoch.epoch for epoch in run.curve], np.int64),
+        np.array(curve, np.float64).reshape(-1, len(CURVE_COLUMNS)),
+        settings.curve_split,
+        [Outcome(name, len(mask), np.packbits(mask, bitorder="little").tobytes()) for name, mask in named.items()],
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,7 +187,7 @@ class CellJob(Record):
     ----------
     settings : TrainingSettings
     folder : Path
-        Of the shards.
+        Of the runs.
     images : Images
         As `run_cell` takes them.
     engine : str
@@ -239,7 +207,7 @@ class CellJob(Record):
         return self.settings.epochs
 
     def name(self, unit: Unit) -> str:
-        """Return the name of the run's shards."""
+        """Return what the run's file is called."""
         return shard_name(self.settings, Cell.from_index(unit.index).representative, unit.seed)
 
     def label(self, unit: Unit) -> str:
@@ -267,7 +235,7 @@ class CellJob(Record):
         )
 
     def write(self, unit: Unit, run: Run) -> Path:
-        """Write the run's shards."""
+        """Write the run's file."""
         return write_run(run, self.settings, self.folder)
 
     def summary(self, run: Run) -> str:
@@ -286,28 +254,9 @@ def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Ce
     return holds_run(folder, settings, shard_name(settings, cell.representative, seed))
 
 
-def holds_run(folder: str | os.PathLike[str], settings: TrainingSettings, shard: str) -> bool:
-    """Return `is_done`, given the name of the run's shards."""
-    runs = Path(folder) / "runs"
-    mine = runs / shard
-    some = mine if mine.exists() else _any_shard(runs)
-    if some is None:
-        return False
-    if Reader(some).info() != release_info(settings):
+def holds_run(folder: str | os.PathLike[str], settings: TrainingSettings, name: str) -> bool:
+    """Return `is_done`, given what `shard_name` calls the run."""
+    there = settings_in(Path(folder))
+    if there not in (None, settings.hash):
         raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
-    return some == mine
-
-
-def _any_shard(runs: Path) -> Path | None:
-    """Return one shard of a folder that may hold many thousands: the first that the system lists."""
-    if not runs.is_dir():
-        return None
-    with os.scandir(runs) as entries:
-        names = (entry.name for entry in entries)
-        first = next((name for name in names if name.endswith(".parquet") and not name.startswith(".")), None)
-    return None if first is None else runs / first
-
-
-def _pack(outcome: Booleans) -> bytes:
-    """Return one bit per image, image 0 in the lowest bit of the first byte."""
-    return np.packbits(outcome, bitorder="little").tobytes()
+    return there is not None and has_run(Path(folder), name)

@@ -23,7 +23,7 @@ from ..cells import Cell
 from ..checks import seed
 from ..errors import InvalidValueError, NasbenchRobustError, TableError
 from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
-from ..table import OfDataset, shard_name
+from ..table import RUNS, OfDataset, present_runs, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
 # What this process claims, by its number, since a fork copies this and not the locks. The system gives a process its
@@ -69,11 +69,11 @@ def parse_cells(text: str) -> list[int]:
 
 
 def find_missing(
-    folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit], kind: str = "runs"
+    folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit], kind: str = RUNS
 ) -> list[Unit]:
     """Return the units that have no row in the folder, going by the names of its shards of this kind."""
-    runs = Path(folder) / kind
-    present = {path.name for path in runs.glob("*.parquet")} if runs.is_dir() else set()
+    place = Path(folder) / kind
+    present = present_runs(Path(folder)) if kind == RUNS else {path.name for path in place.glob("*.parquet")}
     return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
 
 
@@ -140,14 +140,31 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
 
 
 def _claimed(path: Path) -> Iterator[bool]:
-    with open(path, "a+") as file:
-        had = _lock(file.fileno())
-        if had:
-            file.truncate(0)
-            job = os.environ.get("SLURM_JOB_ID", "")
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "job": job}))
-            file.flush()
-        yield had
+    while True:
+        with open(path, "a+") as file:
+            had = _lock(file.fileno())
+            if had and not _is_at(path, file.fileno()):
+                continue  # its last holder removed it after it was opened here
+            if had:
+                file.truncate(0)
+                job = os.environ.get("SLURM_JOB_ID", "")
+                file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "job": job}))
+                file.flush()
+            try:
+                yield had
+            finally:
+                if had:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether a path names the file that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
@@ -155,10 +172,11 @@ def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
     path = Path(folder) / "claims" / f"{name}.lock"
     if (os.getpid(), path.resolve()) in _HELD:
         return True
-    if not path.exists():
+    try:
+        with open(path) as file:  # to read is enough for a shared lock, so that anyone may ask
+            return not _lock(file.fileno(), fcntl.LOCK_SH, tries=1)
+    except FileNotFoundError:
         return False
-    with open(path) as file:  # to read is enough for a shared lock, so that anyone may ask
-        return not _lock(file.fileno(), fcntl.LOCK_SH, tries=1)
 
 
 def _lock(descriptor: int, kind: int = fcntl.LOCK_EX, tries: int = _TRIES) -> bool:

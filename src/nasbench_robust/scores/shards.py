@@ -165,7 +165,7 @@ def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str])
             paths.append(shard)
         except TableError as error:
             log.warning("%s; it is set aside and counts as missing", error)
-            report.quarantined += quarantine(Path(folder), (FOLDER,), shard.name)
+            report.quarantined.append(quarantine(Path(folder), shard))
     if not tables:
         raise MissingDataError(f"no scores in {Path(folder) / FOLDER}", "check the folder")
     table = merged(tables, paths)

@@ -361,8 +361,9 @@ class Benchmark:
 
     @property
     def version(self) -> str:
-        """Version of the release."""
-        return self.info.version
+        """Version of the release; behind a ``+``, where there is a manifest, the hash that names this state of it."""
+        commit = self._store.reader.commit
+        return f"{self.info.version}+{commit}" if commit else self.info.version
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A table is a file or a folder of shards of the same schema; `tables` says what t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import MissingDataError, TableError
-from ..files import ONE_AT_A_TIME, as_path, checksum, is_there, write_with
+from ..errors import MissingDataError, NasbenchRobustError, TableError, UnreadableError
+from ..files import MANIFEST, ONE_AT_A_TIME, as_path, checksum, is_there, mismatch, read_bytes, write_with
 from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
 _PACKAGE = Path(__file__).parents[1]
@@ -68,8 +70,10 @@ def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
     if "dataset" not in table.column_names or not table.num_rows:
         yield table
         return
-    names = table.column("dataset").to_pylist()
-    starts = [row for row in range(len(names)) if row == 0 or names[row] != names[row - 1]]
+    names = table.column("dataset").combine_chunks()
+    encoded = names if pa.types.is_dictionary(names.type) else names.dictionary_encode()
+    codes = (encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded).indices.to_numpy()
+    starts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
     for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
         yield table.slice(start, end - start)
 
@@ -84,31 +88,39 @@ class Reader:
     Parameters
     ----------
     source : path or pyarrow.Table
-        A Parquet file, a folder whose Parquet files are shards of one table, or a table.
+        A Parquet file, a folder whose Parquet files are shards of one table, or a table. A file with a manifest beside
+        it that names it is checked against that.
+    place : path, optional
+        Where a table in memory comes from.
 
     Raises
     ------
     MissingDataError
         If there is no such file, or no Parquet file in the folder.
+    UnreadableError
+        If a file cannot be read now.
     TableError
-        If a file is not Parquet, is cut or damaged, or if shards describe different releases.
+        If a file is not Parquet, is cut or damaged or not the one of its manifest, or if shards describe different
+        releases.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | pa.Table) -> None:
+    def __init__(self, source: str | os.PathLike[str] | pa.Table, *, place: Path | None = None) -> None:
         self._table: Any = None  # either a table or a file is there
         self._file: Any = None
         self._digest = ""
+        self.commit = ""  # the hash of the manifest that names the file
         if isinstance(source, pa.Table):
-            self.paths: list[Path] = []
+            self.paths: list[Path] = [] if place is None else [place]
             self._table = source
         else:
             self.paths = _shards(as_path(source, "source"))
             if len(self.paths) == 1:
+                self.commit = _checked_commit(self.paths[0])
                 self._stamp = _stamp(self.paths[0])
                 self._file = _open(self.paths[0])
             else:  # there may be more shards than a process may keep open
                 self._table = _concatenate(self.paths)
-        with _damage(Path(self._place)):
+        with damage(Path(self._place)):
             self.schema: pa.Schema = self._table.schema if self._file is None else self._file.schema_arrow
             self._names: list[str] = self.schema.names
 
@@ -119,7 +131,7 @@ class Reader:
         paths = [
             path.relative_to(_PACKAGE) if own else path.absolute() for path, own in zip(self.paths, inside, strict=True)
         ]
-        return {"schema": self.schema, "paths": paths, "_table": table, "_digest": digest}
+        return {"schema": self.schema, "paths": paths, "commit": self.commit, "_table": table, "_digest": digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _file=None, _names=state["schema"].names)
@@ -284,19 +296,57 @@ def _concatenate(paths: Sequence[Path]) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a file that is not readable Parquet into a `TableError`."""
+def damage(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises on a file that is not readable Parquet into a `TableError`.
+
+    What may pass, as a lack of permission, of memory or of a codec, says nothing about the file: `UnreadableError`.
+    """
     try:
         yield
-    except TableError:
+    except NasbenchRobustError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({first_line})") from None
+    except MemoryError as error:
+        raise UnreadableError(path, error) from None
+    except OSError as error:
+        if error.errno is not None:  # of the system; those of pyarrow about the content have none
+            raise UnreadableError(path, error) from None
+        raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({_first_line(error)})") from None
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        if "not built" in str(error):
+            raise UnreadableError(path, _first_line(error)) from None
+        raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _checked_commit(path: Path) -> str:
+    """Return the first 12 digits of the hash of the manifest that names a file, after checking the file against it."""
+    manifest = path.resolve().with_name(MANIFEST)  # of a link, that beside what it names
+    try:
+        content = read_bytes(manifest)
+        listed = json.loads(content).get("files", {})
+    except FileNotFoundError:
+        return ""
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise TableError(manifest, f"not a manifest: {error}") from None
+    if path.name not in listed:
+        return ""
+    with damage(path):
+        problem = mismatch(manifest, path)
+    if problem:
+        raise TableError(path, problem)
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def parquet_of(content: bytes) -> pq.ParquetFile:
+    """Open a small file that was read as a whole."""
+    return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    with _damage(path):
+    with damage(path):
         footer = pq.read_metadata(path)
         size = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
         size += 8 * footer.num_rows * footer.num_columns  # equal values take next to nothing in the file
@@ -327,7 +377,7 @@ def _open_again(path: Path, digest: str) -> tuple[tuple[int, ...], pq.ParquetFil
 
 
 def _read(path: Path, file: pq.ParquetFile, columns: list[str] | None, dataset: str | None) -> pa.Table:
-    with _damage(path):
+    with damage(path):
         groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, dataset)]
         table = file.read_row_groups(groups, columns=columns, use_threads=False)
         table.validate(full=True)  # damage to a page's header may go unnoticed until a value is looked at

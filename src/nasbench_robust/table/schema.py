@@ -20,7 +20,7 @@ from ..errors import InvalidValueError
 from ..metrics import Metric, checked_eps, stored_fields
 from ..skeletons import Skeleton
 
-FORMAT = 1
+FORMAT = 2  # 1 has no column `run`
 METADATA_KEY = b"nasbench_robust"
 
 
@@ -159,6 +159,7 @@ RUN_COLUMNS: dict[str, Column] = {
         Column("versions", pa.string(), circumstance=True),
         Column("revision", pa.string(), circumstance=True),
         Column("date", pa.timestamp("ms", tz="UTC"), circumstance=True),
+        Column("run", pa.string(), since=2, circumstance=True),
     )
 }
 _LAST_BEFORE_METRICS = "test_images"
@@ -180,17 +181,19 @@ def may_lack(name: str, format_: int) -> bool:
 
 
 def _schema(**types: pa.DataType) -> pa.Schema:
-    """Return the schema of a table with rows of one run: what the run is, then columns by name; none has nulls."""
-    run = {name: RUN_COLUMNS[name].type for name in ("release", "dataset", "index", "seed")}
-    return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in {**run, **types}.items()])
+    """Return the schema of a table with rows of one run: what the run is, columns by name, and the run's name."""
+    what = {name: RUN_COLUMNS[name].type for name in ("release", "dataset", "index", "seed")}
+    fields = [pa.field(name, type_, nullable=False) for name, type_ in {**what, **types}.items()]
+    return pa.schema([*fields, RUN_COLUMNS["run"].field])
 
 
-_NUMBER = pa.float64()
+# Numbers of an epoch, in the order in which files of runs hold them.
+CURVE_COLUMNS = ("learning_rate", "train_loss", "train_acc", "clean_acc", "pgd_acc")
 CURVES_SCHEMA = _schema(
     epoch=pa.int16(),
-    **dict.fromkeys(("learning_rate", "train_loss", "train_acc"), _NUMBER),
+    **dict.fromkeys(CURVE_COLUMNS[:3], pa.float64()),
     split=pa.string(),
-    **dict.fromkeys(("clean_acc", "pgd_acc"), _NUMBER),
+    **dict.fromkeys(CURVE_COLUMNS[3:], pa.float64()),
 )
 OUTCOMES_SCHEMA = _schema(metric=pa.string(), images=pa.int32(), correct=pa.binary())
 

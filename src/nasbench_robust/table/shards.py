@@ -1,16 +1,16 @@
-"""The files of a table that is under way: one a cell and seed in each folder, named alike, set aside where damaged."""
+"""Names of the files of a table that is under way, and where damaged ones go."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 KEY = ("dataset", "index", "seed")  # columns that tell one run from others
+QUARANTINE = "quarantine"
 
 
 class OfDataset(Protocol):
@@ -22,7 +22,7 @@ class OfDataset(Protocol):
 
 
 def shard_name(settings: OfDataset, index: int, seed: int) -> str:
-    """Return the name of the file that a cell and seed have in each of the folders of a table."""
+    """Return the name of the file that a cell and seed have in a folder."""
     return shard_file(settings.dataset, index, seed)
 
 
@@ -31,14 +31,11 @@ def shard_file(dataset: str, index: int, seed: int) -> str:
     return f"{dataset}-{index:05d}-{seed}.parquet"
 
 
-def quarantine(folder: Path, tables: Sequence[str], name: str) -> list[Path]:
-    """Move the files called `name` to ``quarantine/``, where nothing looks for rows; return where they are then."""
-    moved = []
-    for table in tables:  # runs first: without that file the run is missing, wherever this is interrupted
-        path, aside = folder / table / name, folder / "quarantine" / table / name
-        if path.exists():
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, aside)
-            moved.append(aside)
-            log.warning("moved to %s", aside)
-    return moved
+def quarantine(folder: Path, path: Path) -> Path:
+    """Move a damaged file of a folder to ``quarantine/``, where nothing looks for rows, and return where it is then."""
+    place = folder / QUARANTINE / path.relative_to(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = next(each for n in count() if not (each := place.with_name(place.name + (f".{n}" if n else ""))).exists())
+    path.rename(aside)  # an earlier one stays
+    log.warning("moved to %s", aside)
+    return aside

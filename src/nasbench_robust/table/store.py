@@ -22,6 +22,7 @@ from ..errors import InvalidValueError, MissingResultError, TableError, UnknownN
 from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metric_names, parse_long_name, same_eps
 from .arrays import mean_by_index, numpy_column
 from .files import Reader
+from .folders import open_table
 from .schema import ReleaseInfo
 
 
@@ -39,7 +40,7 @@ class Store:
     """A runs table behind resolved names; parameters and errors are those of `Benchmark`."""
 
     def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader) -> None:
-        self.reader = source if isinstance(source, Reader) else Reader(source)
+        self.reader = open_table(source)
         self.info: ReleaseInfo = self.reader.info()
         self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}

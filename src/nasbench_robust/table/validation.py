@@ -14,7 +14,7 @@ from ..arrays import Booleans, Floats, Integers, Record
 from ..errors import NasbenchRobustError
 from ..metrics import ATTACKS, Metric, same_eps
 from .arrays import mean_by_index, numpy_column
-from .files import Reader
+from .folders import open_table
 from .schema import ReleaseInfo, may_lack, runs_schema
 
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
@@ -99,7 +99,7 @@ def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
         A runs table, a folder of its shards, or a table in memory. Whatever is wrong with it becomes a finding.
     """
     try:
-        reader = Reader(source)
+        reader = open_table(source)
         info = reader.info()
         table = reader.read()
     except NasbenchRobustError as error:

@@ -1,0 +1,144 @@
+"""Folders whose files change as one: numbered commits, each a folder that appears whole and never changes.
+
+``commits/00000003/`` holds the files of the third state and a manifest with their hashes. It is written under another
+name and gets its own by one rename, which fails where that name is taken: of two writers that build on one state, the
+second begins again. No lock is needed, no hard link, and no clock. A reader takes the highest number that there is; the
+state before it is kept for readers under way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .atomic import flush, flush_folder, is_abandoned, unfinished, write_with
+from .manifests import MANIFEST, manifest_text
+
+COMMITS = "commits"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One state of a folder.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    folder : Path
+        Of its files.
+    """
+
+    number: int
+    folder: Path
+
+    @property
+    def files(self) -> list[str]:
+        """Names of its files, the manifest last."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        return sorted(names, key=lambda name: name == MANIFEST)
+
+
+def latest(folder: Path) -> Commit | None:
+    """Return the state that holds now, or None where there is no commit."""
+    numbers = _numbers(folder / COMMITS)
+    return Commit(numbers[-1], folder / COMMITS / f"{numbers[-1]:08d}") if numbers else None
+
+
+def commit(folder: Path, write: Callable[[Path], dict[str, Any]], after: Commit | None) -> Commit | None:
+    """Add a state.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    write : callable
+        Writes the files to the folder that it is given, and returns what the manifest says beside their hashes.
+    after : Commit or None
+        The state that the new one is made from.
+
+    Returns
+    -------
+    Commit or None
+        None where another writer was faster: `after` holds no longer, nothing was changed.
+    """
+    commits = folder / COMMITS
+    commits.mkdir(parents=True, exist_ok=True)
+    number = 1 if after is None else after.number + 1
+    mine = Commit(number, commits / f"{number:08d}")
+    beside = unfinished(mine.folder)
+    beside.mkdir()
+    try:
+        about = write(beside)
+        names = [path.name for path in beside.iterdir()]
+        (beside / MANIFEST).write_text(manifest_text(about, beside, names), encoding="utf-8")
+        for path in beside.iterdir():
+            flush(path)
+        flush_folder(beside)
+        try:
+            beside.rename(mine.folder)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                return None
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    flush_folder(commits)
+    if latest(folder) != mine:  # others went on while this one was being made, and removed the state of this number
+        shutil.rmtree(mine.folder, ignore_errors=True)
+        return None
+    sweep(folder)
+    return mine
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove states older than the last two, and what writers left that are dead; return what was removed."""
+    commits, removed = folder / COMMITS, []
+    for number in _numbers(commits)[:-2]:
+        aside = unfinished(commits / f"{number:08d}")
+        with suppress(OSError):
+            (commits / f"{number:08d}").rename(aside)  # in one step, so that no reader finds a part of it
+            shutil.rmtree(aside)
+            removed.append(commits / f"{number:08d}")
+    for path in commits.glob(".*.tmp"):
+        with suppress(OSError):
+            if is_abandoned(path):
+                shutil.rmtree(path)
+                removed.append(path)
+    return removed
+
+
+def expose(folder: Path, state: Commit) -> None:
+    """Give the files of a state plain names in the folder itself, for readers that know nothing of commits.
+
+    They are links to the files, or copies where the system has no links. They change one after the other.
+    """
+    names = set(state.files)
+    for path in folder.iterdir():
+        if path.name not in names and path.is_symlink() and str(path.readlink()).startswith(f"{COMMITS}/"):
+            path.unlink()
+    for name in state.files:
+        target = state.folder / name
+
+        def link(beside: Path, target: Path = target) -> None:
+            try:
+                beside.symlink_to(target.relative_to(folder))
+            except OSError:
+                shutil.copyfile(target, beside)
+
+        write_with(folder / name, link)
+
+
+def _numbers(commits: Path) -> list[int]:
+    try:
+        with os.scandir(commits) as entries:
+            return sorted(int(entry.name) for entry in entries if re.fullmatch(r"\d{8}", entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

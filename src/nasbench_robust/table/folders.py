@@ -1,0 +1,236 @@
+"""Folders in which a table is being made: runs in files of their own, and a commit of those that were compacted.
+
+``runs/093/digits-09312-0.parquet`` is a run, see `run_files`. `compact` moves runs into the tables of a commit, see
+`files.commits`. Folders of the first version are read as they are: there a run is three files, one called alike in each
+of ``runs/``, ``curves/`` and ``outcomes/``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import MissingDataError, TableError
+from ..files import Commit, as_path, latest
+from .describing import release_info_of
+from .files import Reader, concatenate
+from .run_files import Outcome, StoredRun, read_run_file
+from .schema import CURVE_COLUMNS, runs_table
+from .shards import KEY, shard_file
+
+log = logging.getLogger(__name__)
+
+RUNS = "runs"
+_OLD = ("curves", "outcomes")  # beside runs, in folders of the first version
+_TRIES = 5
+
+
+def run_path(folder: Path, name: str) -> Path:
+    """Return where the file of a run belongs, given what `shard_name` calls it: a few hundred files to a folder."""
+    return folder / RUNS / f"{int(name.rsplit('-', 2)[1]) // 100:03d}" / name
+
+
+def is_run_folder(path: Path) -> bool:
+    """Return whether a folder is one in which a table is being made."""
+    return (path / RUNS).is_dir()
+
+
+def loose_runs(folder: Path) -> dict[str, Path]:
+    """Return the files of runs that are not compacted, by what `shard_name` calls them, in the order of the names."""
+    found: dict[str, Path] = {}
+    for entry in _files_of_runs(folder):
+        found.setdefault(entry.name, Path(entry.path))
+    return dict(sorted(found.items()))
+
+
+def _files_of_runs(folder: Path) -> Iterator[os.DirEntry[str]]:
+    top = _entries(folder / RUNS)
+    below = (Path(entry.path) for entry in top if entry.is_dir() and not entry.name.endswith(".parquet"))
+    for entry in chain(top, *map(_entries, below)):
+        if entry.name.endswith(".parquet") and not entry.name.startswith("."):
+            yield entry
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def committed_runs(folder: Path) -> frozenset[str]:
+    """Return what `shard_name` calls the runs of a folder that are compacted."""
+    state = latest(folder)
+    return frozenset() if state is None else _names_in(state)
+
+
+@lru_cache(maxsize=4)  # a commit never changes
+def _names_in(state: Commit) -> frozenset[str]:
+    columns = Reader(state.folder / "runs.parquet").read(list(KEY)).columns
+    return frozenset(map(shard_file, *(column.to_pylist() for column in columns)))
+
+
+def present_runs(folder: Path) -> set[str]:
+    """Return what `shard_name` calls the runs that a folder holds, compacted or not, going by their names.
+
+    A run of the first version whose curve or outcomes are missing is not there, unless it failed and has none.
+    """
+    loose = loose_runs(folder)  # first: what is compacted meanwhile is in the commit then
+    flat = {name: path for name, path in loose.items() if path.parent.name == RUNS}
+    beside = [{entry.name for entry in _entries(folder / table)} for table in _OLD] if flat else []
+    whole = {name for name in loose if name not in flat or all(name in names for names in beside)}
+    return whole | {name for name in flat.keys() - whole if _has_failed(flat[name])} | committed_runs(folder)
+
+
+def has_run(folder: Path, name: str) -> bool:
+    """Return whether a folder holds the run of this name."""
+    flat = folder / RUNS / name
+    if flat.exists():
+        return all((folder / table / name).exists() for table in _OLD) or _has_failed(flat)
+    return run_path(folder, name).exists() or name in committed_runs(folder)
+
+
+def _has_failed(path: Path) -> bool:
+    try:
+        return bool(Reader(path).read(["failure"]).column("failure").null_count == 0)
+    except (TableError, FileNotFoundError):
+        return True  # damaged: `collect` says so and sets it aside
+
+
+def settings_in(folder: Path) -> str | None:
+    """Return the hash of the settings of a folder's runs, going by any one of them; None where there is none."""
+    state = latest(folder)
+    if state is not None:
+        return next(iter(Reader(state.folder / "runs.parquet").info().settings), None)
+    for entry in _files_of_runs(folder):
+        path = Path(entry.path)
+        if path.parent.name == RUNS:
+            return next(iter(Reader(path).info().settings), None)
+        return str(read_run_file(path).row["settings"])
+    return None
+
+
+def read_loose(folder: Path, path: Path) -> StoredRun | None:
+    """Read the run of a file; None where parts of it, of the first version, are not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is gone: compacted by another process.
+    UnreadableError
+        If a file cannot be read now.
+    TableError
+        If it is damaged, contradicts itself, or is another run than its name says.
+    """
+    run = _read_old(folder, path) if path.parent.name == RUNS else read_run_file(path)
+    if run is not None and shard_file(*run.key[:3]) != path.name:
+        raise TableError(path, "holds rows of another run than its name says")
+    return run
+
+
+def _read_old(folder: Path, path: Path) -> StoredRun | None:
+    """Read a run of the first version, three files."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    reader = Reader(path)
+    tables = {RUNS: reader.read()}
+    failed = "failure" in reader.schema.names and tables[RUNS].column("failure").null_count == 0
+    for name in _OLD:
+        beside = folder / name / path.name
+        if beside.exists():
+            tables[name] = Reader(beside).read()
+        elif not failed:
+            return None
+    [run, *others] = runs_of(tables, reader.info().settings, path)
+    if others:
+        raise TableError(path, "holds rows of several runs")
+    if problem := run.problem():
+        raise TableError(path, f"its files contradict each other: {problem}")
+    return run
+
+
+def runs_of(tables: dict[str, pa.Table], settings: dict[str, dict[str, Any]], path: Path) -> Iterator[StoredRun]:
+    """Yield the runs of tables of a release, with their curves and outcomes."""
+    for table in tables.values():
+        if not table.num_rows or not set(KEY) <= set(table.column_names):
+            raise TableError(path, "holds no rows of a run")
+    curves, outcomes = (_by_run(tables.get(name)) for name in _OLD)
+    for full in tables[RUNS].to_pylist():
+        row = {name: value for name, value in full.items() if value is not None}
+        key = tuple(row.get(name) for name in KEY)
+        curve = curves.pop(key, [])
+        yield StoredRun(
+            row,
+            settings.get(row.get("settings", ""), {}),
+            np.array([epoch["epoch"] for epoch in curve], np.int64),
+            np.array([[epoch[name] for name in CURVE_COLUMNS] for epoch in curve]).reshape(-1, len(CURVE_COLUMNS)),
+            curve[0]["split"] if curve else "",
+            [Outcome(each["metric"], each["images"], each["correct"]) for each in outcomes.pop(key, [])],
+        )
+    if left := {**curves, **outcomes}:
+        raise TableError(path, f"has curves or outcomes of another run: {next(iter(left))}")
+
+
+def _by_run(table: pa.Table | None) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in table.to_pylist() if table is not None else ():
+        found.setdefault(tuple(row[name] for name in KEY), []).append(row)
+    return found
+
+
+def open_table(source: str | os.PathLike[str] | pa.Table | Reader) -> Reader:
+    """Open a runs table: a file, a folder of files, a table in memory, or a folder in which one is being made.
+
+    Raises
+    ------
+    MissingDataError, UnreadableError, TableError
+        If there is none, or it cannot be read.
+    """
+    if isinstance(source, Reader):
+        return source
+    if isinstance(source, pa.Table):
+        return Reader(source)
+    folder = as_path(source, "source")
+    if folder.name == RUNS and folder.is_dir() and not (folder / RUNS).is_dir():
+        folder = folder.parent
+    if not is_run_folder(folder) and latest(folder) is None:
+        return Reader(folder)
+    for _ in range(_TRIES):
+        try:
+            return _open_folder(folder)
+        except FileNotFoundError as error:  # compacted meanwhile, or replaced by a newer commit
+            if isinstance(error, MissingDataError) and latest(folder) is None:
+                raise
+    raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
+
+
+def _open_folder(folder: Path) -> Reader:
+    loose = loose_runs(folder)  # before the commit: what is compacted meanwhile is in the commit then
+    state = latest(folder)
+    base = None if state is None else Reader(state.folder / "runs.parquet")
+    known = frozenset() if state is None else _names_in(state)
+    new = {name: path for name, path in loose.items() if name not in known}
+    if not new:
+        if base is None:
+            raise MissingDataError(f"no runs in {folder}", "name a folder that holds a table")
+        return base
+    runs = [run for path in new.values() if (run := read_loose(folder, path)) is not None]
+    info = release_info_of(runs) if base is None else base.info()
+    for run in runs:
+        if run.row.get("settings") not in info.settings:
+            raise TableError(
+                folder, f"holds runs of settings {run.row.get('settings')} beside {', '.join(info.settings)}"
+            )
+    table = runs_table(info, [run.row for run in runs])
+    if base is not None:
+        table = concatenate([base.read().cast(table.schema), table])
+    return Reader(table, place=folder)
