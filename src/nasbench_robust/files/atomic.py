@@ -35,20 +35,49 @@ def write_with(path: Path, write: Callable[[Path], object], *, replace: bool = T
         Whether the file at `path` is the one that was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = unfinished(path)
-    try:
+
+    def write_and_flush(beside: Path) -> None:
         write(beside)
         flush(beside)
-        written = _put(beside, path, replace)
+
+    return _write(path, write_and_flush, replace)
+
+
+def write_bytes(content: bytes, path: Path, *, replace: bool = True) -> bool:
+    """Write bytes to a file that appears whole or not at all, as `write_with` does, in as few operations as can be."""
+
+    def write_and_flush(beside: Path) -> None:
+        with open(beside, "wb", buffering=0) as file:
+            file.write(content)
+            os.fsync(file.fileno())
+
+    try:
+        return _write(path, write_and_flush, replace)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _write(path, write_and_flush, replace)
+
+
+def _write(path: Path, write: Callable[[Path], None], replace: bool) -> bool:
+    beside = unfinished(path)
+    written = moved = False
+    try:
+        write(beside)
+        written, moved = _put(beside, path, replace)
     finally:
-        beside.unlink(missing_ok=True)
+        if not moved:
+            beside.unlink(missing_ok=True)
     flush_folder(path.parent)
     return written
 
 
 def unfinished(path: Path) -> Path:
     """Return a name beside a path for what is not finished, which no reader looks at and which tells who writes it."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "-")
 
 
 def is_abandoned(path: Path) -> bool:
@@ -58,16 +87,11 @@ def is_abandoned(path: Path) -> bool:
     """
     parts = path.name.rsplit(".", 4)
     try:
-        if len(parts) == 5 and parts[1] == socket.gethostname() and Path("/proc/self").exists():
+        if len(parts) == 5 and parts[1] == _host() and Path("/proc/self").exists():
             return not Path(f"/proc/{parts[2]}").exists()
         return path.parent.stat().st_mtime - path.stat().st_mtime > _DAY
     except FileNotFoundError:
         return False
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write bytes to a file that appears whole or not at all, replacing an older one."""
-    write_with(path, lambda beside: beside.write_bytes(content))
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
@@ -84,20 +108,21 @@ def json_hash(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
-def _put(beside: Path, path: Path, replace: bool) -> bool:
-    """Give a finished file its name; return False if the name is taken and is not to be replaced."""
+def _put(beside: Path, path: Path, replace: bool) -> tuple[bool, bool]:
+    """Give a finished file its name, unless that is taken and not to be replaced; return whether, and if it moved."""
     if replace:
         os.replace(beside, path)
-        return True
+        return True, True
     try:
         os.link(beside, path)  # fails if the name is taken, in one step
     except FileExistsError:
-        return False
+        return False, False
     except OSError:  # a file system without hard links
         if path.exists():
-            return False
+            return False, False
         os.replace(beside, path)
-    return True
+        return True, True
+    return True, False
 
 
 def flush(path: Path) -> None:

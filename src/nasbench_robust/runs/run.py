@@ -23,10 +23,22 @@ from ..errors import InvalidValueError, TrainingDivergedError
 from ..images import Images
 from ..metrics import Metric
 from ..settings import TrainingSettings
-from ..table import CURVE_COLUMNS, Outcome, StoredRun, has_run, run_path, settings_in, shard_name, write_run_file
+from ..table import (
+    CURVE_COLUMNS,
+    Outcome,
+    StoredRun,
+    committed_runs,
+    has_run,
+    run_path,
+    settings_in,
+    shard_name,
+    write_run_file,
+)
 from .worklists import Unit
 
 log = logging.getLogger(__name__)
+
+_KNOWN: set[tuple[Path, str]] = set()  # folders, and the settings of their runs
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,7 +172,7 @@ def write_run(run: Run, settings: TrainingSettings, folder: str | os.PathLike[st
     path = run_path(folder, name)
     if run.failed:
         log.warning("cell %d, seed %d: %s", run.row["index"], run.row["seed"], run.row["failure"])
-    if has_run(folder, name) or not write_run_file(_stored(run, settings), path):
+    if name in committed_runs(folder) or not write_run_file(_stored(run, settings), path):
         log.warning("%s is there already, made by another process, and stays", name)
     return path
 
@@ -256,7 +268,16 @@ def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Ce
 
 def holds_run(folder: str | os.PathLike[str], settings: TrainingSettings, name: str) -> bool:
     """Return `is_done`, given what `shard_name` calls the run."""
-    there = settings_in(Path(folder))
-    if there not in (None, settings.hash):
-        raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {settings.hash}")
-    return there is not None and has_run(Path(folder), name)
+    _check_settings(Path(folder).absolute(), settings.hash)
+    return has_run(Path(folder), name)
+
+
+def _check_settings(folder: Path, expected: str) -> None:
+    """Refuse a folder of runs of other settings; one that was looked into needs no second look."""
+    if (folder, expected) in _KNOWN:
+        return
+    there = settings_in(folder)
+    if there not in (None, expected):
+        raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {expected}")
+    if there is not None:
+        _KNOWN.add((folder, expected))

@@ -124,9 +124,8 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
         Whether the claim was had; False if another process holds it. Where the file system knows no locks it is
         always had: then two processes may do the same work, and the row of the first one stays.
     """
-    path = Path(folder) / "claims" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = (os.getpid(), path.resolve())
+    path = Path(folder).absolute() / "claims" / f"{name}.lock"
+    mine = (os.getpid(), path)
     with ONE_AT_A_TIME:
         taken = mine in _HELD
         _HELD.add(mine)
@@ -140,37 +139,40 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
 
 
 def _claimed(path: Path) -> Iterator[bool]:
-    while True:
-        with open(path, "a+") as file:
-            had = _lock(file.fileno())
-            if had and not _is_at(path, file.fileno()):
-                continue  # its last holder removed it after it was opened here
-            if had:
-                file.truncate(0)
-                job = os.environ.get("SLURM_JOB_ID", "")
-                file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "job": job}))
-                file.flush()
-            try:
-                yield had
-            finally:
-                if had:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-            return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Return whether a path names the file that is open."""
+    descriptor = _opened(path)
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        had = _lock(descriptor)
+        while had and not os.fstat(descriptor).st_nlink:  # its last holder removed it after it was opened here
+            os.close(descriptor)
+            descriptor = _opened(path)
+            had = _lock(descriptor)
+        if had:
+            job = os.environ.get("SLURM_JOB_ID", "")
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "job": job}).encode())
+        try:
+            yield had
+        finally:
+            if had:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
     except FileNotFoundError:
-        return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
     """Return whether a process, this one too, holds the claim at this moment."""
-    path = Path(folder) / "claims" / f"{name}.lock"
-    if (os.getpid(), path.resolve()) in _HELD:
+    path = Path(folder).absolute() / "claims" / f"{name}.lock"
+    if (os.getpid(), path) in _HELD:
         return True
     try:
         with open(path) as file:  # to read is enough for a shared lock, so that anyone may ask

@@ -10,6 +10,7 @@ from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
 from .folders import RUNS as RUNS
+from .folders import committed_runs as committed_runs
 from .folders import has_run as has_run
 from .folders import is_run_folder as is_run_folder
 from .folders import loose_runs as loose_runs

@@ -93,10 +93,10 @@ def present_runs(folder: Path) -> set[str]:
 
 def has_run(folder: Path, name: str) -> bool:
     """Return whether a folder holds the run of this name."""
+    if run_path(folder, name).exists() or name in committed_runs(folder):
+        return True
     flat = folder / RUNS / name
-    if flat.exists():
-        return all((folder / table / name).exists() for table in _OLD) or _has_failed(flat)
-    return run_path(folder, name).exists() or name in committed_runs(folder)
+    return flat.exists() and (all((folder / table / name).exists() for table in _OLD) or _has_failed(flat))
 
 
 def _has_failed(path: Path) -> bool:

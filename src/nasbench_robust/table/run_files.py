@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ..arrays import Floats, Integers, Record
 from ..errors import TableError
-from ..files import read_bytes, write_with
+from ..files import read_bytes, write_bytes
 from .files import damage, parquet_of
 from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, ReleaseInfo, runs_table
 
@@ -133,13 +134,12 @@ def write_run_file(run: StoredRun, path: Path) -> bool:
     table = _tidy(run)
     metadata = {_KEY: json.dumps({"run": _identity(about, table), "about": about})}
 
-    def write(beside: Path) -> None:
-        options: Any = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
-        with pq.ParquetWriter(beside, _SCHEMA, store_schema=False, use_dictionary=["metric"], **options) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata(metadata)  # and not in the schema, which would be stored beside itself
-
-    return write_with(path, write, replace=False)
+    content = io.BytesIO()
+    options: Any = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
+    with pq.ParquetWriter(content, _SCHEMA, store_schema=False, use_dictionary=["metric"], **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(metadata)  # and not in the schema, which would be stored beside itself
+    return write_bytes(content.getvalue(), path, replace=False)
 
 
 def read_run_file(path: Path) -> StoredRun:
