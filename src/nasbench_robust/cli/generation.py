@@ -153,7 +153,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..runs import check_folder, find_missing, make_locally, remember
+    from ..runs import check_folder, compact_many, find_missing, make_locally, remember
 
     settings, units = _read_table(args)
     _check_engine(args, settings)
@@ -161,7 +161,9 @@ def _run(args: argparse.Namespace) -> int:
     check_folder(args.out)
     remember(args.out, settings, args.cells, args.seeds)
     missing, command = partial(find_missing, args.out, settings), partial(train_command, args)
-    return make_locally(args.out, units, args.workers, command, missing, say=tell, devices=devices(args.device))
+    code = make_locally(args.out, units, args.workers, command, missing, say=tell, devices=devices(args.device))
+    compact_many(args.out)
+    return code
 
 
 def devices(device: str) -> list[str]:
@@ -193,10 +195,12 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(args: argparse.Namespace) -> int:
-    from ..runs import find_missing, make_tasks, queued, remember, write_worklist
+    from ..runs import compact_many, find_missing, make_tasks, queued, remember, write_worklist
 
     settings, units = _read_table(args)
     _check_engine(args, settings)
+    if not args.dry_run:
+        compact_many(args.out)
     missing = find_missing(args.out, settings, units)
     waiting = queued(args.out)
     left = [unit for unit in missing if unit not in waiting]
@@ -261,12 +265,10 @@ def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: in
 
 def _memory(folder: Path, device: str) -> int | None:
     """Return twice the most memory that a run of the folder took, in MiB; None where that is not known."""
-    from ..table import open_table, present_runs
+    from ..runs import peak_memory
 
-    if device != "cpu" or not present_runs(folder):
-        return None
-    peaks = open_table(folder).read(["peak_memory_mib"])["peak_memory_mib"].to_pylist()
-    return max((math.ceil(2 * peak) for peak in peaks if peak), default=None)
+    peak = peak_memory(folder) if device == "cpu" else None
+    return None if peak is None else math.ceil(2 * peak)
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 TABLES = (RUNS, "curves", "outcomes")
 _RUNS_FILE = "runs.parquet"
 _TRIES = 5
+_MANY, _SOME = 2000, 100
 _BATCH = 2000  # runs in memory at a time, before they become tables
 Key = tuple[str, int, int]
 
@@ -165,6 +166,22 @@ def compact(folder: str | os.PathLike[str]) -> Collected:
             for path in source.loose.values():
                 _remove(source.folder, path)
             return report
+
+
+def compact_many(folder: str | os.PathLike[str]) -> None:
+    """Compact a folder in which so many runs are in files of their own that looking at them takes seconds."""
+    if len(loose_runs(Path(folder))) >= _MANY:
+        compact(folder)
+
+
+def peak_memory(folder: Path) -> float | None:
+    """Return the most memory that runs of a folder took, in MiB, going by those that are compacted or by some others."""
+    state = latest(folder)
+    if state is not None:
+        column = Reader(state.folder / _RUNS_FILE).read(["peak_memory_mib"])
+        return max(filter(None, column["peak_memory_mib"].to_pylist()), default=None)
+    some = map(partial(read_loose, folder), islice(loose_runs(folder).values(), _SOME))
+    return max((run.row["peak_memory_mib"] for run in some if run and run.row.get("peak_memory_mib")), default=None)
 
 
 def _remove(folder: Path, path: Path) -> None:

@@ -14,13 +14,13 @@ from .folders import committed_runs as committed_runs
 from .folders import has_run as has_run
 from .folders import is_run_folder as is_run_folder
 from .folders import loose_runs as loose_runs
-from .folders import open_table as open_table
 from .folders import present_runs as present_runs
 from .folders import read_loose as read_loose
 from .folders import run_path as run_path
 from .folders import runs_of as runs_of
 from .folders import settings_in as settings_in
 from .nats import NATSAdapter as NATSAdapter
+from .opening import open_table as open_table
 from .result import Result as Result
 from .run_files import Outcome as Outcome
 from .run_files import StoredRun as StoredRun

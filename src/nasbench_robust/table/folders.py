@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import MissingDataError, TableError
-from ..files import Commit, as_path, latest
+from ..files import Commit, latest
 from .describing import release_info_of
 from .files import Reader, concatenate
 from .run_files import Outcome, StoredRun, read_run_file
@@ -187,19 +187,8 @@ def _by_run(table: pa.Table | None) -> dict[tuple[Any, ...], list[dict[str, Any]
     return found
 
 
-def open_table(source: str | os.PathLike[str] | pa.Table | Reader) -> Reader:
-    """Open a runs table: a file, a folder of files, a table in memory, or a folder in which one is being made.
-
-    Raises
-    ------
-    MissingDataError, UnreadableError, TableError
-        If there is none, or it cannot be read.
-    """
-    if isinstance(source, Reader):
-        return source
-    if isinstance(source, pa.Table):
-        return Reader(source)
-    folder = as_path(source, "source")
+def open_folder(folder: Path) -> Reader:
+    """Open the runs table of a folder; parameters and errors are those of `open_table`."""
     if folder.name == RUNS and folder.is_dir() and not (folder / RUNS).is_dir():
         folder = folder.parent
     if not is_run_folder(folder) and latest(folder) is None:

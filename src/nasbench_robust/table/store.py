@@ -22,7 +22,7 @@ from ..errors import InvalidValueError, MissingResultError, TableError, UnknownN
 from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metric_names, parse_long_name, same_eps
 from .arrays import mean_by_index, numpy_column
 from .files import Reader
-from .folders import open_table
+from .opening import open_table
 from .schema import ReleaseInfo
 
 

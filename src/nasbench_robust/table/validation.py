@@ -14,7 +14,7 @@ from ..arrays import Booleans, Floats, Integers, Record
 from ..errors import NasbenchRobustError
 from ..metrics import ATTACKS, Metric, same_eps
 from .arrays import mean_by_index, numpy_column
-from .folders import open_table
+from .opening import open_table
 from .schema import ReleaseInfo, may_lack, runs_schema
 
 # An attack is not an exact minimum: on few images a weaker one may win by a little (PGD over FGSM by .0026 in the
