@@ -22,7 +22,7 @@ from ..errors import (
     TableError,
     UnknownNameError,
 )
-from ..files import HOME_VARIABLE, as_path, checksum, download, home, is_there, latest, write_bytes
+from ..files import COMMITS, HOME_VARIABLE, as_path, checksum, download, home, is_there, latest, write_bytes
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
@@ -74,7 +74,13 @@ def load(
     """
     from ..table import Benchmark
 
-    return Benchmark(locate(source, path=path, url=url))
+    while True:
+        table = locate(source, path=path, url=url)
+        try:
+            return Benchmark(table)
+        except MissingDataError:
+            if is_there(table) or table.parent.parent.name != COMMITS or not table.parent.parent.is_dir():
+                raise  # else a newer commit took its place meanwhile
 
 
 def locate(

@@ -175,7 +175,7 @@ def compact_many(folder: str | os.PathLike[str]) -> None:
 
 
 def peak_memory(folder: Path) -> float | None:
-    """Return the most memory that runs of a folder took, in MiB, going by those that are compacted or by some others."""
+    """Return the most memory that runs of a folder took, in MiB, going by those that are compacted or by some."""
     state = latest(folder)
     if state is not None:
         column = Reader(state.folder / _RUNS_FILE).read(["peak_memory_mib"])
