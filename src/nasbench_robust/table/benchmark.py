@@ -24,7 +24,7 @@ from ..metrics import Metric
 from . import frames
 from .arrays import mean_by_index
 from .files import Reader
-from .result import Result
+from .result import Result, summary
 from .schema import ReleaseInfo, complete_citation
 from .store import Store
 from .views import indices_of
@@ -60,7 +60,10 @@ class Benchmark:
         self.info: ReleaseInfo = self._store.info
         # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
         self._answers: dict[tuple[Any, ...], list[float]] = {}
+        self._resolved: dict[tuple[Any, ...], tuple[str, Metric, int | None]] = {}  # and what they name
         self._index_of_string = cells.index_of_string()
+        self._representatives: list[int] = cells.representatives().tolist()
+        self._connected: list[bool] = cells.connected().tolist()
 
     # ------------------------------------------------------------------ single answers
 
@@ -111,7 +114,10 @@ class Benchmark:
             answers = None  # whatever is wrong is said outside of this clause, and so in one traceback
         if answers is None or (seed is not None and type(seed) is not int):  # True and 1.0 equal a seed, and are none
             answers = self._prepare(dataset, metric, eps, seed, split)
-        index = self._index_of_string.get(arch) if type(arch) is str else None
+        if type(arch) is int:  # by itself, since a Cell takes longer than all the rest
+            index = arch if 0 <= arch < cells.SIZE else None
+        else:
+            index = self._index_of_string.get(arch) if type(arch) is str else None
         value = answers[Cell.of(arch).index if index is None else index]
         if value != value:  # NaN marks a cell without a result
             self._store.raise_missing(Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
@@ -129,27 +135,18 @@ class Benchmark:
     ) -> Result:
         """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
         value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
-        cell = Cell.of(arch)
-        name, measured, seed = self._store.resolve(dataset, metric, eps, seed, split)
-        rows = self._store.rows(name, measured)
-        mine = rows.index == cell.representative
-        if seed is not None:
-            mine &= rows.seed == seed
-        per_seed = {int(s): float(v) for s, v in zip(rows.seed[mine], rows.value[mine], strict=True) if s >= 0}
-        counts = self._store.counts(name, measured)[mine]
+        index = Cell.of(arch).index
+        name, measured, seed = self._resolve(dataset, metric, eps, seed, split)
         return Result(
             value=value,
-            std=float(np.std(list(per_seed.values()), ddof=1)) if len(per_seed) > 1 else None,
-            n_seeds=int(rows.seeds[mine].sum()),
-            seeds=dict(sorted(per_seed.items())),
-            index=cell.index,
-            representative=cell.representative,
-            connected=cell.connected,
+            **summary(self._store.runs(name, measured, seed)[self._representatives[index]]),
+            index=index,
+            representative=self._representatives[index],
+            connected=self._connected[index],
             dataset=name,
             metric=measured.long_name,
             split=measured.split,
             test_images=self._store.images(name, measured),
-            correct=None if np.isnan(counts).any() else int(counts.sum()),
             attack=measured.attack,
             release=self.name,
             version=self.version,
@@ -175,8 +172,7 @@ class Benchmark:
 
         Returns
         -------
-        ndarray of float64, shape (len(archs),)
-            In the order of `archs`.
+        ndarray of float64, shape (len(archs),), in their order
         """
         name, measured, seed = self._store.resolve(dataset, metric, eps, seed, split)
         answers = self._store.array(name, measured, seed)
@@ -208,10 +204,7 @@ class Benchmark:
         ndarray of float64, shape (15625,)
             Read only; nan where there is no result.
 
-        Raises
-        ------
-        UnknownNameError, InvalidValueError, MissingResultError
-            As for `query`, but for cells without a result.
+        The errors are those of `query`, but for cells without a result.
         """
         if not isinstance(metric, str) or metric != "train_seconds":
             return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
@@ -222,13 +215,7 @@ class Benchmark:
         return read_only(mean_by_index(index, seconds)[0][cells.representatives()])
 
     def train_seconds(self, arch: Cell | int | str, dataset: str | None = None, *, seed: int | None = None) -> float:
-        """Return what training the cell cost: seconds of one run, that of a seed or the mean over all seeds.
-
-        Raises
-        ------
-        MissingResultError
-            If the release does not record it.
-        """
+        """Return what training the cell cost: seconds of one run, that of a seed or the mean over all seeds."""
         cell, seconds = Cell.of(arch), self.values(dataset, "train_seconds", seed=seed)
         if np.isnan(seconds[cell.index]):
             of = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
@@ -262,6 +249,12 @@ class Benchmark:
             all frames: ``frame["clean_acc"].idxmax()`` is a cell.
         """
         return frames.frame(self._store, dataset, metrics, cells)
+
+    def arrow(
+        self, dataset: str | None = None, metrics: Sequence[str] | None = None, cells: str = "representatives"
+    ) -> pa.Table:
+        """Return the rows and columns of `frame` as an Arrow table, which polars and duckdb take as it is."""
+        return frames.arrow(self._store, dataset, metrics, cells)
 
     def metrics(self) -> pd.DataFrame:
         """Return what was measured: a row per data set and metric.
@@ -390,9 +383,17 @@ class Benchmark:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store.reader,)  # what was read is read again
 
+    def _resolve(self, *question: Any) -> tuple[str, Metric, int | None]:
+        try:
+            return self._resolved[question]
+        except Exception:  # an odd object that cannot be a key
+            return self._store.resolve(*question)
+
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
         """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""
-        answers: list[float] = self._store.array(*self._store.resolve(dataset, metric, eps, seed, split)).tolist()
+        resolved = self._store.resolve(dataset, metric, eps, seed, split)
+        answers: list[float] = self._store.array(*resolved).tolist()
         with suppress(Exception):  # an array of one eps, say, is a valid argument and no key
+            self._resolved[dataset, metric, eps, seed, split] = resolved
             self._answers[dataset, metric, eps, seed, split] = answers
         return answers

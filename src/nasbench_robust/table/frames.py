@@ -7,33 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import Floats
+from ..arrays import Booleans, Floats, Integers
 from ..checks import integer
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
 from .store import Store
-from .views import cell_columns, view_indices
+from .views import View, cell_columns, view
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 def frame(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> pd.DataFrame:
     """Return a row per data set and cell of a view, labelled by the cell, and a column per metric as asked for."""
     import pandas as pd
 
-    wanted = None if metrics is None else _metric_names(metrics)
+    columns = _columns(store, dataset, metrics, view(cells))
+    return pd.DataFrame(columns, index=pd.Index(columns["index"]))
+
+
+def arrow(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> pa.Table:
+    """Return the columns of `frame` as an Arrow table."""
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(column) for name, column in _columns(store, dataset, metrics, view(cells)).items()})
+
+
+def _columns(store: Store, dataset: str | None, metrics: Sequence[str] | None, chosen: View) -> dict[str, Any]:
+    """Return the columns of a frame by name, one data set below the other; NaN where one does not have a metric."""
+    import pandas as pd
+
     names = [store.dataset(dataset)] if dataset is not None else list(store.info.datasets)
-    indices = view_indices(cells)
-    parts = []
-    for name in names:
-        columns = [metric.column for metric in store.measured(name)] if wanted is None else wanted
-        part = cell_columns(indices, store.info.datasets[name])
-        part.insert(0, "dataset", name)
-        for metric in columns:
-            part[metric] = store.array(name, store.metric(name, metric), None)[indices]
-        parts.append(part)
-    return pd.concat(parts)
+    if metrics is None:
+        measured = [{metric.column: metric for metric in store.measured(name)} for name in names]
+    else:
+        wanted = _metric_names(metrics)
+        measured = [{metric: store.metric(name, metric) for metric in wanted} for name in names]
+    size = len(chosen.indices)
+    dataset_names = pd.Series(names).array.take(np.repeat(np.arange(len(names)), size))
+    columns = {"dataset": dataset_names, **cell_columns(chosen, [store.info.datasets[name] for name in names])}
+    nothing = np.full(size, np.nan)
+    for column in dict.fromkeys(column for each in measured for column in each):
+        parts = [
+            store.array(name, each[column], None)[chosen.indices] if column in each else nothing
+            for name, each in zip(names, measured, strict=True)
+        ]
+        columns[column] = np.concatenate(parts)
+    return columns
 
 
 def _metric_names(metrics: Any, expected: str = "a sequence of metric names") -> list[Any]:
@@ -60,10 +81,13 @@ def best(
     """Return the `k` best cells of a view; equal values in the order of their index."""
     k = integer(1)("k", k)
     name, measured, _ = store.resolve(dataset, metric, eps, None, None)
-    column = metric if eps is None else measured.column
-    table = frame(store, name, [measured.column], cells).dropna(subset=[measured.column])
-    table = table.rename(columns={measured.column: column})
-    return table.sort_values(column, ascending=False, kind="stable").head(k)
+    chosen = view(cells)
+    values = store.array(name, measured, None)[chosen.indices]
+    rows = np.flatnonzero(~np.isnan(values))
+    if len(rows) > k:  # all that are as good as the k-th
+        rows = rows[values[rows] >= np.partition(values[rows], -k)[-k]]
+    rows = rows[np.argsort(-values[rows], kind="stable")][:k]
+    return _some(store, name, {metric if eps is None else measured.column: measured}, chosen, rows)
 
 
 def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> pd.DataFrame:
@@ -71,11 +95,22 @@ def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str
     wanted = _metric_names(metrics, "at least two metric names")
     if len(wanted) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
-    name = store.dataset(dataset)
-    columns = list(dict.fromkeys(wanted))
-    table = frame(store, name, columns, cells).dropna(subset=columns)
-    table = table.sort_values(columns, ascending=False, kind="stable")
-    return table.iloc[_unbeaten(table[columns].to_numpy())]
+    name, chosen = store.dataset(dataset), view(cells)
+    columns = {metric: store.metric(name, metric) for metric in wanted}
+    points = np.stack([store.array(name, metric, None)[chosen.indices] for metric in columns.values()], axis=1)
+    rows = np.flatnonzero(~np.isnan(points).any(axis=1))
+    rows = rows[np.lexsort(-points[rows].T[::-1])]  # the first metric counts most; of equals, the order of the cells
+    return _some(store, name, columns, chosen, rows[_unbeaten(points[rows])])
+
+
+def _some(store: Store, dataset: str, metrics: dict[str, Metric], chosen: View, rows: Integers) -> pd.DataFrame:
+    """Return the rows of a frame of one data set, in this order."""
+    import pandas as pd
+
+    few = chosen.take(rows)
+    columns = {"dataset": [dataset] * len(rows), **cell_columns(few, [store.info.datasets[dataset]])}
+    values = {name: store.array(dataset, metric, None)[few.indices] for name, metric in metrics.items()}
+    return pd.DataFrame({**columns, **values}, index=pd.Index(few.indices))
 
 
 def join(one: Store, other: Store, cells: str) -> pd.DataFrame:
@@ -87,7 +122,7 @@ def join(one: Store, other: Store, cells: str) -> pd.DataFrame:
         labels = [f"{store.info.name}@{store.info.version}" for store in (one, other)]
     if labels[0] == labels[1]:
         raise InvalidValueError("other", labels[1], "another release than this one")
-    indices = view_indices(cells)
+    indices = view(cells).indices
     columns = {
         (label, name, metric.column): store.array(name, metric, None)[indices]
         for label, store in zip(labels, (one, other), strict=True)
@@ -121,11 +156,18 @@ def _about(store: Store, dataset: str, metric: Metric) -> dict[str, Any]:
     }
 
 
-def _unbeaten(points: Floats) -> list[int]:
-    """Return the rows that no other beats; sorted by the first column, a row can only be beaten by one above it."""
-    kept: list[int] = []
+def _unbeaten(points: Floats) -> Booleans:
+    """Return which rows no other beats; in the order of their columns, a row can only be beaten by one above it."""
+    if points.shape[1] == 2 and len(points):
+        first, second = points.T
+        new = np.concatenate([[True], first[1:] != first[:-1]])  # the best second value of equal first ones comes first
+        group = np.cumsum(new) - 1
+        best = second[new]
+        above = np.maximum.accumulate(np.concatenate([[-np.inf], best[:-1]]))
+        unbeaten: Booleans = (second == best[group]) & (best > above)[group]
+        return unbeaten
+    kept = np.zeros(len(points), bool)
     for position, point in enumerate(points):
         front = points[kept]
-        if not ((front >= point).all(axis=1) & (front > point).any(axis=1)).any():
-            kept.append(position)
+        kept[position] = not ((front >= point).all(axis=1) & (front > point).any(axis=1)).any()
     return kept

@@ -36,6 +36,10 @@ class Rows:
     value: Floats
 
 
+# Seed (-1: not known), number of runs behind the row, value, count of correct images (NaN: not known).
+Runs = list[tuple[int, int, float, float]]
+
+
 class Store:
     """A runs table behind resolved names; parameters and errors are those of `Benchmark`."""
 
@@ -45,6 +49,7 @@ class Store:
         self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}
         self._identities: dict[tuple[str, str], Integers] = {}
+        self._runs: dict[tuple[str, Metric, int | None], dict[int, Runs]] = {}
 
     # ------------------------------------------------------------------ names to columns
 
@@ -155,6 +160,20 @@ class Store:
                 raise TableError(self._place, f"several {metric.column} for one cell and seed; run validate on it")
             self._measurements[dataset, metric] = rows
         return self._measurements[dataset, metric]
+
+    def runs(self, dataset: str, metric: Metric, seed: int | None) -> dict[int, Runs]:
+        """Return the rows behind the answers, by representative."""
+        key = dataset, metric, seed
+        if key not in self._runs:
+            rows, counts = self.rows(dataset, metric), self.counts(dataset, metric)
+            chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
+            order = np.flatnonzero(chosen)[np.argsort(rows.index[chosen], kind="stable")]
+            columns = (column[order].tolist() for column in (rows.index, rows.seed, rows.seeds, rows.value, counts))
+            found: dict[int, Runs] = {}
+            for index, *row in zip(*columns, strict=True):
+                found.setdefault(index, []).append((row[0], row[1], row[2], row[3]))
+            self._runs[key] = found
+        return self._runs[key]
 
     def last_year(self) -> int | None:
         """Return the year of the last run that says when it was made."""

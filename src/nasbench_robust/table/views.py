@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from .. import cells
-from ..arrays import Integers
+from ..arrays import Booleans, Integers
 from ..cells import Cell
 from ..errors import InvalidCellError, InvalidValueError, UnknownNameError
 from .schema import DatasetInfo
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL_VIEWS = ("representatives", "all", "connected", "smallest")
 _MANY = "an iterable of cells, indices or strings (one cell: query)"
@@ -80,31 +79,77 @@ def _is_operation(arch: Any) -> bool:
     return isinstance(arch, (int, np.integer)) and not isinstance(arch, bool) and 0 <= int(arch) < len(cells.OPERATIONS)
 
 
-def view_indices(view: str) -> Integers:
-    """Return the indices of the cells in one of `CELL_VIEWS`."""
-    if not isinstance(view, str) or view not in CELL_VIEWS:
-        raise UnknownNameError("view of the cells", view, CELL_VIEWS)
-    if view == "all":
-        return np.arange(cells.SIZE)
-    if view == "smallest":
-        return np.sort(cells.smallest_members()[np.unique(cells.representatives())].astype(np.int64))
-    chosen = np.unique(cells.representatives()).astype(np.int64)
-    return chosen[cells.connected()[chosen]] if view == "connected" else chosen
+@dataclass(frozen=True, eq=False)
+class View:
+    """Cells, and what is known of them without training.
+
+    Attributes
+    ----------
+    indices, representatives : ndarray of int64
+    connected : ndarray of bool
+    arch : pandas array of str
+        Their NAS-Bench-201 strings.
+    convolutions : tuple of two ndarrays
+        How many of 1x1 and of 3x3 each cell has.
+    """
+
+    indices: Integers
+    representatives: Integers
+    connected: Booleans
+    arch: Any
+    convolutions: tuple[Integers, Integers]
+
+    def take(self, rows: Any) -> View:
+        """Return some of the cells."""
+        arch, convolutions = self.arch.take(rows), (self.convolutions[0][rows], self.convolutions[1][rows])
+        return View(self.indices[rows], self.representatives[rows], self.connected[rows], arch, convolutions)
 
 
-def cell_columns(indices: Integers, info: DatasetInfo) -> pd.DataFrame:
-    """Return what is known of cells without training them, a row each."""
+@lru_cache(maxsize=len(CELL_VIEWS))
+def _view(name: str) -> View:
     import pandas as pd
 
-    convolutions = cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]
-    return pd.DataFrame(
-        {
-            "index": indices,
-            "arch": [str(Cell.from_index(index)) for index in indices.tolist()],
-            "representative": cells.representatives()[indices].astype(np.int64),
-            "connected": cells.connected()[indices],
-            "parameters": info.skeleton.parameters(*convolutions),
-            "flops": info.skeleton.flops(*convolutions),
-        },
-        index=indices,
+    indices = view_indices(name)
+    strings = list(cells.index_of_string())
+    return View(
+        indices,
+        cells.representatives()[indices].astype(np.int64),
+        cells.connected()[indices],
+        pd.Series([strings[index] for index in np.argsort(_positions())[indices].tolist()]).array,
+        (cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]),
     )
+
+
+def _positions() -> Integers:
+    """Return the index of every string, in the order in which they are kept."""
+    return np.fromiter(cells.index_of_string().values(), np.int64, cells.SIZE)
+
+
+def view(name: str) -> View:
+    """Return the cells in one of `CELL_VIEWS`; its arrays are shared."""
+    if not isinstance(name, str) or name not in CELL_VIEWS:
+        raise UnknownNameError("view of the cells", name, CELL_VIEWS)
+    return _view(name)
+
+
+def view_indices(name: str) -> Integers:
+    """Return the indices of the cells in one of `CELL_VIEWS`."""
+    if name == "all":
+        return np.arange(cells.SIZE)
+    if name == "smallest":
+        return np.sort(cells.smallest_members()[np.unique(cells.representatives())].astype(np.int64))
+    chosen = np.unique(cells.representatives()).astype(np.int64)
+    return chosen[cells.connected()[chosen]] if name == "connected" else chosen
+
+
+def cell_columns(chosen: View, infos: Sequence[DatasetInfo]) -> dict[str, Any]:
+    """Return what is known of cells without training them, one data set below the other."""
+    times = len(infos)
+    return {
+        "index": np.tile(chosen.indices, times),
+        "arch": chosen.arch.take(np.tile(np.arange(len(chosen.indices)), times)),
+        "representative": np.tile(chosen.representatives, times),
+        "connected": np.tile(chosen.connected, times),
+        "parameters": np.concatenate([info.skeleton.parameters(*chosen.convolutions) for info in infos]),
+        "flops": np.concatenate([info.skeleton.flops(*chosen.convolutions) for info in infos]),
+    }
