@@ -179,7 +179,7 @@ class Repeats(Record):
                 **{name: values[:, place] for place, name in enumerate(problem.columns)},
             }
         )
-        release = {"name": problem.bench.name, "version": problem.bench.version}
+        release = {"name": problem.bench.name, "version": problem.bench.info.version}
         about = {"format": 1, "release": release, "problem": problem.settings(), "settings": self.settings}
         about |= {"repeats": len(self)}
         write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}), path)
@@ -210,7 +210,7 @@ class Repeats(Record):
         except (KeyError, ValueError, TypeError):
             raise TableError(path, "no searches that Repeats.save wrote") from None
         bench = load_release(release["name"]) if bench is None else bench
-        if (bench.name, bench.version) != (release["name"], release["version"]):
+        if (bench.name, bench.info.version) != (release["name"], release["version"]):
             raise InvalidValueError("bench", bench, f"{release['name']} {release['version']}, which was searched")
         searched = TableProblem(bench, **problem)
         mine = [repeat == each for each in range(number)]
