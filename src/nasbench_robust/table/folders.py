@@ -212,14 +212,17 @@ def _open_folder(folder: Path) -> Reader:
         if base is None:
             raise MissingDataError(f"no runs in {folder}", "name a folder that holds a table")
         return base
-    runs = [run for path in new.values() if (run := read_loose(folder, path)) is not None]
-    info = release_info_of(runs) if base is None else base.info()
-    for run in runs:
-        if run.row.get("settings") not in info.settings:
-            raise TableError(
-                folder, f"holds runs of settings {run.row.get('settings')} beside {', '.join(info.settings)}"
-            )
-    table = runs_table(info, [run.row for run in runs])
+    info, rows = None if base is None else base.info(), []
+    for path in new.values():
+        if (run := read_loose(folder, path)) is not None:
+            info = info or release_info_of([run])
+            rows.append(run.row)  # and not the rest, which takes ten times the memory
+            if run.row.get("settings") not in info.settings:
+                stored = ", ".join(info.settings)
+                raise TableError(path, f"is a run of settings {run.row.get('settings')}, in a folder of {stored}")
+    if info is None:
+        raise MissingDataError(f"no whole runs in {folder}", "put the missing curves and outcomes beside them")
+    table = runs_table(info, rows)
     if base is not None:
         table = concatenate([base.read().cast(table.schema), table])
     return Reader(table, place=folder)
