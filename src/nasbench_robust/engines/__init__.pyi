@@ -8,6 +8,7 @@ from .catalogue import EngineRow as EngineRow
 from .catalogue import choose_engine as choose_engine
 from .catalogue import engine_named as engine_named
 from .catalogue import engine_names as engine_names
+from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import check_device as check_device
 from .checkpoints import check_form as check_form
 from .checkpoints import device_of as device_of

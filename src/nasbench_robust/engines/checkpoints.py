@@ -3,6 +3,9 @@
 A checkpoint is a line with its version and the SHA-256 of the rest, which is a NumPy archive: every array of the state,
 and as JSON how they hang together with the plain values. Tensors are stored as arrays, so that a state can be read
 without torch, and on another device than it was made on.
+
+What is wrong with a checkpoint's content is wrong for good: the file is set aside and the run starts again. What keeps
+it from being read now, a stale file handle or too little memory say, is an error, and the file stays where it is.
 """
 
 from __future__ import annotations
@@ -12,21 +15,31 @@ import io
 import json
 import logging
 import os
+import struct
 import zipfile
 from collections import defaultdict
+from collections.abc import Callable
+from copy import deepcopy
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, MissingDataError
 from ..files import write_bytes
+from . import provenance
 
 log = logging.getLogger(__name__)
 
 _VERSION = b"nasbench-robust checkpoint 2 "
 _SKELETON = "skeleton"  # the array of the archive that holds all that is no array, as JSON
+# What content raises that is not a state; all else, memory and devices of torch among it, is trouble of the moment.
+_FAULTS = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, EOFError),
+    *(NotImplementedError, struct.error, zipfile.BadZipFile),
+)
 
 
 def save_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -52,31 +65,115 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     A checkpoint that is damaged, or of another version, is set aside under the name ``*.damaged`` and a warning is
     logged: the run starts again, which costs time and no result.
+
+    Raises
+    ------
+    MissingDataError
+        If the system does not give the file, or the memory for it, now; the file stays.
     """
     path = Path(path)
+    content = _bytes(path)
     try:
-        header, _, content = path.read_bytes().partition(b"\n")
-    except FileNotFoundError:
+        return None if content is None else _read(_checked(content))
+    except MemoryError as error:
+        raise _unreadable(path, error) from error
+    except _FAULTS as error:
+        set_aside(path, str(error) if type(error) is ValueError else f"not a state: {type(error).__name__}")
         return None
-    problem = "not a checkpoint of this version" if not header.startswith(_VERSION) else "damaged"
-    if header == _VERSION + hashlib.sha256(content).hexdigest().encode():
-        try:
-            return _read(content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
-            problem = f"not a state: {type(error).__name__}"  # written by something else
-    set_aside(path, problem)
-    return None
 
 
 def set_aside(path: Path, problem: str) -> None:
     """Give a checkpoint that is of no use another name, and say why."""
-    aside = path.with_name(path.name + ".damaged")
+    log.warning("%s cannot be read (%s); set aside as %s", path, " ".join(problem.split()), _rename(path, "damaged"))
+
+
+def _rename(path: Path, ending: str) -> str:
+    """Put an ending to the name of a file, and a number where that name is taken; return the new name."""
+    for number in count(1):
+        aside = path.with_name(f"{path.name}.{ending}" + (f"-{number}" if number > 1 else ""))
+        try:
+            aside.touch(exist_ok=False)  # takes the name, so that what is set aside replaces nothing
+        except FileExistsError:
+            continue
+        break
     os.replace(path, aside)
-    log.warning("%s cannot be read (%s); set aside as %s", path, problem, aside.name)
+    return aside.name
+
+
+class _Stateful(Protocol):
+    """What is kept in a checkpoint: a trainer, or a search."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its state."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+
+
+class Checkpoint:
+    """Where a run is kept, what tells it from others, and who makes it.
+
+    Parameters
+    ----------
+    path : path or None
+        The file, or None for a run that is not kept.
+    kind : str
+        ``"run"`` or ``"search"``, for messages.
+    key : list
+        What tells the run from others, of plain values.
+    versions : str
+        Who makes it, as its row says.
+    images : Images
+        On the device that makes it.
+    """
+
+    def __init__(self, path: Path | None, kind: str, key: list[Any], versions: str, images: Any) -> None:
+        self.path, self._kind, self._images = path, kind, images
+        self._origin = {"key": key, "device": device_of(images), "maker": provenance.maker(versions)}
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state of the run."""
+        if self.path is not None:
+            save_state({**state, **self._origin}, self.path)
+
+    def resume(self, owner: _Stateful, take_up: Callable[[dict[str, Any]], None]) -> None:
+        """Hand the state that is there, if one is, to `take_up`; the `owner` begins anew where that raises for it.
+
+        A state that another build or version has made is set aside: the row would name a maker who made half of it,
+        and nobody could make it again.
+
+        Raises
+        ------
+        InvalidValueError
+            If it is the state of another run, or was made on another kind of device.
+        MissingDataError
+            If it cannot be read, or there is no memory for it, now; the file stays.
+        """
+        state = None if self.path is None else load_state(self.path)
+        if self.path is None or state is None:
+            return
+        key, maker = self._origin["key"], self._origin["maker"]
+        if state.get("key") != key:
+            expected = f"a state of the {self._kind} {key}, not of {state.get('key')}"
+            raise InvalidValueError("checkpoint", str(self.path), expected)
+        check_device(state, self._images, str(self.path))
+        if state.get("maker") != maker:
+            text = "%s was made by %s, and this is %s: the %s starts again; the checkpoint is kept as %s"
+            made_by = state.get("maker") or "a version that did not say which it was"
+            log.warning(text, self.path, made_by, maker, self._kind, _rename(self.path, "other"))
+            return
+        try:
+            beginning = deepcopy(owner.state_dict())
+            take_up(state)
+        except _FAULTS as error:
+            set_aside(self.path, f"not as this version expects it: {error}")
+            owner.load_state_dict(beginning)
+        except (MemoryError, RuntimeError) as error:  # the second are torch's, of memory and of devices
+            raise _unreadable(self.path, error) from error
 
 
 def check_form(state: Any, fresh: Any, where: str = "state") -> None:
-    """Raise `ValueError` unless a state has the form of a fresh one: its entries, and the shapes of its arrays.
+    """Raise `ValueError` unless a state has the form of a fresh one: its entries, shapes and types of its arrays.
 
     What is empty or None in the fresh one may hold anything.
     """
@@ -91,14 +188,40 @@ def check_form(state: Any, fresh: Any, where: str = "state") -> None:
         for number, (one, other) in enumerate(zip(state, fresh, strict=True)):
             check_form(one, other, f"{where}, entry {number}")
     elif hasattr(fresh, "shape"):
-        if getattr(state, "shape", None) != tuple(fresh.shape):
-            raise ValueError(f"{where} has not the shape {tuple(fresh.shape)}")
+        if getattr(state, "shape", None) != tuple(fresh.shape) or state.dtype != fresh.dtype:
+            raise ValueError(f"{where} is not of {fresh.dtype} in the shape {tuple(fresh.shape)}")
     elif isinstance(fresh, (str, bool, int, float)):
         kinds = (int, float) if isinstance(fresh, (int, float)) else str
         if not isinstance(state, kinds):
             raise ValueError(f"{where} is a {type(state).__name__}, not a {type(fresh).__name__}")
     elif isinstance(fresh, (dict, list, tuple)) and not isinstance(state, type(fresh)):
         raise ValueError(f"{where} is a {type(state).__name__}, not a {type(fresh).__name__}")
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Return what a file holds, or None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, MemoryError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> MissingDataError:
+    """Return the error of a checkpoint that may be sound."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return MissingDataError(f"{path} cannot be read now ({reason})", "it stays as it is: try again later")
+
+
+def _checked(content: bytes) -> bytes:
+    """Return the archive of a checkpoint's content; raise `ValueError` if it is not as it was written."""
+    header, _, archive = content.partition(b"\n")
+    if not header.startswith(_VERSION):
+        raise ValueError("not a checkpoint of this version")
+    if header != _VERSION + hashlib.sha256(archive).hexdigest().encode():
+        raise ValueError("damaged")
+    return archive
 
 
 def _read(content: bytes) -> dict[str, Any]:
@@ -133,14 +256,25 @@ def check_device(state: dict[str, Any], images: Any, path: str) -> None:
 
 
 def finished_epochs(path: str | os.PathLike[str]) -> int | None:
-    """Return how many epochs the run of a checkpoint has finished, or None if that cannot be read now."""
+    """Return how many epochs the run of a checkpoint has finished, or None if there is none, or it is damaged.
+
+    Raises
+    ------
+    MissingDataError
+        If it cannot be read now.
+    """
+    path = Path(path)
+    content = _bytes(path)
+    if content is None:
+        return None
     try:
-        content = Path(path).read_bytes().partition(b"\n")[2]
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(_checked(content)), allow_pickle=False) as archive:
             state = _put_together(json.loads(str(archive[_SKELETON])), defaultdict(lambda: None))  # no array is read
             run = state.get("training") or state["search"]
             return len(run.get("curve", run.get("history")))
-    except Exception:  # whatever a damaged file raises; who takes it up says what is wrong
+    except MemoryError as error:
+        raise _unreadable(path, error) from error
+    except _FAULTS:  # who takes it up says what is wrong
         return None
 
 

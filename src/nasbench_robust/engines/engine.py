@@ -87,4 +87,8 @@ class Engine(Protocol):
         """
 
     def provenance(self, trainer: Trainer) -> dict[str, Any]:
-        """Return the columns of the runs table that say where and with what the run is made."""
+        """Return the columns of the runs table that say where and with what the run is made.
+
+        ``versions`` names all that decides its numbers on this kind of device, by `provenance.versions`: a checkpoint
+        with other ones is not taken up.
+        """

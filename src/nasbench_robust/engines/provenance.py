@@ -20,6 +20,11 @@ def versions(engine: str) -> str:
     return f"nasbench-robust {__version__}, {engine}, python {platform.python_version()}"
 
 
+def maker(versions: str) -> str:
+    """Return the part of `versions` that decides a run's numbers: all but Python."""
+    return versions.partition(", python ")[0]
+
+
 def forget_peak_memory(images: Any) -> None:
     """Begin a run: peaks are those from here on, of the process where the system lets it, and of the images' GPU."""
     with contextlib.suppress(OSError):

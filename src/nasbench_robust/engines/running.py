@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 
 from ..arrays import Booleans
 from ..attacks import warn_of_accuracies
-from ..errors import InvalidValueError, RunInterruptedError
+from ..errors import RunInterruptedError
 from ..metrics import PARTS, Metric
 from . import provenance
-from .checkpoints import check_device, device_of, load_state, save_state, set_aside
+from .checkpoints import Checkpoint
 from .curves import Epoch
 from .engine import Engine, Trainer
 from .watch import Step, stop_if_asked, tell, watching
@@ -41,7 +40,7 @@ class Running:
     key : list
         What tells the run from others, beside its engine, of plain values; a checkpoint with another key is refused.
     path : path or None
-        The checkpoint, if there is to be one; a state that is there is taken up.
+        The checkpoint, if there is to be one; a state that is there is taken up if the same maker made it.
 
     Attributes
     ----------
@@ -58,13 +57,13 @@ class Running:
         self.outcomes: dict[Metric, Booleans] = {}
         self.parts: dict[str, Booleans] = {}
         self.eval_seconds = 0.0
-        self._engine, self._label, self._key, self._path = engine, label, [engine.name, *key], path
+        self._engine, self._label = engine, label
         self._ended: list[Booleans] = []  # survivors by part of the metrics that are done, in the settings' order
         self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
         provenance.forget_peak_memory(trainer.images)
-        state = None if path is None else load_state(path)
-        if path is not None and state is not None:
-            self._resume(state, path)
+        versions = str(self.provenance().get("versions", ""))
+        self._checkpoint = Checkpoint(path, "run", [engine.name, *key], versions, trainer.images)
+        self._checkpoint.resume(trainer, self._take_up)
         self._kept = time.monotonic()
 
     @property
@@ -72,46 +71,27 @@ class Running:
         """Size of the test split."""
         return len(self.trainer.images.test)
 
-    def _resume(self, state: dict[str, Any], path: Path) -> None:
-        if state.get("key") != self._key:
-            expected = f"a state of the run {self._key}, not of {state.get('key')}"
-            raise InvalidValueError("checkpoint", str(path), expected)
-        check_device(state, self.trainer.images, str(path))
-        beginning = deepcopy(self.trainer.state_dict())
-        try:
-            self._take_up(state)
-        except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
-            set_aside(path, f"not as this version expects it: {error}")
-            self.trainer.load_state_dict(beginning)
-            self.outcomes, self.parts, self.eval_seconds, self._ended, self._measured = {}, {}, 0.0, [], []
-
     def _take_up(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["training"])
-        self.eval_seconds = float(state["eval_seconds"])
-        metrics, measured = self.trainer.settings.metrics, state["measured"]
-        for metric, survivors in zip(metrics, [*state["ended"], measured], strict=False):
+        eval_seconds, ended, measured = float(state["eval_seconds"]), state["ended"], state["measured"]
+        metrics = self.trainer.settings.metrics
+        for metric, survivors in zip(metrics, [*ended, measured], strict=False):
             rows = len(PARTS) if metric.name == "autoattack_acc" else 1
             shape, whole = (rows, len(self.trainer.images.held_out(metric.split))), survivors is not measured
             fits = survivors.shape == shape or not (whole or survivors.shape[1] > shape[1])
             if survivors.dtype != bool or not fits or (survivors.size and len(survivors) != rows):
                 raise ValueError(f"outcomes of the shape {survivors.shape} for {metric.column}, not {shape}")
-            if whole:
-                self._end_metric(metric, survivors)
-        if measured.size:
-            self._measured = [measured]
+        rest = [measured] if measured.size else []
+        for metric, survivors in zip(metrics, ended, strict=False):
+            self._end_metric(metric, survivors)
+        self.eval_seconds, self._measured = eval_seconds, rest
 
     def _keep(self) -> None:
-        if self._path is None:
+        if self._checkpoint.path is None:
             return
         measured = np.concatenate(self._measured, axis=1) if self._measured else np.zeros((1, 0), bool)
-        state: dict[str, Any] = {
-            "key": self._key,
-            "training": self.trainer.state_dict(),
-            "ended": self._ended,
-            "measured": measured,
-        }
-        state |= {"device": device_of(self.trainer.images), "eval_seconds": self.eval_seconds}
-        save_state(state, self._path)
+        state = {"training": self.trainer.state_dict(), "ended": self._ended, "measured": measured}
+        self._checkpoint.save({**state, "eval_seconds": self.eval_seconds})
         self._kept = time.monotonic()
 
     def _keep_after(self, seconds: float) -> None:

@@ -159,7 +159,7 @@ class NativeTrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a run where `state_dict` left it; raise `ValueError` for the state of no such run."""
-        check_form(state, {**self.state_dict(), "curve": []})
+        check_form(state, {**self.state_dict(), "curve": [], "measured": [[], []]})
         done, correct, loss = state["sums"]
         curve = resumed_curve(state["curve"], done, self.settings.epochs, len(self.images.train))
         self.network.parameters[:] = state["parameters"]

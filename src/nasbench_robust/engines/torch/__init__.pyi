@@ -1,4 +1,5 @@
 from .engine import TorchEngine as TorchEngine
+from .engine import made_on as made_on
 from .evaluation import evaluate as evaluate
 from .graphs import GraphedTrainer as GraphedTrainer
 from .training import NetworkTrainer as NetworkTrainer
@@ -6,4 +7,5 @@ from .training import Trainer as Trainer
 from .training import as_tensors as as_tensors
 from .training import check_moments as check_moments
 from .training import make_generator as make_generator
+from .training import set_draws as set_draws
 from .training import train as train

@@ -81,10 +81,20 @@ class TorchEngine:
 
         device = trainer.images.test.pixels.device
         on_gpu = device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
+        return {"peak_memory_mib": peak, **made_on(device)}
+
+
+def made_on(device: torch.device) -> dict[str, str]:
+    """Return which processor or GPU a device is, and the versions of all that makes a result on it."""
+    import torch
+
+    if device.type == "cuda":
         return {
-            "peak_memory_mib": (
-                torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
-            ),
-            "device": torch.cuda.get_device_name(device) if on_gpu else provenance.processor(),
-            "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
+            "device": torch.cuda.get_device_name(device),
+            "versions": provenance.versions(f"torch {torch.__version__}"),
         }
+    # Instructions and threads decide in which order a CPU takes sums.
+    build = f"torch {torch.__version__} for {torch.backends.cpu.get_cpu_capability()}"
+    versions = provenance.versions(f"{build} with {torch.get_num_threads()} thread(s)")
+    return {"device": provenance.processor(), "versions": versions}

@@ -39,6 +39,15 @@ def as_tensors(state: Any, device: torch.device) -> Any:
     return [as_tensors(value, device) for value in state] if isinstance(state, list) else state
 
 
+def set_draws(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Let a generator go on from a state; raise `ValueError` if it is none."""
+    state = state.cpu()
+    try:
+        generator.set_state(state)
+    except RuntimeError as error:
+        raise ValueError(f"not a state of draws: {error}") from None
+
+
 def check_moments(optimiser: dict[str, Any], parameters: Iterable[torch.Tensor]) -> None:
     """Raise `ValueError` where what an optimiser remembers of a parameter has another shape: torch notices late."""
     kept = optimiser["state"]
@@ -229,24 +238,31 @@ class NetworkTrainer:
 
         Raises
         ------
-        ValueError, RuntimeError, KeyError, TypeError
+        ValueError, KeyError, TypeError, AttributeError
             For the state of no such run.
         """
         state = as_tensors(state, self._draws.device)
         fresh = self.state_dict()
-        check_form(state, {**fresh, "optimiser": {**fresh["optimiser"], "state": {}}, "order": None, "curve": []})
+        anything: dict[str, Any] = {
+            "optimiser": {**fresh["optimiser"], "state": {}},
+            "order": None,
+            "curve": [],
+            "kept": {},
+        }
+        check_form(state, {**fresh, **anything})
         count, done = len(self.images.train.labels), state["sums"][0]
         curve = resumed_curve(state["curve"], done, self.settings.epochs, count)
         steps = len(curve) * -(-count // self.settings.batch_size) + -(-done // self.settings.batch_size)
         check_moments(state["optimiser"], self.network.parameters())
-        if state["schedule"]["last_epoch"] != steps or (state["order"] is not None) != (done > 0):
-            raise ValueError(f"the schedule, or the order of the images, is not that of {steps} steps")
+        scheduled = steps - (done == count)  # stopped while the epoch's end was measured
+        if state["schedule"]["last_epoch"] != scheduled or (state["order"] is not None) != (done > 0):
+            raise ValueError(f"the schedule, or the order of the images, is not that of {scheduled} steps")
         if done and not torch.equal(state["order"].sort().values, torch.arange(count, device=self._draws.device)):
             raise ValueError("the order of the images is none")
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
-        self._draws.set_state(state["draws"].cpu())
+        set_draws(self._draws, state["draws"])
         self.curve, self.seconds = curve, state["seconds"]
         self._order = state["order"]
         self._start_sums(*state["sums"])

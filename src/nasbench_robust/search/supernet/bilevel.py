@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from ...attacks import check_splits, evaluating, unchecked
 from ...engines import check_form
-from ...engines.torch import as_tensors, check_moments, make_generator
+from ...engines.torch import as_tensors, check_moments, make_generator, set_draws
 from ...errors import TrainingDivergedError
 from ...images import TensorImages, random_crop, random_flip, to_unit
 from .methods import Method, check_settings, find_method
@@ -248,14 +248,14 @@ class BilevelSearch:
 
         Raises
         ------
-        ValueError, RuntimeError, KeyError, TypeError
+        ValueError, KeyError, TypeError, AttributeError
             For the state of no such search.
         """
         state = as_tensors(state, self._draws.device)
         self._check(state)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self._draws.set_state(state["draws"].cpu())
+        set_draws(self._draws, state["draws"])
         self.history = [SearchEpoch(**epoch) for epoch in state["history"]]
         self.seconds = state["seconds"]
         self.halves = tuple(state["halves"])
@@ -272,9 +272,11 @@ class BilevelSearch:
         check_moments(state["adam"], [self.supernet.alpha])
         if type(done) is not int or not 0 <= done < self.steps_per_epoch or epochs + (done > 0) > self.settings.epochs:
             raise ValueError(f"{epochs} epochs and {done} steps done, of {self.settings.epochs}")
-        if state["schedule"]["last_epoch"] != epochs or not all(
-            isinstance(each, (int, float)) for each in sums.values()
-        ):
+        epoch = {"epoch": 0, "learning_rate": 0.0, "train_loss": 0.0, "alpha": self.supernet.alpha.tolist(), "logs": {}}
+        check_form(state["history"], [epoch] * epochs, "history")
+        logged = [sums, *(epoch["logs"] for epoch in state["history"])]
+        numbers = all(isinstance(each, (int, float)) for logs in logged for each in logs.values())
+        if state["schedule"]["last_epoch"] != epochs or not numbers:
             raise ValueError(f"the schedule, or the sums, are not those of {epochs} epochs")
         everything = torch.arange(len(self.images.train.labels), device=self._draws.device)
         if not torch.equal(torch.cat(list(state["halves"])).sort().values, everything):

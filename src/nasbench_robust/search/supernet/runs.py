@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,9 @@ import torch
 
 from ...arrays import Record
 from ...cells import Cell
-from ...engines import (
-    Step,
-    check_device,
-    check_form,
-    device_of,
-    load_state,
-    provenance,
-    save_state,
-    set_aside,
-    stop_if_asked,
-    tell,
-    watching,
-)
-from ...engines.torch import as_tensors, make_generator
-from ...errors import InvalidValueError, RunInterruptedError, SourceFormatError, TrainingDivergedError
+from ...engines import Checkpoint, Step, check_form, provenance, stop_if_asked, tell, watching
+from ...engines.torch import as_tensors, made_on, make_generator
+from ...errors import RunInterruptedError, SourceFormatError, TrainingDivergedError
 from ...files import parse_json, read_text, write_bytes
 from ...images import TensorImages
 from ...metrics import Metric
@@ -98,7 +85,6 @@ def run_search(
         raise RunInterruptedError(f"{settings.method}, seed {seed}: stopped on request") from None
     except TrainingDivergedError as error:
         ending = {"failure": str(error)}
-    device = images.train.pixels.device
     return {
         "settings": settings.to_dict(),
         "settings_hash": settings.hash,
@@ -106,8 +92,7 @@ def run_search(
         "history": [_epoch(epoch) for epoch in search.history],
         **ending,
         "seconds": search.seconds,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor(),
-        "versions": provenance.versions(f"torch {torch.__version__} with {torch.get_num_threads()} thread(s)"),
+        **made_on(images.train.pixels.device),
         "revision": provenance.revision(),
     }
 
@@ -116,26 +101,19 @@ class _Kept:
     """The checkpoint of a search, from which it goes on where there is one."""
 
     def __init__(self, search: BilevelSearch, path: Path | None) -> None:
-        self._search, self._path, self.one_shot = search, path, dict[str, Any]()
-        self._key = [search.settings.hash, search.seed]
-        state = None if path is None else load_state(path)
-        if path is not None and state is not None:
-            if state.get("key") != self._key:
-                raise InvalidValueError("checkpoint", str(path), f"a state of the search {self._key}")
-            check_device(state, search.images, str(path))
-            beginning = deepcopy(search.state_dict())
-            try:
-                check_form(state["one_shot"], {}, "one_shot")
-                search.load_state_dict(state["search"])
-                self.one_shot = as_tensors(state["one_shot"], torch.device("cpu"))
-            except Exception as error:  # of torch's optimisers and generators, say, each with classes of its own
-                set_aside(path, f"not as this version expects it: {error}")
-                search.load_state_dict(beginning)
+        self._search, self.one_shot = search, dict[str, Any]()
+        key, versions = [search.settings.hash, search.seed], made_on(search.images.train.pixels.device)["versions"]
+        self._checkpoint = Checkpoint(path, "search", key, versions, search.images)
+        self._checkpoint.resume(search, self._take_up)
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        check_form(state["one_shot"], {}, "one_shot")
+        self._search.load_state_dict(state["search"])
+        self.one_shot = as_tensors(state["one_shot"], torch.device("cpu"))
 
     def save(self) -> None:
-        if self._path is not None:
-            state = {"key": self._key, "device": device_of(self._search.images), "one_shot": self.one_shot}
-            save_state({**state, "search": self._search.state_dict()}, self._path)
+        if self._checkpoint.path is not None:
+            self._checkpoint.save({"one_shot": self.one_shot, "search": self._search.state_dict()})
 
 
 def _finish(search: BilevelSearch, progress: Callable[[SearchEpoch], None] | None, kept: _Kept) -> None:
