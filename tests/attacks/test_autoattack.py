@@ -113,6 +113,21 @@ def test_fab_finds_the_nearest_misclassified_point(classes):
     torch.testing.assert_close(distance, radius, rtol=0.01, atol=0)
 
 
+def test_fab_returns_the_nearest_of_all_misclassified_points_that_it_looked_at():
+    layers = torch.nn.Linear(16, 30), torch.nn.Tanh(), torch.nn.Linear(30, 3)
+    network = torch.nn.Sequential(torch.nn.Flatten(), *layers).double()
+    for number, parameter in enumerate(network.parameters()):
+        torch.nn.init.normal_(parameter, generator=seeded(number))
+    for image in torch.rand(10, 1, 1, 4, 4, generator=seeded(8), dtype=torch.float64):
+        label, seen = network(image).argmax(dim=1), []
+        handle = network.register_forward_hook(lambda _, given, logits, seen=seen: seen.append((given[0], logits)))
+        found = fab_t(network, image, label, Attack("fab_t", EPS, steps=10), minimal=True)
+        handle.remove()
+        misclassified = torch.cat([points[logits.argmax(dim=1) != label] for points, logits in seen])
+        nearest = (misclassified - image).abs().flatten(1).amax(dim=1).min()
+        assert (found - image).abs().max() == nearest
+
+
 def test_square_never_breaks_a_robust_image_and_gains_with_the_radius():
     network = Linear(6)
     images, labels, radius = network.case()

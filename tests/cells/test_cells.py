@@ -176,6 +176,15 @@ def test_what_is_no_index_is_refused(index, message):
         Cell.from_index(index)
 
 
+def test_digits_that_may_be_no_index_are_refused():
+    assert Cell.from_text(" 9 ") == Cell.from_text(CELL_9) == Cell.from_index(9)
+    with pytest.raises(InvalidCellError, match="does not begin with 0; did you mean 9"):
+        Cell.from_text("009")
+    with pytest.raises(InvalidCellError) as caught:
+        Cell.from_text("012340")
+    assert str(Cell.decode("012340", encoding="opcodes")) in caught.value.problem
+
+
 @pytest.mark.parametrize("kind", [int, np.int8, np.uint8, np.int16, np.int64, np.uint64, np.array])
 def test_integers_of_every_kind_cells_and_strings_are_taken(kind):
     cell = Cell.from_index(kind(9))
@@ -259,6 +268,11 @@ def test_neighbours_are_24_cells_that_differ_in_one_edge(every_cell):
         assert len(set(neighbours)) == len(neighbours) == 24
         for other in neighbours:
             assert sum(a != b for a, b in zip(cell.operations, other.operations, strict=True)) == 1
+
+
+def test_neighbours_of_all_cells_stand_in_the_order_of_one_cell(every_cell):
+    for index, row in list(enumerate(cells.neighbours().tolist()))[::25]:
+        assert row == [other.index for other in every_cell[index].neighbours()]
 
 
 def test_being_neighbours_is_symmetric(every_cell):

@@ -98,6 +98,7 @@ def test_an_unknown_encoding_is_named_with_the_known_ones(name):
         ("naslib", (0, 1, 2, 3, 4, -1), "expected operation numbers from 0 to 4"),
         ("naslib", (True,) * 6, "of bool"),
         ("naslib", "012340", "expected a tuple of 6 integers"),
+        ("naslib", np.ma.array([0, 1, 2, 3, 4, 0], mask=[0, 0, 0, 0, 0, 1]), "expected a tuple of 6 integers"),
         ("adjacency", np.eye(4, dtype=int), "expected zeros on and above the diagonal"),
         ("adjacency", np.tri(4, k=-1, dtype=int).T, "row is target, column is source"),
         ("adjacency", [[0], [0, 0]], "expected a 4x4 integer matrix"),

@@ -166,6 +166,11 @@ def test_best_lists_the_best_cells(run, table, bench):
     assert [line.split()[-1] for line in lines[1:]] == expected["arch"].tolist()
 
 
+def test_best_hands_on_the_split(run, table):
+    question = ("best", *table, "-d", "cifar10", "-m", "pgd_acc", "--split", "validation")
+    assert "on the validation split" in error_of(run(*question))
+
+
 def test_best_json_holds_every_digit(run, table, bench):
     _, output, _ = run("best", *table, "-d", "cifar10", "-m", "pgd_acc", "-k", "50", "--json")
     assert json.loads(output) == bench.best("cifar10", "pgd_acc", 50).to_dict(orient="records")

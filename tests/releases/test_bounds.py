@@ -88,13 +88,14 @@ def leftovers(folder: Path) -> list[Path]:
     [
         ("endless", len(CONTENT), f"longer than the {len(CONTENT)} bytes", 1),
         ("endless", None, "longer than the 2097152 bytes", 1),
+        ("good", len(CONTENT) - 1, f"longer than the {len(CONTENT) - 1} bytes", 1),
         ("slow", None, "sends too slowly", 1),
         ("slow_headers", None, "sends too slowly", 1),
         ("around", None, "redirects more than 5 times", 6),
         ("failing", None, "the server answered 503", 3),
     ],
 )
-def test_a_download_without_end_is_given_up(site, private_home, monkeypatch, how, size, message, requests) -> None:
+def test_a_download_without_end_or_of_a_byte_too_much_is_given_up(site, private_home, monkeypatch, how, size, message, requests) -> None:
     monkeypatch.setattr(cache, "MOST_BYTES", 2**21)
     start = time.monotonic()
     with pytest.raises(DownloadError, match=message) as caught:
