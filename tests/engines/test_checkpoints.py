@@ -14,6 +14,8 @@ import pytest
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import load_state, save_state
+from nasbench_robust.engines.checkpoints import check_form
+from nasbench_robust.engines.curves import Epoch, resumed_curve
 from nasbench_robust.errors import RunInterruptedError
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import fgsm
@@ -109,6 +111,33 @@ def test_sums_and_curves_of_no_such_run_are_set_aside(engine, name, value, few, 
     assert run(engine, few, path) == expected
     assert (tmp_path / "run.ckpt.damaged").exists()
     assert "set aside as run.ckpt.damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("state", "fresh", "problem"),
+    [
+        ({"weights": np.zeros(3)}, {"weights": np.zeros(4)}, r"^state, weights has not the shape \(4,\)"),
+        ({"weights": [0.0] * 4}, {"weights": np.zeros(4)}, r"^state, weights has not the shape \(4,\)"),
+        ({"sums": [0, 1]}, {"sums": [0, 1, 2]}, "^state, sums is not a list of 3"),
+        ({"rate": "0.1"}, {"rate": 0.1}, "^state, rate is a str, not a float"),
+        ({"other": 1}, {"rate": 0.1}, "^state has not the entries rate"),
+        ({"curve": 3}, {"curve": []}, "^state, curve is a int, not a list"),
+    ],
+)
+def test_a_state_of_another_form_is_told_where(state, fresh, problem) -> None:
+    with pytest.raises(ValueError, match=problem):
+        check_form(state, fresh)
+    check_form(fresh, fresh)
+
+
+def test_a_curve_of_more_epochs_than_the_run_is_none_of_it() -> None:
+    curve = [vars(Epoch(epoch, 0.1, 2.0, 0.2, 0.3, 0.1)) for epoch in (1, 2, 3)]
+    assert [epoch.epoch for epoch in resumed_curve(curve, 0, 3, 64)] == [1, 2, 3]
+    for epochs, done in ((2, 0), (2, 10)):
+        with pytest.raises(ValueError, match="a curve of 3 epochs in a run of 2"):
+            resumed_curve(curve, done, epochs, 64)
+    with pytest.raises(ValueError, match="10 of 64 images done"):
+        resumed_curve(curve, 10, 3, 64)
 
 
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:

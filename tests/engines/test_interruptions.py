@@ -53,7 +53,7 @@ def measure(few, kept=None, should_stop=None, tell=None) -> list[np.ndarray]:
         found = evaluate(network, *few.test, WANTED, generator, batch_size=24, kept=kept)
     assert network.training
     assert not network._forward_pre_hooks
-    return [found[metric].numpy() for metric in WANTED]
+    return [*(found[metric].numpy() for metric in WANTED), generator.get_state().numpy()]
 
 
 def test_a_measurement_stopped_anywhere_goes_on_with_the_same_draws(few, tmp_path: Path) -> None:

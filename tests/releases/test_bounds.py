@@ -95,7 +95,9 @@ def leftovers(folder: Path) -> list[Path]:
         ("failing", None, "the server answered 503", 3),
     ],
 )
-def test_a_download_without_end_or_of_a_byte_too_much_is_given_up(site, private_home, monkeypatch, how, size, message, requests) -> None:
+def test_a_download_without_end_or_of_a_byte_too_much_is_given_up(
+    site, private_home, monkeypatch, how, size, message, requests
+) -> None:
     monkeypatch.setattr(cache, "MOST_BYTES", 2**21)
     start = time.monotonic()
     with pytest.raises(DownloadError, match=message) as caught:
