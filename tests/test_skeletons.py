@@ -106,6 +106,14 @@ def test_a_data_set_may_be_given_a_smaller_network():
         Skeleton.for_dataset("cifar11")
 
 
+@pytest.mark.parametrize("other", [{"classes": 11}, {"input_channels": 3}, {"image_size": 16}])
+def test_a_network_for_other_images_is_refused(other):
+    skeleton = Skeleton.for_dataset("digits", channels=4)
+    skeleton.check_dataset("digits")
+    with pytest.raises(InvalidValueError, match=r"a Skeleton for 10 classes and 1 x 8\^2 pixels, the images of digits"):
+        dataclasses.replace(skeleton, **other).check_dataset("digits")
+
+
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Skeleton)])
 @pytest.mark.parametrize("value", [0, -4, True, 4.0, "4", None, np.int64(4), float("nan")])
 def test_every_field_is_a_positive_integer(name, value):

@@ -201,33 +201,39 @@ def same_starts(one: Trained, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     position = {pixels.tobytes(): index for index, pixels in enumerate(one.images)}
     original, state = apgd._start, {"part": 0, "attempt": 0}
 
-    def start(images: torch.Tensor, *rest: object) -> object:
+    def start(images: torch.Tensor, labels: torch.Tensor, eps: float, generator: torch.Generator) -> object:
         indices = [position[pixels.float().numpy().tobytes()] for pixels in images]
         draws = [SplitMix.of(CHEAP["seed"], state["part"], state["attempt"], index) for index in indices]
-        noise = np.stack([EPS * (2 * draw.units(images[0].numel()) - 1) for draw in draws])
+        noise = np.stack([eps * (2 * draw.units(images[0].numel()) - 1) for draw in draws])
         state["attempt"] += 1
         with monkeypatch.context() as patch:
             values = torch.from_numpy(noise).view_as(images)
             patch.setattr(torch.Tensor, "uniform_", lambda empty, *_, **__: empty.copy_(values))
-            return original(images, *rest)
+            return original(images, labels, eps, generator)
 
     monkeypatch.setattr(apgd, "_start", start)
     return lambda part: state.update(part=part, attempt=0)
 
 
-def test_auto_pgd_equals_that_of_torch_from_the_same_starts(one: Trained, same_starts: Callable[[int], None]) -> None:
-    survivors, found = one.native.autoattack(one.images, one.labels, **CHEAP)
+@pytest.mark.parametrize(("steps", "eps"), [(10, EPS), (12, 0.2)])
+def test_auto_pgd_equals_that_of_torch_from_the_same_starts(
+    one: Trained, same_starts: Callable[[int], None], steps: int, eps: float
+) -> None:
+    """With more steps and a larger budget some images are broken late, by steps that were halved before."""
+    survivors, found = one.native.autoattack(one.images, one.labels, **{**CHEAP, "eps": eps, "steps": steps})
     images, labels = one.tensors
+    others = 0
     for part, attack in enumerate((apgd_ce, apgd_t)):
         same_starts(part)
         left = survivors[part]
-        points = attack(one.network, images[left], labels[left], metrics.autoattack(EPS, steps=10), torch.Generator())
-        broken = one.torch_logits(points.numpy()).argmax(axis=1) != one.labels[left]
+        settings = metrics.autoattack(eps, steps=steps)
+        points = attack(one.network, images[left], labels[left], settings, torch.Generator()).numpy()
+        broken = one.torch_logits(points).argmax(axis=1) != one.labels[left]
         ours = ~survivors[part + 1][left]
-        assert (broken != ours).sum() <= 1
-        both = broken & ours
-        assert both.sum() > 0
-        assert (np.abs(found[left][both] - points.numpy()[both]) > 1e-4).mean() < 0.02
+        assert (broken & ours).sum() > 0
+        elsewhere = np.abs(found[left] - points).max(axis=(1, 2, 3)) > 1e-3
+        others += ((broken != ours) | (broken & elsewhere)).sum()
+    assert others <= 1
 
 
 @pytest.mark.parametrize(("steps", "eps", "least"), [(1, 0.2, 8), (2, 0.16, 4), (3, 0.08, 1)])

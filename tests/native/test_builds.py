@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from native_twins import needs_engine
 
+import nasbench_robust
 from nasbench_robust.native import BUILDS, library
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = Path(nasbench_robust.__file__).parents[1]
 USABLE = [name for name in BUILDS if library._path(name) is not None and library._is_supported(name)]
 
 # What one build makes of a network after a short training, and what it makes of a given network.
@@ -44,7 +46,7 @@ sys.stdout.buffer.write(pickle.dumps(found))
 """
 
 
-def call(code: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[bytes]:
+def call(code: str, folder: Path = INSTALLED, **variables: str) -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name != library.BUILD_VARIABLE}
     paths = os.pathsep.join([str(folder), str(ROOT / "tests")])
     return subprocess.run(

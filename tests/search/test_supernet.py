@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import subprocess
@@ -156,6 +157,18 @@ def test_one_shot_scores_favour_the_cell_that_was_trained(images):
     assert clean[0] > 0.5 > 0.25 > clean[1]
     assert attacked[0] < clean[0]
     assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+
+
+def test_one_shot_scores_know_nothing_of_the_statistics_of_the_mixture(images):
+    supernet = supernet_for(SMALL, "digits", seeded())
+    other = copy.deepcopy(supernet)
+    for module in other.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean += 3
+            module.num_batches_tracked += 9
+    given = [Cell.from_index(1462), Cell.from_index(9930)], images.train.pixels[:64], *images.test[:200]
+    one, same = (one_shot_accuracies(each, *given, [Metric("clean_acc")], seeded()) for each in (supernet, other))
+    assert one == same
 
 
 @pytest.mark.parametrize(("space", "shape"), [("two-cells", (2, 6, 5)), ("arnas", (3, 14, 7))])
