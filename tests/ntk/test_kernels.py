@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -202,3 +203,12 @@ def test_files_that_are_not_there_or_damaged(tmp_path):
     with pytest.raises(TableError, match="not a sound HDF5 file"):
         save_kernels(some_kernels(), path, **KEY)
     assert path.read_bytes() == damaged
+
+
+def test_kernels_that_were_changed_in_their_file_are_refused(tmp_path):
+    path = tmp_path / "kernels.h5"
+    save_kernels(some_kernels(), path, **KEY)
+    with h5py.File(path, "a") as file:
+        file.visititems(lambda name, entry: entry.write_direct(np.eye(3)) if name.endswith("/clean") else None)
+    with pytest.raises(TableError, match="not those that were saved: their SHA-256 differs"):
+        load_kernels(path, **KEY)

@@ -80,6 +80,19 @@ def test_table_has_every_row_in_order_and_the_settings(folder, tmp_path):
     assert not any(math.isnan(value) for value in values if value is not None)
 
 
+def test_what_was_made_at_once_counts_once_in_the_hours(tmp_path):
+    for seed in (2, 10):
+        scored = [
+            Scored("clean", None, "trace", 1.0, None, 900.0),
+            Scored("clean", None, "condition_number", 2.0, None, 900.0),
+            Scored("robust", "pgd@0.1", "trace", 1.0, None, 1800.0),
+            Scored(None, None, "params", 3.0, None, 900.0),
+            Scored(None, None, "flops", 4.0, None, 0.0),
+        ]
+        write_scores(scored, SETTINGS, 3, seed, tmp_path / "out", "a processor")
+    assert collect_scores(tmp_path / "out", tmp_path / "scores.parquet").hours == 2 * (900 + 1800 + 900) / 3600
+
+
 @pytest.mark.parametrize("value", [1 / 3, -123.456, 1e-3, 0.0, 16777217.0, 2.0**40 + 1, 1e39 / 3, -1e-60 / 3, 1e300])
 def test_values_are_kept_to_24_bits_and_counts_exactly(value, tmp_path):
     scored = Scored(None, None, "synflow", value, None, 0.0)
