@@ -148,6 +148,8 @@ def test_one_cell_is_refused_where_many_are_expected(bench, one):
     ("archs", "culprit"),
     [
         (np.array([1, -4, 2]), "-4"),
+        (np.array([1, -1]), "-1"),
+        (np.array([15_625]), "15625"),
         (np.array([1, 20_000], np.uint16), "20000"),
         ([1, 15_625], "15625"),
         ([1, True], "True"),
