@@ -61,7 +61,7 @@ def read_tables(digits: str | None, published: str) -> Tables:
         published=parts,
         baselines={name: structure[name].to_numpy(np.float64) for name in ("parameters", "flops")},
         headline=(defaults or measured)[0],
-        names=(f"{ours.name} {ours.version}", f"{theirs.name} {theirs.version}"),
+        names=(f"{ours.name} {ours.info.version}", f"{theirs.name} {theirs.info.version}"),
     )
 
 

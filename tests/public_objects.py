@@ -38,7 +38,7 @@ def examples() -> dict[type, Any]:
     """Return an object of every public class."""
     import torch
 
-    from nasbench_robust import attacks, engines, images, networks, ntk, proxies, runs, scores, statistics, table
+    from nasbench_robust import attacks, engines, files, images, networks, ntk, proxies, runs, scores, statistics, table
     from nasbench_robust.cli import tables
     from nasbench_robust.datasets import DATASETS, DIGITS
     from nasbench_robust.engines import native as native_engine
@@ -80,7 +80,11 @@ def examples() -> dict[type, Any]:
     made += [table.Finding("grid", "error", "off its grid", indices=tuple(range(6466))), problem, budget, simulator]
     made += [nbr.NATSAdapter(bench, "pgd_acc"), *searches, *SEARCHERS.values(), repeats, repeats.trajectories[0]]
     made += [engines.Draws(0, "weights"), *engines.ENGINES.values(), engines.Epoch(1, 0.1, 2.0, 0.1, 0.2, 0.1)]
-    made += [engines.Step("epoch 1", 3, 32)]
+    made += [engines.Step("epoch 1", 3, 32), runs.Repaired(), files.Commit(1, Path("x"))]
+    made += [
+        table.Outcome("clean_acc", 8, b"\x07"),
+        table.StoredRun({}, {}, np.arange(1), np.zeros((1, 5)), "test", []),
+    ]
     made += [engines.engine_named("torch"), trainer, network, networks.Zero(), runs.Unit(9930, 0), runs.Collected()]
     made += [engines.Running(engines.engine_named("torch"), trainer, "run", ["run"], None)]
     made += [NativeNetwork(cell, skeleton, mean=DIGITS.mean, std=DIGITS.std), engines.engine_named("native")]

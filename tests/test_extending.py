@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from run_folders import rows_in
 
 import nasbench_robust as nbr
 from nasbench_robust.cells import Cell
@@ -64,7 +65,7 @@ def test_an_attack(images, tmp_path, monkeypatch):
     bench = nbr.load(tmp_path)
     assert bench.query(CELL, metric="corners_acc") == run.row["corners_acc@0.1"]
     assert bench.lookup(CELL, metric="corners_acc", split="validation").attack == Attack("corners", 0.1)
-    assert [finding for finding in nbr.validate(tmp_path / "runs") if finding.severity == "error"] == []
+    assert [finding for finding in nbr.validate(tmp_path) if finding.severity == "error"] == []
     monkeypatch.undo()
     with pytest.raises(ValueError, match="unknown attack 'corners'"):
         Attack("corners", 0.1)
@@ -109,9 +110,7 @@ def test_an_engine(tmp_path, monkeypatch, capsys):
     assert main(train) == 0  # "auto" takes the largest affinity
     bench = nbr.load(tmp_path / "runs")
     assert bench.query(CELL, metric="clean_acc") == 1
-    assert Reader(tmp_path / "runs" / "runs").read(["engine", "device"]).to_pylist() == [
-        {"engine": "sleepwalker", "device": "a bed"}
-    ]
+    assert rows_in(tmp_path / "runs", ["engine", "device"]) == [{"engine": "sleepwalker", "device": "a bed"}]
     assert main([*train, "--engine", "sleepwalker", "--dataset", "cifar10"]) == 2
     assert "engine is 'sleepwalker', expected torch for other images" in capsys.readouterr().err
     monkeypatch.undo()
@@ -244,12 +243,12 @@ def test_a_column_of_runs(images, tmp_path, monkeypatch):
     monkeypatch.setitem(RUN_COLUMNS, "joules", Column("joules", pa.float64(), since=2, circumstance=True))
     for seed, joules in ((0, 3.0), (1, 4.0)):
         write_run(replace(run, row={**run.row, "seed": seed, "joules": joules}), settings, tmp_path / "new")
-    assert Reader(tmp_path / "new" / "runs").read(["seed", "joules"]).to_pylist() == [
+    assert rows_in(tmp_path / "new", ["seed", "joules"]) == [
         {"seed": 0, "joules": 3.0},
         {"seed": 1, "joules": 4.0},
     ]
-    for table in (tmp_path / "old" / "runs", nbr.releases.locate("digits")):  # made before there was the column
-        assert {row["joules"] for row in Reader(table).read(["index", "joules"]).to_pylist()} == {None}
+    for table in (tmp_path / "old", nbr.releases.locate("digits")):  # made before there was the column
+        assert {row["joules"] for row in rows_in(table, ["index", "joules"])} == {None}
         assert [finding for finding in nbr.validate(table) if finding.severity == "error"] == []
     folders = [str(tmp_path / name) for name in ("old", "new")]
     assert main(["collect", *folders, "--out", str(tmp_path / "release")]) == 0

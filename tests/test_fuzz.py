@@ -12,7 +12,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import nasbench_robust as nbr
 from nasbench_robust.cells import representatives
 from nasbench_robust.engines import load_state, save_state
 from nasbench_robust.errors import NasbenchRobustError, TableError
+from nasbench_robust.files import MANIFEST, manifest_text
 from nasbench_robust.images.pickles import load_pickle
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.runs import read_task
@@ -33,7 +34,19 @@ from nasbench_robust.scores.tables import SCORES_SCHEMA, with_settings
 from nasbench_robust.search.arnas import ARNAS, read_genotype
 from nasbench_robust.settings import read_settings, settings_for
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table import Benchmark, DatasetInfo, ReleaseInfo, runs_table, validate, write_table
+from nasbench_robust.table import (
+    Benchmark,
+    DatasetInfo,
+    Outcome,
+    ReleaseInfo,
+    StoredRun,
+    runs_table,
+    shard_file,
+    validate,
+    write_run_file,
+    write_table,
+)
+from nasbench_robust.table.run_files import read_run_file
 
 COUNT = int(os.environ.get("NASBENCH_ROBUST_FUZZ", "25"))
 INDICES = sorted(set(representatives().tolist()))[:8]
@@ -89,6 +102,26 @@ def write_scores_table(path: Path) -> None:
     write_table(with_settings(pa.Table.from_pylist(rows, SCORES_SCHEMA), settings), path)
 
 
+def write_run_of_a_folder(path: Path) -> None:
+    row = {"release": "digits", "dataset": "digits", "index": 9930, "seed": 0, "seeds": 1, "test_images": 16}
+    outcomes = [Outcome("clean_acc", 16, b"\xff\x03"), Outcome("pgd_acc@0.1", 16, b"\x0f\x00")]
+    settings = replace(SETTINGS, epochs=2)
+    row |= {"settings": settings.hash}
+    run = StoredRun(row, settings.to_dict(), np.array([1, 2]), np.arange(10.0).reshape(2, 5), "validation", outcomes)
+    write_run_file(run, path)
+
+
+def read_run_of_a_folder(path: Path) -> object:
+    run = read_run_file(path)
+    return run.row, run.settings, run.epochs.tolist(), run.curve.tolist(), run.split, run.outcomes
+
+
+def write_release(path: Path) -> None:
+    """Write a manifest, and the table that it names."""
+    write_table(table(), path.with_name("runs.parquet"))
+    path.write_text(manifest_text({"name": "made-up"}, path.parent, ["runs.parquet"]))
+
+
 def write_text(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(text)
 
@@ -99,6 +132,8 @@ BATCH = {"data": np.arange(48, dtype=np.uint8).reshape(4, 12), "labels": [0, 1, 
 SETTINGS = settings_for("digits")
 KINDS = {
     "runs": Kind(lambda path: write_table(table(), path), answers, "runs.parquet"),
+    "run": Kind(write_run_of_a_folder, read_run_of_a_folder, shard_file("digits", 9930, 0), is_checked=True),
+    "manifest": Kind(write_release, lambda path: answers(path.with_name("runs.parquet")), MANIFEST),
     "scores": Kind(write_scores_table, lambda path: read_scores(path)[1], "scores.parquet"),
     "kernels": Kind(write_kernels, read_kernels, "kernels.h5", True),
     "checkpoint": Kind(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import copy
+import json
 import pickle
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from processes import PATIENCE, run_python
 
@@ -282,6 +284,23 @@ def test_saved_repeats_come_back_equal(tmp_path, arguments):
         assert again.settings["method"] == "RandomSearch"
         assert again.settings["budget"]["queries"] == 9
         assert again.frame().equals(searches.frame())
+
+
+def test_saved_repeats_name_the_state_of_the_table_and_old_ones_its_version(tmp_path, problem):
+    path, searches = tmp_path / "searches.parquet", repeat(problem, RandomSearch, Budget(queries=2), repeats=2)
+    searches.save(path)
+    stored = pq.read_table(path)
+    [(key, text)] = stored.schema.metadata.items()
+    version = problem.bench.version
+    assert json.loads(text)["release"] == {"name": "digits", "version": version}
+    for other, is_known in ((problem.bench.info.version, True), (f"{version[:-1]}x", False)):
+        described = text.replace(json.dumps(version).encode(), json.dumps(other).encode())
+        pq.write_table(stored.replace_schema_metadata({key: described}), path)
+        if is_known:
+            assert nbr.search.Repeats.load(path) == searches
+        else:
+            with pytest.raises(nbr.errors.InvalidValueError, match="which was searched"):
+                nbr.search.Repeats.load(path)
 
 
 def test_saved_repeats_are_refused_with_another_table(tmp_path, problem, bench):

@@ -15,7 +15,7 @@ from nasbench_robust.errors import MissingResultError
 from nasbench_robust.files import write_bytes
 from nasbench_robust.runs import release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
-from nasbench_robust.table import Reader
+from nasbench_robust.table import open_table
 from program import generate
 from tables import Floats
 
@@ -75,7 +75,7 @@ def read_runs(plan: Plan) -> Accuracies:
     """Return the accuracies of all planned runs that are there."""
     accuracies: Accuracies = {}
     for engine, seeds in plan.seeds.items():
-        reader = Reader(plan.folder / engine / "runs")
+        reader = open_table(plan.folder / engine)
         if reader.info() != release_info(plan.settings):
             raise MissingResultError(f"{plan.folder} holds runs with other settings; name another folder by --runs")
         rows = reader.read(["index", "seed", *plan.metrics]).to_pandas().set_index(["index", "seed"])

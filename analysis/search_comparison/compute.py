@@ -137,5 +137,5 @@ def as_table(rows: Sequence[Row], benches: Sequence[nbr.Benchmark]) -> pd.DataFr
     """Return rows with the version of each table and the largest number of seeds that a cell has in it."""
     results = pd.DataFrame(rows, columns=COLUMNS + STATISTICS)
     names = results["table"]
-    results.insert(1, "version", names.map({bench.name: bench.version for bench in benches}))
+    results.insert(1, "version", names.map({bench.name: bench.info.version for bench in benches}))
     return results.assign(seeds=names.map({bench.name: int(bench.metrics()["seeds"].max()) for bench in benches}))

@@ -13,7 +13,7 @@ from style import metric_label
 def print_conclusion(results: pd.DataFrame, benches: Sequence[nbr.Benchmark], queries: Sequence[int]) -> None:
     """Print the tables and what follows from them."""
     published = results[results["table"] == benches[0].name]
-    place = f"{benches[0].name} {benches[0].version}, {published['dataset'].iloc[0]}"
+    place = f"{benches[0].name} {benches[0].info.version}, {published['dataset'].iloc[0]}"
     print(
         f"{place}: {int(results['repeats'].max())} searches each; mean accuracy in % (standard deviation), test split"
     )
@@ -58,7 +58,7 @@ def _print_splits(results: pd.DataFrame, digits: nbr.Benchmark, queries: Sequenc
     judge = rows.loc[rows["judged by"].str.startswith("pgd_acc"), "judged by"].iloc[0]
     rows = rows.set_index(["method", "queries", "split", "judged by"])["mean"]
     seeds = int(digits.metrics()["seeds"].max())
-    print(f"\n{digits.name} {digits.version}, up to {seeds} seed(s) a cell: {judge}, % on test images")
+    print(f"\n{digits.name} {digits.info.version}, up to {seeds} seed(s) a cell: {judge}, % on test images")
     print(f"  {'method':33}{'queries':>8}{'selected on validation':>25}{'on test':>10}{'difference':>12}")
     for method in rows.index.get_level_values(0).unique():
         for number in queries:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from run_folders import tables_in
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
@@ -26,7 +27,6 @@ from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
-from nasbench_robust.table import read_table
 
 EPS = 0.1
 QUICK = Attack("autoattack", EPS, steps=5, queries=200)
@@ -328,7 +328,7 @@ def test_parts_become_outcome_rows(digits, tmp_path):
     settings = replace(settings_for("digits"), epochs=1, evaluation=(aa, l2, same))
     done = run_cell(Cell.from_index(9930), settings, images, seed=0)
     write_run(done, settings, tmp_path)
-    outcomes = {row["metric"]: row for row in read_table(tmp_path / "outcomes").to_pylist()}
+    outcomes = {row["metric"]: row for row in tables_in(tmp_path)["outcomes"].to_pylist()}
     metric = Metric.of(aa)
     assert [name for name in outcomes if ">" in name] == [part_name(metric, part) for part in PARTS]
     counts = []
@@ -348,7 +348,7 @@ def test_parts_become_outcome_rows(digits, tmp_path):
     listed = bench.metrics().query("split == 'test'").set_index("long_name")
     assert not listed.loc["pgd_acc@L2:0.5", "default"]
     assert listed.loc["pgd_acc@0.5", "default"]
-    assert not [finding for finding in nbr.validate(tmp_path / "runs") if finding.severity == "error"]
+    assert not [finding for finding in nbr.validate(tmp_path) if finding.severity == "error"]
 
 
 # ---------------------------------------------------------------------- other implementations

@@ -82,6 +82,20 @@ status --out o --settings absent.json => cannot read absent.json
 collect shards others --out o => different results for digits/3/0 in failure
 collect absent --out o => no runs in absent
 collect shards --out file/o => file/o
+collect shards others --names one --out o => --names is ['one'], expected as many as there are folders, 2
+compact absent => no runs in absent
+compact release/runs.parquet => no runs in release/runs.parquet
+merge absent --out o => no runs in absent
+merge shards others --out o => different results for digits/3/0 in failure
+merge shards --out file/o => file/o
+split absent --out o => no runs in absent
+split shards --out o --cells 7-5 => cells is '7-5'
+split shards --out o --seeds 9 => shards has no such runs
+split shards --out o --datasets digit => datasets is ['digit'], expected some of digits
+split shards --out file/o => file/o
+verify digit => did you mean 'digits'?
+verify absent.parquet => no file or folder absent.parquet
+repair absent => no runs.parquet and no folder runs
 score --out o --cells 7-5 => cells is '7-5'
 score --out o --settings absent.json => cannot read absent.json
 score --out file/o --cells 3 => file/o
@@ -122,6 +136,8 @@ info
 best -m pgd_acc
 export -m pgd_acc
 validate release
+verify release
+repair shards --dry-run
 download digits
 status --out o --cells 3
 submit --out o --cells 3 --dry-run

@@ -19,6 +19,7 @@ import torch
 from conftest import ROOT, StopAt
 from native_twins import trained
 from processes import PATIENCE, started, wait_for
+from run_folders import rows_in
 
 from nasbench_robust import metrics
 from nasbench_robust.cells import Cell
@@ -37,7 +38,6 @@ from nasbench_robust.native import is_available
 from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.runs.jobs import EXIT_REQUEUE
 from nasbench_robust.settings import settings_for
-from nasbench_robust.table import Reader
 
 # Engines that can run here; a graph needs a GPU, and is played back on a CPU in test_graphs.py.
 HERE = [
@@ -329,7 +329,7 @@ def test_program_killed_at_random_moments_gives_the_same_row(engine, channels, t
             process.send_signal(kind)
             codes.append(process.wait(PATIENCE))
     subprocess.run(command, check=True, timeout=PATIENCE)
-    (row,) = Reader(tmp_path / "runs").read().to_pylist()
+    (row,) = rows_in(tmp_path)
     expected = {**dict.fromkeys(row), **run_cell(CELL, settings, load_arrays("digits"), 0, engine=engine).row}
     left_out = dict.fromkeys((*CIRCUMSTANCES, "release"))
     assert {**row, **left_out} == {**expected, **left_out}

@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import run_program
 from native_twins import DIGITS, SKELETONS, cells_to_compare, needs_engine, torch_twin, trained
+from run_folders import rows_in
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
@@ -30,7 +31,7 @@ from nasbench_robust.images import ArrayImages, Split, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.networks import Network
 from nasbench_robust.runs import Run, part_name, release_info, run_cell, write_run
-from nasbench_robust.table import Reader, runs_schema
+from nasbench_robust.table import runs_schema
 
 pytestmark = needs_engine
 
@@ -289,8 +290,8 @@ def test_attack_that_the_engine_does_not_have_is_named(few):
 
 def test_row_is_complete_and_valid(run, tmp_path):
     write_run(run, QUICK, tmp_path)
-    assert [finding.kind for finding in nbr.validate(tmp_path / "runs")] == ["missing"]  # the other cells
-    (row,) = Reader(tmp_path / "runs").read().to_pylist()
+    assert [finding.kind for finding in nbr.validate(tmp_path)] == ["missing"]  # the other cells
+    (row,) = rows_in(tmp_path)
     schema = runs_schema(release_info(QUICK)).names
     assert {name for name in schema if row[name] is None} <= {"failure", "release", "gpu_seconds", "revision"}
     assert row["engine"] == "native"
@@ -346,7 +347,7 @@ def test_program_takes_the_engine_it_is_told(given, used, settings_file, tmp_pat
     arguments = ("--index", 3, "--settings", settings_file, "--out", tmp_path / "out", "--engine", given)
     done = run_program("train_cell.py", *arguments)
     assert done.returncode == 0, done.stderr
-    assert Reader(tmp_path / "out" / "runs").read().column("engine").to_pylist() == [used]
+    assert [row["engine"] for row in rows_in(tmp_path / "out")] == [used]
     assert not list((tmp_path / "out").glob("checkpoints/*"))
 
 

@@ -32,7 +32,7 @@ def test_both_engines_train_and_no_run_is_made_twice(call, fault, tmp_path, monk
     done = call(*options, 1, "--seeds", 2)
     assert done.code == 0, done.err
     for engine in ("native", "torch"):
-        shards = sorted(path.name for path in (tmp_path / "runs" / engine / "runs").iterdir())
+        shards = sorted(path.name for path in (tmp_path / "runs" / engine / "runs").rglob("*.parquet"))
         assert shards == ["digits-01835-0.parquet", "digits-01835-1.parquet"]
     table = pd.read_csv(tmp_path / "out" / "engine_parity.csv", dtype={"cell": str})
     assert set(table["cell"]) == {"1835", "all"}

@@ -77,9 +77,10 @@ def test_the_manifest_is_that_of_the_files(tables, tmp_path):
 
 def test_assembling_again_over_its_own_result_changes_nothing(tables, tmp_path):
     assemble(tables, INFO, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    assert MANIFEST in before
     assemble([tmp_path], INFO, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
 
 def test_contradicting_tables_are_refused(tables, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,8 +10,8 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import cells
-from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError
-from nasbench_robust.files import HOME_VARIABLE, MANIFEST, OFFLINE_VARIABLE, mismatch
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError
+from nasbench_robust.files import HOME_VARIABLE, MANIFEST, OFFLINE_VARIABLE, checksum, mismatch
 from nasbench_robust.registry import BUNDLED, release_with
 from nasbench_robust.releases import loading as releases
 from nasbench_robust.releases import locate
@@ -50,15 +51,27 @@ def test_load_without_a_name_opens_the_table_in_the_package(digits):
     assert nbr.load("digits").info == digits.info
 
 
-def test_nothing_is_written_and_no_hash_is_taken(private_home, monkeypatch):
-    def fail(*arguments: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr("hashlib.sha256", fail)
+def test_nothing_is_written_and_only_the_file_that_is_opened_is_read(private_home, monkeypatch):
+    hashed = []
+    monkeypatch.setattr("nasbench_robust.files.manifests.checksum", lambda path: hashed.append(path) or checksum(path))
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     assert 0 <= nbr.load().query(ARCH, metric="pgd_acc") <= 1
     assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+    assert hashed == [FOLDER / "runs.parquet"]
     assert not private_home.exists()
+
+
+def test_the_version_names_the_state_and_a_changed_table_is_refused(digits, tmp_path):
+    manifest = (FOLDER / MANIFEST).read_bytes()
+    assert digits.version == f"{digits.info.version}+{hashlib.sha256(manifest).hexdigest()[:12]}"
+    assert nbr.load("digits").lookup(ARCH, metric="pgd_acc").version == digits.version
+    assert digits.version not in digits.cite()
+    copied = tmp_path / "runs.parquet"
+    copied.write_bytes((FOLDER / "runs.parquet").read_bytes())
+    assert nbr.load(copied).version == digits.info.version
+    (tmp_path / MANIFEST).write_bytes(manifest.replace(b'"sha256": "', b'"sha256": "0'))
+    with pytest.raises(TableError, match="SHA-256"):
+        nbr.load(copied)
 
 
 def test_the_data_set_may_be_left_out(digits):
@@ -117,7 +130,8 @@ def test_the_tables_are_those_of_the_format_and_small(digits):
         found = pq.read_schema(FOLDER / f"{name}.parquet")
         encoded = found.get_field_index("dataset")  # strings, for any reader
         found = found.set(encoded, found.field(encoded).with_type(schemas[name].field("dataset").type))
-        assert found.equals(schemas[name], check_metadata=name == "runs"), name
+        expected = schemas[name].remove(schemas[name].get_field_index("run"))  # the table is of format 1
+        assert found.equals(expected, check_metadata=name == "runs"), name
     assert sum((FOLDER / f"{name}.parquet").stat().st_size for name in TABLES) <= LARGEST
 
 

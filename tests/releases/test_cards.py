@@ -132,7 +132,7 @@ def test_the_library_and_the_citation_file_agree_on_the_paper() -> None:
 def test_the_citation_of_digits_is_complete() -> None:
     bench = nbr.load()
     cited = bench.cite()
-    for part in ("@software{nasbench_robust,", f"version = {{{bench.version}}}", "note = {Table digits}"):
+    for part in ("@software{nasbench_robust,", f"version = {{{bench.info.version}}}", "note = {Table digits}"):
         assert part in cited
     assert re.search(r"year = \{20\d\d\}\n\}$", cited)
     assert cited.count("{") == cited.count("}")

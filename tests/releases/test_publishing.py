@@ -100,7 +100,7 @@ def header(folder: Path) -> dict:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 # ---------------------------------------------------------------------- the folder
@@ -138,7 +138,7 @@ def test_card_says_what_the_release_says_about_itself(release: Path) -> None:
 def test_manifest_gives_hash_and_size_of_every_file(release: Path) -> None:
     published = publish(release)
     manifest = json.loads((release / "manifest.json").read_text())
-    assert (manifest["name"], manifest["version"], manifest["format"]) == ("made-up", "3", 1)
+    assert (manifest["name"], manifest["version"], manifest["format"]) == ("made-up", "3", 2)
     there = contents(release)
     assert set(there) == {*manifest["files"], "manifest.json"} == set(published.files)
     for name, facts in manifest["files"].items():
@@ -174,7 +174,10 @@ def test_tables_that_are_not_there_are_not_named_and_cells_are_added(release: Pa
         (release / f"{name}.parquet").unlink()
     assert publish(release).files == ("README.md", "table.parquet", "runs.parquet", "cells.parquet", "manifest.json")
     assert [config["config_name"] for config in header(release)["configs"]] == ["table", "runs", "cells"]
-    (release / "runs.parquet").unlink()
+    (release / "runs.parquet").unlink()  # a name; the file is in the commit
+    assert "runs.parquet" in publish(release).files
+    assert (release / "runs.parquet").exists()
+    shutil.rmtree(release / "commits")
     with pytest.raises(MissingDataError, match=r"no runs.parquet in"):
         publish(release)
 
@@ -230,12 +233,18 @@ def test_a_readme_of_another_origin_is_not_replaced(release: Path) -> None:
     publish(release)
 
 
-def test_nothing_stays_beside_the_files_if_writing_fails(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["replace", "rename", "fsync"])
+def test_the_old_files_stay_and_nothing_beside_them_if_writing_fails(release: Path, fault: str, monkeypatch) -> None:
     publish(release)
-    before = set(contents(release))
-    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    before = contents(release)
+    monkeypatch.setattr(os, fault, lambda *names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert main(["publish", str(release)]) == 2
-    assert set(contents(release)) == before - {"manifest.json"}
+    assert contents(release) == before
+    assert not list(release.rglob("*.tmp"))
+    monkeypatch.undo()
+    assert main(["publish", str(release), "--release-version", "4"]) == 0
+    assert json.loads((release / "manifest.json").read_text())["version"] == "4"
+    assert load(release).info.version == "4"
 
 
 # ---------------------------------------------------------------------- the hub
@@ -257,10 +266,12 @@ PUBLISH = ("-m", "nasbench_robust", "publish")
 COMMITS = ["a" * 40, "b" * 40]
 
 
-def answer_of(folder: Path, version: str = "3") -> list:
+def answer_of(folder: Path) -> list:
     """Return what `LOAD` is to say about a release."""
     bench = Benchmark(folder / "runs.parquet")
-    return [version, *(bench.query_many(INDICES, metric=name).tolist() for name in ("clean_acc", "pgd_acc"))]
+    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    assert bench.version == f"{bench.info.version}+{digest[:12]}"
+    return [bench.version, *(bench.query_many(INDICES, metric=name).tolist() for name in ("clean_acc", "pgd_acc"))]
 
 
 def test_what_is_published_can_be_loaded_and_published_again(release: Path, hub: Hub) -> None:
@@ -270,7 +281,7 @@ def test_what_is_published_can_be_loaded_and_published_again(release: Path, hub:
     assert done.stdout.splitlines()[-2:] == [f"commit {first}", f'nasbench_robust.load("hub:owner/name@{first}")']
     assert hub.commits[first] == contents(release.parent / "out")
     hub.requests.clear()
-    expected, source = answer_of(release), f"hub:owner/name@{first}"
+    expected, source = answer_of(release.parent / "out"), f"hub:owner/name@{first}"
     assert hub.answers(LOAD, source, "hub:owner/name") == [expected, expected]
     asked_for = [f"GET /datasets/owner/name/resolve/{first}/{name}" for name in ("manifest.json", "runs.parquet")]
     assert hub.downloads == asked_for  # the branch is at that commit
@@ -285,7 +296,7 @@ def test_what_is_published_can_be_loaded_and_published_again(release: Path, hub:
     assert done.returncode == 0, done.stderr
     assert [json.loads(files["manifest.json"])["version"] for files in hub.commits.values()] == ["3", "4"]
     hub.requests.clear()
-    assert hub.answers(LOAD, "hub:owner/name", source) == [answer_of(release, "4"), expected]
+    assert hub.answers(LOAD, "hub:owner/name", source) == [answer_of(release), expected]
     assert len(hub.downloads) == 2
 
 
@@ -329,10 +340,10 @@ def test_a_repository_without_a_manifest_can_still_be_loaded(release: Path, hub:
     files = contents(publish(release).folder)
     del files["manifest.json"]
     hub.commits = {COMMITS[0]: files}
-    source = f"hub:owner/name@{COMMITS[0]}"
-    assert hub.answers(LOAD, source, "hub:owner/name") == [answer_of(release)] * 2
+    source, expected = f"hub:owner/name@{COMMITS[0]}", ["3", *answer_of(release)[1:]]
+    assert hub.answers(LOAD, source, "hub:owner/name") == [expected] * 2
     hub.requests.clear()
-    assert hub.answers(LOAD, source) == [answer_of(release)]
+    assert hub.answers(LOAD, source) == [expected]
     assert hub.requests == []
 
 

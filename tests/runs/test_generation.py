@@ -1,4 +1,4 @@
-"""Work lists, claims, collection and the programs around them, without a cluster."""
+"""Work lists, claims and the programs around them, without a cluster."""
 
 from __future__ import annotations
 
@@ -12,53 +12,35 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-import damages
 import pytest
 from conftest import run_program
 from processes import PATIENCE, started
+from run_folders import QUICK, file_of, old_file_of, rows_in
 
-import nasbench_robust as nbr
-from nasbench_robust import cells, metrics
-from nasbench_robust.cells import Cell
 from nasbench_robust.errors import (
-    ConflictError,
     InvalidValueError,
     MissingDataError,
     SourceFormatError,
     TableError,
     UnknownNameError,
 )
-from nasbench_robust.images import load_images
 from nasbench_robust.runs import (
     ArrayJob,
-    Run,
     Unit,
     array_jobs,
     claim,
-    collect,
+    compact,
     find_missing,
     is_claimed,
     make_tasks,
     parse_cells,
     read_task,
-    release_info,
     render,
-    run_cell,
     shard_name,
     write_run,
     write_worklist,
 )
-from nasbench_robust.runs.collecting import TABLES
 from nasbench_robust.settings import TrainingSettings, read_settings, settings_for
-from nasbench_robust.table import Reader, write_table
-
-QUICK = replace(settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=(metrics.fgsm(0.1),))
-
-
-@pytest.fixture(scope="module")
-def runs() -> list[Run]:
-    images = load_images("digits")
-    return [run_cell(Cell.from_index(index), QUICK, images, seed) for index in (9930, 3) for seed in (0, 1)]
 
 
 @pytest.fixture
@@ -66,13 +48,6 @@ def settings(tmp_path: Path) -> Path:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(QUICK.to_dict()))
     return path
-
-
-@pytest.fixture
-def folder(runs: list[Run], tmp_path: Path) -> Path:
-    for run in runs:
-        write_run(run, QUICK, tmp_path / "shards")
-    return tmp_path / "shards"
 
 
 # --- which cells, which units
@@ -96,9 +71,16 @@ def test_missing_is_what_has_no_row(folder):
     missing = find_missing(folder, QUICK, units)
     assert missing == [Unit(4, 0), Unit(4, 1), Unit(3, 2), Unit(4, 2), Unit(9930, 2)]
     assert find_missing(folder / "nothing", QUICK, units) == units
-    for path in (folder / "curves").iterdir():  # what counts is the row
-        path.unlink()
+    compact(folder)
     assert find_missing(folder, QUICK, units) == missing
+
+
+def test_a_run_of_the_first_layout_is_there_if_it_is_whole(old_folder):
+    units = [Unit(index, seed) for seed in (0, 1) for index in (3, 4, 9930)]
+    assert find_missing(old_folder, QUICK, units) == [Unit(4, 0), Unit(4, 1)]
+    old_file_of(old_folder, QUICK, 3, 0, "curves").unlink()
+    old_file_of(old_folder, QUICK, 9930, 1, "outcomes").unlink()
+    assert find_missing(old_folder, QUICK, units) == [Unit(3, 0), Unit(4, 0), Unit(4, 1), Unit(9930, 1)]
 
 
 def test_work_list_comes_back_task_by_task(tmp_path):
@@ -158,134 +140,7 @@ def test_row_that_is_there_is_never_replaced(runs, tmp_path):
     before = path.read_bytes()
     write_run(replace(runs[0], row={**runs[0].row, "train_seconds": 1e9}), QUICK, tmp_path)
     assert path.read_bytes() == before
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == [shard_name(QUICK, 9930, 0)]
-
-
-# --- collection
-
-
-def test_collection_is_a_release_that_can_be_queried(folder, runs, tmp_path):
-    report = collect([folder], tmp_path / "release")
-    assert (report.runs, report.repeated, report.failed, report.quarantined) == (4, 0, [], [])
-    bench = nbr.load(tmp_path / "release")
-    for run in runs:
-        for metric in QUICK.metrics:
-            asked = {"metric": metric.long_name, "seed": run.row["seed"], "split": metric.split}
-            assert bench.query(run.row["index"], **asked) == run.row[metric.column]
-    assert bench.info == release_info(QUICK)
-    assert Reader(tmp_path / "release" / "outcomes.parquet").read().num_rows == len(runs) * len(QUICK.metrics)
-    assert Reader(tmp_path / "release" / "cells.parquet").read().num_rows == cells.SIZE
-
-
-def test_collection_twice_and_of_copies_gives_the_same_bytes(folder, runs, tmp_path):
-    collect([folder], tmp_path / "one")
-    other = tmp_path / "other"
-    write_run(replace(runs[1], row={**runs[1].row, "train_seconds": 1.0, "device": "another"}), QUICK, other)
-    report = collect([folder, other], tmp_path / "two")
-    assert report.repeated == 1
-    collect([folder], tmp_path / "one")
-    for name in ("runs", "curves", "outcomes", "cells"):
-        first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
-        assert first == second
-
-
-def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs, tmp_path):
-    other = tmp_path / "other"
-    row = {**runs[1].row, "clean_acc": 0.0, "clean_correct": 0}
-    path = write_run(replace(runs[1], row=row), QUICK, other)
-    with pytest.raises(ConflictError, match="clean_acc, clean_correct") as caught:
-        collect([folder, other], tmp_path / "release")
-    assert {caught.value.first, caught.value.second} == {str(path), str(folder / "runs" / path.name)}
-    assert not (tmp_path / "release").exists()
-    done = run_program("collect.py", str(folder), str(other), "--out", str(tmp_path / "release"))
-    assert done.returncode == 2
-    assert str(path) in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_failed_run_has_one_reason(folder, tmp_path):
-    other = tmp_path / "other"
-    row = {"dataset": "digits", "index": 5, "seed": 0, "seeds": 1, "test_images": 517, "settings": QUICK.hash}
-    for place, reason in ((folder, "out of memory"), (other, "the loss is not finite")):
-        write_run(Run({**row, "failure": reason}, [], {}), QUICK, place)
-    with pytest.raises(ConflictError, match="different results for digits/5/0 in failure"):
-        collect([folder, other], tmp_path / "release")
-    assert not (tmp_path / "release").exists()
-
-
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("damage", [damages.cut, damages.take_rows, damages.misplace, damages.replace_by_another_table])
-def test_run_with_a_damaged_shard_is_set_aside_whole_and_made_again(folder, runs, tmp_path, table, damage):
-    collect([folder], tmp_path / "undisturbed")
-    name = shard_name(QUICK, 3, 1)
-    damage(folder / table / name, shard_name(QUICK, 9930, 0))
-    report = collect([folder], tmp_path / "release")
-    assert report.runs == 3
-    assert report.quarantined == [folder / "quarantine" / each / name for each in TABLES]
-    assert all(path.exists() for path in report.quarantined)
-    assert find_missing(folder, QUICK, [Unit(3, 0), Unit(3, 1)]) == [Unit(3, 1)]
-    for each in TABLES:
-        assert (3, 1) not in runs_in(tmp_path / "release" / f"{each}.parquet")
-        assert (3, 0) in runs_in(tmp_path / "release" / f"{each}.parquet")
-    write_run(runs[3], QUICK, folder)
-    assert collect([folder], tmp_path / "release").quarantined == []
-    for each in TABLES:
-        first, second = (Reader(tmp_path / there / f"{each}.parquet").read() for there in ("undisturbed", "release"))
-        assert first.equals(second)
-
-
-def runs_in(path: Path) -> set[tuple[int, int]]:
-    columns = Reader(path).read(["index", "seed"])
-    return set(zip(*(column.to_pylist() for column in columns.columns), strict=True))
-
-
-def test_damaged_run_is_taken_from_another_folder_that_has_it(folder, runs, tmp_path):
-    collect([folder], tmp_path / "one")
-    write_run(runs[3], QUICK, tmp_path / "other")
-    damages.cut(folder / "outcomes" / shard_name(QUICK, 3, 1))
-    report = collect([folder, tmp_path / "other"], tmp_path / "two")
-    assert (report.runs, report.repeated, len(report.quarantined)) == (4, 0, 3)
-    for name in TABLES:
-        first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
-        assert first == second
-
-
-def test_curves_and_outcomes_without_a_run_are_left_out(folder, tmp_path):
-    (folder / "runs" / shard_name(QUICK, 3, 1)).unlink()
-    assert collect([folder], tmp_path / "release").quarantined == []
-    expected = {(3, 0), (9930, 0), (9930, 1)}
-    assert all(runs_in(tmp_path / "release" / f"{name}.parquet") == expected for name in TABLES)
-    assert (folder / "curves" / shard_name(QUICK, 3, 1)).exists()
-
-
-def test_collection_leaves_no_table_of_an_earlier_one(folder, runs, tmp_path):
-    collect([folder], tmp_path / "release")
-    failed = Run({name: runs[0].row[name] for name in ("dataset", "index", "seed", "seeds", "test_images")}, [], {})
-    write_run(replace(failed, row={**failed.row, "failure": "diverged"}), QUICK, tmp_path / "failed")
-    assert collect([tmp_path / "failed"], tmp_path / "release").failed == [("digits", 9930, 0, "diverged")]
-    assert {path.name for path in (tmp_path / "release").iterdir()} == {"runs.parquet", "cells.parquet"}
-
-
-def test_shards_whose_description_names_its_facts_in_another_order_are_of_one_release(folder, tmp_path):
-    path = folder / "runs" / shard_name(QUICK, 3, 1)
-    table = Reader(path).read()
-    ((key, text),) = table.schema.metadata.items()
-    turned = json.dumps(dict(reversed(json.loads(text).items())))
-    write_table(table.replace_schema_metadata({key: turned}), path)
-    assert collect([folder], tmp_path / "release").runs == 4
-    assert Reader(folder / "runs").read().num_rows == 4
-
-
-def test_shards_of_other_settings_are_refused(folder, runs, tmp_path):
-    other = replace(QUICK, epochs=2)
-    write_run(replace(runs[0], row={**runs[0].row, "seed": 9, "settings": other.hash}), other, tmp_path / "other")
-    with pytest.raises(TableError, match="release description differ"):
-        collect([folder, tmp_path / "other"], tmp_path / "release")
-
-
-def test_empty_collection_says_so(tmp_path):
-    with pytest.raises(MissingDataError, match="no runs in"):
-        collect([tmp_path], tmp_path / "release")
+    assert [p.name for p in tmp_path.rglob("*.*")] == [shard_name(QUICK, 9930, 0)]
 
 
 # --- settings from a file
@@ -360,12 +215,12 @@ def test_script_reads_as_expected():
 
 def test_local_run_makes_everything_once_and_goes_on(folder, settings, tmp_path):
     arguments = ["--out", folder, "--settings", settings, "--cells", "3-6", "--seeds", 0]
-    before = (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns
+    before = file_of(folder, QUICK, 3, 0).stat().st_mtime_ns
     done = run_program("run_local.py", *arguments, "--workers", 2, "--engine", "torch-fast")
     assert done.returncode == 0, done.stderr
     assert "4 runs, 1 there, 3 missing" in done.stderr
-    assert (folder / "runs" / shard_name(QUICK, 3, 0)).stat().st_mtime_ns == before
-    made = [row for row in Reader(folder / "runs").read().to_pylist() if row["engine"] == "torch-fast"]
+    assert file_of(folder, QUICK, 3, 0).stat().st_mtime_ns == before
+    made = [row for row in rows_in(folder) if row["engine"] == "torch-fast"]
     assert sorted((row["index"], row["seed"]) for row in made) == [(index, 0) for index in (4, 5, 6)]
     state = run_program("status.py", *arguments).stdout
     assert "done      4" in state
@@ -411,7 +266,7 @@ def test_index_comes_from_the_array_task(settings, tmp_path):
     arguments = ["--settings", str(settings), "--out", str(tmp_path / "out")]
     done = run_program("train_cell.py", *arguments, env=environment)
     assert done.returncode == 0, done.stderr
-    assert [p.name for p in (tmp_path / "out" / "runs").iterdir()] == [shard_name(QUICK, 5, 0)]
+    assert [p.name for p in (tmp_path / "out" / "runs").rglob("*.*")] == [shard_name(QUICK, 5, 0)]
 
 
 def test_nothing_to_do_is_said(tmp_path):
@@ -447,4 +302,4 @@ def test_full_disk_loses_nothing_and_leaves_no_part(small_disk, settings, tmp_pa
     assert not list(small_disk.rglob("*.tmp"))
     ballast.unlink()
     assert run_program("train_cell.py", *arguments).returncode == 0
-    assert Reader(small_disk / "runs").read().num_rows == 1
+    assert len(rows_in(small_disk)) == 1

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from processes import PATIENCE, started, wait_for
+from run_folders import rows_in
 
 from nasbench_robust.engines import Step, stop_if_asked, tell, watching
 from nasbench_robust.errors import RunInterruptedError
 from nasbench_robust.native import is_available
 from nasbench_robust.runs import EXIT_REQUEUE, Unit, make_locally
-from nasbench_robust.table import Reader
 
 SOON = 60.0  # seconds that a program may take to end on a busy machine; what it is at would take hours
 LONG = {"epochs": 100000, "skeleton": {"channels": 2}, "attack": {"steps": 1}}
@@ -162,7 +162,7 @@ def test_two_local_runs_of_one_folder_each_make_their_own(tmp_path: Path) -> Non
     said = subprocess.run(submit, capture_output=True, text=True, check=True).stdout
     assert "--mem=" in said  # as much as is known of such runs
     assert "--cpus-per-task=1" in said
-    rows = Reader(tmp_path / "out" / "runs").read(["index", "seed"]).to_pylist()
+    rows = rows_in(tmp_path / "out", ["index", "seed"])
     assert {(row["index"], row["seed"]) for row in rows} == {(9930, 0), (9930, 1), (2581, 0)}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_program
+from run_folders import rows_in, tables_in
 
 import nasbench_robust as nbr
 from nasbench_robust import metrics
@@ -18,7 +19,7 @@ from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
-from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, read_table, runs_schema
+from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, open_table, runs_schema, runs_table
 
 QUICK = replace(
     settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]
@@ -41,19 +42,20 @@ def test_rows_go_to_the_disk_and_come_back(run, tmp_path):
     assert result.seeds == {2: result.value}
     assert bench.train_seconds(CELL) == run.row["train_seconds"]
     assert bench.info.settings == {QUICK.hash: QUICK.to_dict()}
-    assert [finding for finding in nbr.validate(tmp_path / "runs") if finding.severity == "error"] == []
-    stored = read_table(tmp_path / "runs").schema
-    assert stored.names == runs_schema(release_info(QUICK)).names
+    assert [finding for finding in nbr.validate(tmp_path) if finding.severity == "error"] == []
+    assert open_table(tmp_path).schema.names == runs_schema(release_info(QUICK)).names
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["digits-09930-2.parquet"]
 
 
 def test_curve_and_outcomes_agree_with_the_row(run, tmp_path):
     write_run(run, QUICK, tmp_path)
-    curve = read_table(tmp_path / "curves")
+    tables = tables_in(tmp_path)
+    curve = tables["curves"]
     assert curve.schema.names == CURVES_SCHEMA.names
     assert curve.column("epoch").to_pylist() == [1]
     assert curve.column("split").to_pylist() == ["validation"]
     assert curve.column("clean_acc").to_pylist() == [run.row["clean_acc#validation"]]
-    outcomes = read_table(tmp_path / "outcomes").to_pylist()
+    outcomes = tables["outcomes"].to_pylist()
     assert list(outcomes[0]) == OUTCOMES_SCHEMA.names
     for outcome in outcomes:
         bits = np.unpackbits(np.frombuffer(outcome["correct"], np.uint8), bitorder="little", count=outcome["images"])
@@ -61,6 +63,15 @@ def test_curve_and_outcomes_agree_with_the_row(run, tmp_path):
         assert bits.sum() == run.row[outcome["metric"].replace("_acc", "_correct")]
         assert bits.mean() == run.row[outcome["metric"]]
     assert [outcome["metric"] for outcome in outcomes] == [metric.column for metric in QUICK.metrics]
+
+
+def test_row_curve_and_outcomes_carry_the_name_of_one_making(run, tmp_path):
+    names = []
+    for place, seconds in ((tmp_path / "one", 1.0), (tmp_path / "two", 2.0)):
+        write_run(replace(run, row={**run.row, "train_seconds": seconds}), QUICK, place)
+        names.append({row["run"] for table in tables_in(place).values() for row in table.to_pylist()})
+    assert [len(each) for each in names] == [1, 1]
+    assert names[0] != names[1]
 
 
 def test_both_splits_are_measured_on_their_own_images(run, images, tmp_path):
@@ -97,9 +108,10 @@ def test_both_splits_are_queried_by_name(run, tmp_path):
 
 
 def test_validation_counts_are_checked_against_the_validation_images(run, tmp_path):
-    row = {**run.row, "clean_acc#validation": run.row["clean_correct#validation"] / 517}
-    write_run(replace(run, row=row), QUICK, tmp_path)
-    (finding,) = (finding for finding in nbr.validate(tmp_path / "runs") if finding.kind == "grid")
+    write_run(run, QUICK, tmp_path)
+    [row] = rows_in(tmp_path)
+    row["clean_acc#validation"] = row["clean_correct#validation"] / 517
+    (finding,) = (each for each in nbr.validate(runs_table(release_info(QUICK), [row])) if each.kind == "grid")
     assert (finding.severity, finding.metric, finding.indices) == ("error", "clean_acc#validation", (9930,))
 
 
@@ -111,10 +123,10 @@ def test_a_class_is_trained_as_its_representative(images):
 def test_divergence_becomes_a_failed_row_without_numbers(images, tmp_path):
     run = run_cell(CELL, replace(QUICK, max_lr=1e38), images, seed=0)
     write_run(run, QUICK, tmp_path)
-    row = read_table(tmp_path / "runs").to_pylist()[0]
+    [row] = rows_in(tmp_path)
     assert row["failure"] == "the training loss is not finite in epoch 1"
     assert row["clean_acc"] is None
-    assert not (tmp_path / "curves").exists()
+    assert [len(tables_in(tmp_path)[name]) for name in ("curves", "outcomes")] == [0, 0]
     with pytest.raises(nbr.errors.MissingResultError):
         nbr.load(tmp_path).query(CELL, metric="clean_acc")
 
@@ -151,7 +163,7 @@ def test_program_trains_writes_and_does_not_train_twice(tmp_path):
     assert "cell 1234 is the same graph as cell 172" in first.stderr
     bench = nbr.load(tmp_path)
     assert 0.07 < bench.query(1234, "digits", "clean_acc") < 0.13  # disconnected: chance
-    assert len(read_table(tmp_path / "curves")) == 20
+    assert len(tables_in(tmp_path)["curves"]) == 20
     again = run_program("train_cell.py", *arguments)
     assert again.returncode == 0
     assert "already in" in again.stdout

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_program
+from run_folders import rows_in
 from slurm_cluster import Cluster, why_not
-
-from nasbench_robust.table import Reader
 
 GENERATION = ROOT / "generation"
 CELLS, COUNT = "0-20", 21
@@ -50,7 +49,7 @@ def undisturbed(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 def rows_of(out: Path) -> dict:
     """Return the results of a table by cell and seed; a row that stands twice fails."""
-    rows = Reader(out / "runs").read().to_pylist()
+    rows = rows_in(out)
     keys = [(row["index"], row["seed"]) for row in rows]
     assert len(keys) == len(set(keys))
     return {
@@ -104,7 +103,7 @@ def test_table_survives_kills_cancellation_preemption_and_a_node_that_restarts(
     assert submit(cluster, tmp_path, settings) == []
     assert rows_of(tmp_path) == undisturbed
     assert len(undisturbed) == COUNT
-    assert not list((tmp_path / "runs").glob(".*"))
+    assert not list((tmp_path / "runs").rglob(".*"))
 
 
 def test_time_limit_checkpoints_and_requeues(cluster: Cluster, tmp_path: Path) -> None:

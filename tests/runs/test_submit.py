@@ -12,17 +12,25 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from made_up_tables import SMALL
-from made_up_tables import run as made_up_run
 from slurm_cluster import Cluster
 
 from nasbench_robust.cli import main
 from nasbench_robust.cli.generation import _memory
 from nasbench_robust.errors import InvalidValueError
-from nasbench_robust.runs import ArrayJob, Unit, claim, queued, remember, remember_job, remembered, render
+from nasbench_robust.runs import (
+    ArrayJob,
+    Run,
+    Unit,
+    claim,
+    queued,
+    remember,
+    remember_job,
+    remembered,
+    render,
+    write_run,
+)
 from nasbench_robust.runs.slurm import max_array_size, time_seconds
 from nasbench_robust.settings import settings_for
-from nasbench_robust.table import runs_table, write_table
 
 JOB = ArrayJob(("true",), 3, 0, "/logs")
 TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX")
@@ -51,8 +59,9 @@ def test_a_folder_may_hold_what_slurm_replaces() -> None:
 
 def test_memory_is_twice_the_most_that_a_run_took(tmp_path: Path) -> None:
     assert _memory(tmp_path, "cpu") is None
-    rows = [made_up_run(0, seed, 100) | {"peak_memory_mib": peak} for seed, peak in enumerate((100.2, 250.6))]
-    write_table(runs_table(SMALL, rows), tmp_path / "runs" / "some.parquet")
+    for seed, peak in enumerate((100.2, 250.6)):
+        row = {"dataset": "digits", "index": 0, "seed": seed, "seeds": 1, "test_images": 517, "failure": "diverged"}
+        write_run(Run({**row, "peak_memory_mib": peak}, [], {}), settings_for("digits"), tmp_path)
     assert _memory(tmp_path, "cpu") == 502
     assert _memory(tmp_path, "cuda") is None
 

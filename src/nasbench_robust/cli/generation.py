@@ -39,7 +39,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     add_seeds(parser, [0], "one run each (default: 0)")
     add_images(parser)
     _add_engine(parser)
-    parser.add_argument("--out", required=True, help="folder for the shards")
+    parser.add_argument("--out", required=True, help="folder for the runs")
     parser.add_argument("--every", type=positive, default=1, help="epochs between checkpoints (default: 1)")
 
 
@@ -110,7 +110,7 @@ def read_line(args: argparse.Namespace) -> list[Unit]:
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which runs a table is to have, and where it is."""
-    parser.add_argument("--out", required=True, help="folder of the shards")
+    parser.add_argument("--out", required=True, help="folder of the runs")
     add_cells(parser)
     add_seeds(parser, [0, 1, 2], "default: 0 1 2")
 
@@ -272,7 +272,7 @@ def _memory(folder: Path, device: str) -> int | None:
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, help="folder of the shards")
+    parser.add_argument("--out", required=True, help="folder of the runs")
     add_cells(parser, None)
     add_seeds(parser, None, "default: those that run and submit were asked for, or 0 1 2")
     text = "images that are trained on (default: those that run and submit were asked for, or digits)"
@@ -368,7 +368,7 @@ TRAIN = Command(
     "adversarially train cells, measure them, and write their rows",
     _train_arguments,
     _train,
-    "Rows go to shards under --out, one per cell and seed; a run that is there is not made again, and one that was "
+    "Runs go to files under --out, one per cell and seed; a run that is there is not made again, and one that was "
     "interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make it checkpoint and exit with code 75; on "
     "SIGUSR1, sent by Slurm before the time limit, it asks to be queued again.",
 )
@@ -384,7 +384,7 @@ SUBMIT = Command(
     "submit what is missing of a table as Slurm array jobs",
     _submit_arguments,
     _submit,
-    "What is missing is read from the shards, so it can be called again at any time: after a failure, after a time "
+    "What is missing is read from the folder, so it can be called again at any time: after a failure, after a time "
     "limit, or to add seeds. Options of sbatch follow after --: submit --out DIR -- --partition=gpu --gres=gpu:1.",
 )
 STATUS = Command(
@@ -392,10 +392,10 @@ STATUS = Command(
 )
 COLLECT = Command(
     "collect",
-    "merge the shards of one or several folders into a release",
+    "merge the runs of folders, and releases, into one release",
     _collect_arguments,
     _collect,
-    "Files that say the same are merged, files that disagree are refused by name, and the files of a run of which one "
-    "is damaged are moved to quarantine/. The exit code is 1 if the release has errors.",
+    "Files that say the same are merged, files that disagree are refused by name, and damaged ones are moved to "
+    "quarantine/. The exit code is 1 if the release has errors.",
 )
 COMMANDS = (TRAIN, RUN, SUBMIT, STATUS, COLLECT)

@@ -205,6 +205,7 @@ _KEYS = (
     ("release, dataset", "what the row is of"),
     ("index", "the cell, 0 to 15,624; join the tables on dataset and index (and seed, where there is one)"),
     ("seed", "of the run; null where the source does not say, or averages several"),
+    ("run", "names one making of a run, in all tables alike; null or not there where nobody gave it a name"),
 )
 _DICTIONARY: dict[str, tuple[tuple[str, str], ...]] = {
     "table": (

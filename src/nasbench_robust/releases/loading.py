@@ -46,7 +46,7 @@ def load(
     source : str or path
         The name of a release (``"digits"``, ``"nas-robbench-201"``, ``"standard-training"``), a repository of the
         Hugging Face Hub (``"hub:owner/name"`` or ``"hub:owner/name@revision"``), or a runs table: a Parquet file or a
-        folder that holds ``runs.parquet`` or a folder ``runs`` of shards. Default: ``"digits"``, which is part of the
+        folder that holds ``runs.parquet`` or a folder ``runs``. Default: ``"digits"``, which is part of the
         package.
     path : path, optional
         With the name of a published release: a copy of its file, used in place of the download and checked just the

@@ -27,6 +27,7 @@ from ..table import (
     ReleaseInfo,
     cells_table,
     is_run_folder,
+    may_lack,
     read_table,
     runs_schema,
     validate,
@@ -213,7 +214,8 @@ def _check_beside(path: Path, schema: pa.Schema, known: set[tuple[str, str, int,
 
 
 def _like(stored: pa.Schema, expected: pa.Schema) -> pa.Schema:
-    """Return the expected schema with strings encoded as the reader encodes them."""
+    """Return the expected schema with strings encoded as the reader encodes them, but for what is of a later format."""
+    expected = pa.schema(field for field in expected if field.name in stored.names or not may_lack(field.name, 1))
     if stored.get_field_index("dataset") < 0:
         return expected
     return expected.set(expected.get_field_index("dataset"), stored.field("dataset").with_nullable(False))

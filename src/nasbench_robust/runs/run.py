@@ -181,8 +181,9 @@ def _stored(run: Run, settings: TrainingSettings) -> StoredRun:
     """Return a run as files hold it."""
     named = {**{metric.column: outcome for metric, outcome in run.outcomes.items()}, **run.parts}
     curve = [[getattr(epoch, name) for name in CURVE_COLUMNS] for epoch in run.curve]
+    row = {name: value for name, value in run.row.items() if value is not None}
     return StoredRun(
-        {"release": settings.dataset, **{name: value for name, value in run.row.items() if value is not None}},
+        {"release": settings.dataset, "settings": settings.hash, **row},
         settings.to_dict(),
         np.array([epoch.epoch for epoch in run.curve], np.int64),
         np.array(curve, np.float64).reshape(-1, len(CURVE_COLUMNS)),

@@ -35,6 +35,7 @@ from .schema import Column as Column
 from .schema import DatasetInfo as DatasetInfo
 from .schema import ReleaseInfo as ReleaseInfo
 from .schema import cells_table as cells_table
+from .schema import may_lack as may_lack
 from .schema import runs_schema as runs_schema
 from .schema import runs_table as runs_table
 from .shards import KEY as KEY

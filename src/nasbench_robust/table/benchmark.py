@@ -378,7 +378,7 @@ class Benchmark:
         return self._store.reader == other._store.reader if isinstance(other, Benchmark) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((Benchmark, self.name, self.version))
+        return hash((Benchmark, self.name, self.info.version))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store.reader,)  # what was read is read again

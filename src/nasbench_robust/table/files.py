@@ -323,7 +323,8 @@ def _first_line(error: Exception) -> str:
 
 def _checked_commit(path: Path) -> str:
     """Return the first 12 digits of the hash of the manifest that names a file, after checking the file against it."""
-    manifest = path.resolve().with_name(MANIFEST)  # of a link, that beside what it names
+    beside = path.resolve().with_name(MANIFEST)  # of a link, that beside what it names, if there is one
+    manifest = beside if beside.exists() else path.with_name(MANIFEST)
     try:
         content = read_bytes(manifest)
         listed = json.loads(content).get("files", {})

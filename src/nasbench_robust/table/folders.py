@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 RUNS = "runs"
 _OLD = ("curves", "outcomes")  # beside runs, in folders of the first version
 _TRIES = 5
+_NAME = re.compile(r".+-\d+-\d+\.parquet")  # see `shard_file`
 
 
 def run_path(folder: Path, name: str) -> Path:
@@ -205,12 +207,12 @@ def open_folder(folder: Path) -> Reader:
 def _open_folder(folder: Path) -> Reader:
     loose = loose_runs(folder)  # before the commit: what is compacted meanwhile is in the commit then
     state = latest(folder)
+    if state is None and not any(map(_NAME.fullmatch, loose)):
+        return Reader(folder / RUNS)  # shards of a table, however they are called
     base = None if state is None else Reader(state.folder / "runs.parquet")
     known = frozenset() if state is None else _names_in(state)
     new = {name: path for name, path in loose.items() if name not in known}
-    if not new:
-        if base is None:
-            raise MissingDataError(f"no runs in {folder}", "name a folder that holds a table")
+    if not new and base is not None:
         return base
     info, rows = None if base is None else base.info(), []
     for path in new.values():
@@ -221,7 +223,7 @@ def _open_folder(folder: Path) -> Reader:
                 stored = ", ".join(info.settings)
                 raise TableError(path, f"is a run of settings {run.row.get('settings')}, in a folder of {stored}")
     if info is None:
-        raise MissingDataError(f"no whole runs in {folder}", "put the missing curves and outcomes beside them")
+        raise MissingDataError(f"no run in {folder} is whole", "nasbench-robust repair says what is missing")
     table = runs_table(info, rows)
     if base is not None:
         table = concatenate([base.read().cast(table.schema), table])

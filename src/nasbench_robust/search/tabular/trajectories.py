@@ -210,7 +210,8 @@ class Repeats(Record):
         except (KeyError, ValueError, TypeError):
             raise TableError(path, "no searches that Repeats.save wrote") from None
         bench = load_release(release["name"]) if bench is None else bench
-        if (bench.name, bench.info.version) != (release["name"], release["version"]):
+        known = (bench.version, bench.info.version)  # the second stands in files of the first version
+        if bench.name != release["name"] or release["version"] not in known:
             raise InvalidValueError("bench", bench, f"{release['name']} {release['version']}, which was searched")
         searched = TableProblem(bench, **problem)
         mine = [repeat == each for each in range(number)]
