@@ -43,9 +43,7 @@ SEEDS = (0, 1, 2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make or check the table and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--out", default="digits-table", help="folder of runs and of the table (default: %(default)s)"
-    )
+    parser.add_argument("--out", default="digits-table", help="folder of runs and of the table (default: %(default)s)")
     parser.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
     add_cells(parser)
     add_seeds(parser, SEEDS, "default: 0 1 2")

@@ -27,8 +27,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidValueError, MissingDataError
-from ..files import write_bytes
+from ..errors import InvalidValueError, UnreadableError
+from ..files import read_bytes, write_bytes
 from . import provenance
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     Raises
     ------
-    MissingDataError
+    UnreadableError
         If the system does not give the file, or the memory for it, now; the file stays.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     try:
         return None if content is None else _read(_checked(content))
     except MemoryError as error:
-        raise _unreadable(path, error) from error
+        raise UnreadableError(path, error) from error
     except _FAULTS as error:
         set_aside(path, str(error) if type(error) is ValueError else f"not a state: {type(error).__name__}")
         return None
@@ -146,7 +146,7 @@ class Checkpoint:
         ------
         InvalidValueError
             If it is the state of another run, or was made on another kind of device.
-        MissingDataError
+        UnreadableError
             If it cannot be read, or there is no memory for it, now; the file stays.
         """
         state = None if self.path is None else load_state(self.path)
@@ -169,7 +169,7 @@ class Checkpoint:
             set_aside(self.path, f"not as this version expects it: {error}")
             owner.load_state_dict(beginning)
         except (MemoryError, RuntimeError) as error:  # the second are torch's, of memory and of devices
-            raise _unreadable(self.path, error) from error
+            raise UnreadableError(self.path, error) from error
 
 
 def check_form(state: Any, fresh: Any, where: str = "state") -> None:
@@ -201,17 +201,9 @@ def check_form(state: Any, fresh: Any, where: str = "state") -> None:
 def _bytes(path: Path) -> bytes | None:
     """Return what a file holds, or None where there is none."""
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:
         return None
-    except (OSError, MemoryError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> MissingDataError:
-    """Return the error of a checkpoint that may be sound."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return MissingDataError(f"{path} cannot be read now ({reason})", "it stays as it is: try again later")
 
 
 def _checked(content: bytes) -> bytes:
@@ -260,7 +252,7 @@ def finished_epochs(path: str | os.PathLike[str]) -> int | None:
 
     Raises
     ------
-    MissingDataError
+    UnreadableError
         If it cannot be read now.
     """
     path = Path(path)
@@ -273,7 +265,7 @@ def finished_epochs(path: str | os.PathLike[str]) -> int | None:
             run = state.get("training") or state["search"]
             return len(run.get("curve", run.get("history")))
     except MemoryError as error:
-        raise _unreadable(path, error) from error
+        raise UnreadableError(path, error) from error
     except _FAULTS:  # who takes it up says what is wrong
         return None
 
