@@ -121,8 +121,8 @@ def test_a_class_is_trained_as_its_representative(images):
 
 
 def test_divergence_becomes_a_failed_row_without_numbers(images, tmp_path):
-    run = run_cell(CELL, replace(QUICK, max_lr=1e38), images, seed=0)
-    write_run(run, QUICK, tmp_path)
+    settings = replace(QUICK, max_lr=1e38)
+    write_run(run_cell(CELL, settings, images, seed=0), settings, tmp_path)
     [row] = rows_in(tmp_path)
     assert row["failure"] == "the training loss is not finite in epoch 1"
     assert row["clean_acc"] is None
