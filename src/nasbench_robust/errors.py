@@ -217,7 +217,8 @@ class UnreadableError(NasbenchRobustError, OSError):
     def __init__(self, path: object, problem: object) -> None:
         self.path = str(path)
         self.problem = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
-        super().__init__(f"cannot read {self.path} now ({self.problem}); nothing was changed, try again")
+        super().__init__(f"cannot read {self.path} now ({self.problem}); nothing is lost, try again")
+        self.errno = getattr(problem, "errno", None)
 
 
 class TableError(NasbenchRobustError, ValueError):

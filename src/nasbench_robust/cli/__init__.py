@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         everything.print_help()
         return 2
     log_to_stderr(logging.WARNING if args.quiet else logging.INFO)
-    return guarded("nasbench-robust", lambda: run(args.command, args), getattr(args, "out", None) or "output")
+    place = str(getattr(args, "out", None) or getattr(args, "folder", "output"))
+    return guarded("nasbench-robust", lambda: run(args.command, args), place)
 
 
 class _Completion(argparse.Action):

@@ -99,6 +99,8 @@ def guarded(name: str, work: Callable[[], int], out: str = "output") -> int:
     except OSError as error:
         place = error.filename2 or error.filename or out  # of a rename, the second is what the user named
         print(f"{name}: {place}: {error.strerror or error}", file=sys.stderr)
+    except MemoryError:
+        print(f"{name}: {out}: not enough memory", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 2
@@ -189,10 +191,10 @@ def with_changes(args: argparse.Namespace, settings: AnySettings) -> AnySettings
 
 def again(command: str, args: argparse.Namespace, worklist: Path, *names: str) -> list[str]:
     """Return the command that makes a line of a work list, but for the number of the line; files by whole paths."""
-    words = [sys.executable, "-m", "nasbench_robust", command, "--work", str(worklist.resolve())]
+    words = [sys.executable, "-m", "nasbench_robust", command, "--work", os.path.realpath(worklist)]
     for name in names:
         value = getattr(args, name)
         if value:
             is_file = name in ("out", "settings", "table")
-            words += [f"--{name.replace('_', '-')}", str(Path(value).resolve() if is_file else value)]
+            words += [f"--{name.replace('_', '-')}", os.path.realpath(value) if is_file else str(value)]
     return words

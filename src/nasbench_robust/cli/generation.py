@@ -226,7 +226,7 @@ def _submit_tasks(args: argparse.Namespace, settings: TrainingSettings, tasks: l
     from ..runs import array_jobs, max_array_size, remember, remember_job, render, submit, write_worklist
 
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
-    folder = Path(args.out).resolve() / "jobs" / stamp
+    folder = Path(args.out).absolute() / "jobs" / stamp
     arrays = list(array_jobs(_whole_array(args, settings, len(tasks), folder), args.max_array_size or max_array_size()))
     scripts = [render(array) for array in arrays]
     if args.dry_run:
@@ -282,15 +282,15 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _status(args: argparse.Namespace) -> int:
     from ..engines import finished_epochs
-    from ..runs import find_missing, is_claimed
-    from ..table import shard_name
+    from ..files import is_there
+    from ..runs import find_missing, is_claimed, shard_name
 
     settings, units = _asked_for(args)
     missing = find_missing(args.out, settings, units)
     shards = {shard_name(settings, unit.index, unit.seed): unit for unit in missing}
     checkpoints = {shard: Path(args.out) / "checkpoints" / f"{shard}.ckpt" for shard in shards}
     running = [shard for shard in shards if is_claimed(args.out, shard)]
-    stopped = [shard for shard in shards if shard not in running and checkpoints[shard].exists()]
+    stopped = [shard for shard in shards if shard not in running and is_there(checkpoints[shard])]
     print(f"runs      {len(units)}\ndone      {len(units) - len(missing)}\nmissing   {len(missing)}")
     print(f"running   {len(running)}\nstopped   {len(stopped)} with a checkpoint to go on from")
     epochs = {shard: finished_epochs(checkpoints[shard]) for shard in (*running, *stopped)}

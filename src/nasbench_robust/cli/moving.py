@@ -56,11 +56,12 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from ..files import is_folder
     from ..releases import locate
     from ..table import verify
 
     place = locate(args.table)
-    problems = verify(place if place.is_dir() else place.parent)
+    problems = verify(place if is_folder(place) else place.parent)
     for problem in problems:
         print(problem)
     print(f"{len(problems)} problem(s)")

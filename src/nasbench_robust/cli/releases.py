@@ -37,11 +37,12 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(args: argparse.Namespace) -> int:
+    from ..files import is_there
     from ..releases import IMPORTERS
     from ..table import Reader, cells_table, write_table
 
     out = Path(args.out)
-    if (out / "runs.parquet").exists():
+    if is_there(out / "runs.parquet"):
         raise InvalidValueError("--out", args.out, "a folder without runs.parquet: nothing is overwritten")
     runs = IMPORTERS[args.format](args.file)
     write_table(cells_table(Reader(runs).info()), out / "cells.parquet")

@@ -1,6 +1,7 @@
 from . import hub as hub
 from .atomic import checksum as checksum
 from .atomic import flush_folder as flush_folder
+from .atomic import free_name as free_name
 from .atomic import is_abandoned as is_abandoned
 from .atomic import json_hash as json_hash
 from .atomic import write_bytes as write_bytes
@@ -21,7 +22,11 @@ from .manifests import MANIFEST as MANIFEST
 from .manifests import manifest_text as manifest_text
 from .manifests import mismatch as mismatch
 from .reading import as_path as as_path
+from .reading import entries as entries
+from .reading import is_file as is_file
+from .reading import is_folder as is_folder
 from .reading import is_there as is_there
 from .reading import parse_json as parse_json
 from .reading import read_bytes as read_bytes
 from .reading import read_text as read_text
+from .reading import readable as readable

@@ -9,8 +9,12 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from .reading import is_there, readable
 
 _DAY = 86400.0
 
@@ -73,11 +77,16 @@ def _write(path: Path, write: Callable[[Path], None], replace: bool) -> bool:
 
 def unfinished(path: Path) -> Path:
     """Return a name beside a path for what is not finished, which no reader looks at and which tells who writes it."""
-    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
-def _host() -> str:
-    return socket.gethostname().replace(".", "-")
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Return what tells where numbers of processes mean the same: nodes and containers may share one name."""
+    known = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # where there is no Linux
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").stat().st_ino)]
+    return json_hash(known)[:8]
 
 
 def is_abandoned(path: Path) -> bool:
@@ -86,18 +95,30 @@ def is_abandoned(path: Path) -> bool:
     Clocks of machines differ: the day is one by the clock of the disk, from the last change to its folder.
     """
     parts = path.name.rsplit(".", 4)
+    if len(parts) == 5 and parts[1] == _machine() and parts[2].isdecimal():
+        try:
+            os.kill(int(parts[2]), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # it is another user's
+            pass
+        return False
     try:
-        if len(parts) == 5 and parts[1] == _host() and Path("/proc/self").exists():
-            return not Path(f"/proc/{parts[2]}").exists()
-        return path.parent.stat().st_mtime - path.stat().st_mtime > _DAY
+        with readable(path):
+            return path.parent.stat().st_mtime - path.stat().st_mtime > _DAY
     except FileNotFoundError:
         return False
+
+
+def free_name(path: Path) -> Path:
+    """Return a path, or the first of ``path.1``, ``path.2`` and so on where nothing is yet."""
+    return next(each for n in count() if not is_there(each := path.with_name(path.name + (f".{n}" if n else ""))))
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content as hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with open(path, "rb") as file:
+    with readable(path), open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
@@ -116,9 +137,9 @@ def _put(beside: Path, path: Path, replace: bool) -> tuple[bool, bool]:
     try:
         os.link(beside, path)  # fails if the name is taken, in one step
     except FileExistsError:
-        return False, False
+        return beside.samefile(path), False  # over a network the answer to a link may be lost, and asked again
     except OSError:  # a file system without hard links
-        if path.exists():
+        if is_there(path):
             return False, False
         os.replace(beside, path)
         return True, True

@@ -8,8 +8,6 @@ state before it is kept for readers under way.
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 
 from .atomic import flush, flush_folder, is_abandoned, unfinished, write_with
 from .manifests import MANIFEST, manifest_text
+from .reading import entries, is_there, read_bytes
 
 COMMITS = "commits"
 
@@ -42,8 +41,7 @@ class Commit:
     @property
     def files(self) -> list[str]:
         """Names of its files, the manifest last."""
-        names = sorted(path.name for path in self.folder.iterdir())
-        return sorted(names, key=lambda name: name == MANIFEST)
+        return sorted((entry.name for entry in entries(self.folder)), key=lambda name: name == MANIFEST)
 
 
 def latest(folder: Path) -> Commit | None:
@@ -77,24 +75,26 @@ def commit(folder: Path, write: Callable[[Path], dict[str, Any]], after: Commit 
     beside.mkdir()
     try:
         about = write(beside)
-        names = [path.name for path in beside.iterdir()]
-        (beside / MANIFEST).write_text(manifest_text(about, beside, names), encoding="utf-8")
+        text = manifest_text(about, beside, [path.name for path in beside.iterdir()])
+        (beside / MANIFEST).write_text(text, encoding="utf-8")
         for path in beside.iterdir():
             flush(path)
         flush_folder(beside)
         try:
             beside.rename(mine.folder)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                return None
-            raise
+        except OSError:  # file systems differ in what they say where the name is taken
+            if not is_there(mine.folder):
+                raise
+            if is_there(beside) or read_bytes(mine.folder / MANIFEST) != text.encode():
+                return None  # and else it was renamed, and over a network the answer was lost
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     flush_folder(commits)
-    if latest(folder) != mine:  # others went on while this one was being made, and removed the state of this number
+    if _numbers(commits)[-1:] > [number]:  # others went on meanwhile, and removed the state of this number
         shutil.rmtree(mine.folder, ignore_errors=True)
         return None
-    sweep(folder)
+    with suppress(OSError):  # the next one sweeps
+        sweep(folder)
     return mine
 
 
@@ -137,8 +137,4 @@ def expose(folder: Path, state: Commit) -> None:
 
 
 def _numbers(commits: Path) -> list[int]:
-    try:
-        with os.scandir(commits) as entries:
-            return sorted(int(entry.name) for entry in entries if re.fullmatch(r"\d{8}", entry.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [int(entry.name) for entry in entries(commits) if re.fullmatch(r"\d{8}", entry.name)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import checksum
+from .reading import read_bytes
 
 MANIFEST = "manifest.json"
 
@@ -23,7 +24,7 @@ def manifest_text(about: dict[str, Any], folder: Path, files: Sequence[str]) -> 
 def mismatch(manifest: Path, path: Path) -> str | None:
     """Return what a manifest has against a file, or None if it is the one that was published."""
     try:
-        promised = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
+        promised = json.loads(read_bytes(manifest))["files"][path.name]["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return f"its {manifest.name} gives no SHA-256 of {path.name}"
     digest = checksum(path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidValueError, MissingDataError, SourceFormatError, UnreadableError
+from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, SourceFormatError, UnreadableError
 
 
 def as_path(given: object, name: str = "path") -> Path:
@@ -28,9 +32,63 @@ def as_path(given: object, name: str = "path") -> Path:
         raise InvalidValueError(name, given, "a path from / on: that home folder is not known here") from None
 
 
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say `UnreadableError` of a path where the system does not let it be read now; that nothing is there passes."""
+    try:
+        yield
+    except (FileNotFoundError, NasbenchRobustError):
+        raise
+    except (OSError, MemoryError) as error:
+        raise UnreadableError(path, error) from None
+
+
 def is_there(path: Path) -> bool:
-    """Return whether there is a file or folder; a name that the system refuses, as too long say, is none."""
-    return os.path.exists(path)  # noqa: PTH110 (that of pathlib raises on such names)
+    """Return whether there is a file or folder; a name that the system refuses, as too long say, is none.
+
+    Unlike the same question to pathlib it never takes what cannot be seen now for what is not there: `UnreadableError`.
+    """
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; raises as `is_there`."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; raises as `is_there`."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        with readable(path):
+            return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except UnreadableError as error:
+        if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            return None
+        raise
+
+
+def entries(folder: Path, suffix: str = "") -> list[os.DirEntry[str]]:
+    """Return what a folder holds under names that end so, by name; nothing where there is no folder.
+
+    What is unfinished, under a name with a dot before it, is left out. Unlike `Path.glob` it never takes a folder that
+    cannot be read now for an empty one: `UnreadableError`.
+    """
+    try:
+        with readable(folder), os.scandir(folder) as found:
+            kept = [each for each in found if each.name.endswith(suffix) and not each.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except UnreadableError as error:
+        if error.errno == errno.ENOTDIR:
+            return []
+        raise
+    return sorted(kept, key=lambda entry: entry.name)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -43,12 +101,8 @@ def read_bytes(path: Path) -> bytes:
     UnreadableError
         If the system does not let it be read now, which says nothing about what it holds.
     """
-    try:
+    with readable(path):
         return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except (OSError, MemoryError) as error:
-        raise UnreadableError(path, error) from None
 
 
 def read_text(path: str | os.PathLike[str], what: str = "") -> str:

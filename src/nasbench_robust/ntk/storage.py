@@ -54,7 +54,7 @@ def save_kernels(
         return
 
     def write(beside: Path) -> None:
-        if path.exists():
+        if is_there(path):
             shutil.copyfile(path, beside)
         with _h5py().File(beside, "a") as file:
             entry = file.create_group(group)

@@ -22,7 +22,20 @@ from ..errors import (
     TableError,
     UnknownNameError,
 )
-from ..files import COMMITS, HOME_VARIABLE, as_path, checksum, download, home, is_there, latest, write_bytes
+from ..files import (
+    COMMITS,
+    HOME_VARIABLE,
+    as_path,
+    checksum,
+    download,
+    home,
+    is_file,
+    is_folder,
+    is_there,
+    latest,
+    read_bytes,
+    write_bytes,
+)
 from ..registry import BUNDLED, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
@@ -69,8 +82,10 @@ def load(
         one). Nothing is kept then.
     MissingDataError
         If the network is needed and forbidden, or a file is missing.
+    UnreadableError
+        If a file cannot be read now.
     TableError, SourceFormatError
-        If a table or a published file cannot be read.
+        If a table or a published file is damaged, or is none.
     """
     from ..table import Benchmark
 
@@ -113,7 +128,7 @@ def _bundled(path: object, url: object) -> Path:
     for name, argument in (("path", path), ("url", url)):
         if argument is not None:
             raise InvalidValueError(name, argument, f"None: {BUNDLED} is part of the package")
-    if not _BUNDLED_RUNS.is_file():
+    if not is_there(_BUNDLED_RUNS):
         remedy = "in a clone of the repository, python generation/make_digits.py makes it"
         raise MissingDataError(f"this copy of the package has no table {_BUNDLED_RUNS}", remedy)
     return _BUNDLED_RUNS
@@ -152,11 +167,11 @@ def _is_readable(table: Path) -> bool:
 
     try:
         Reader(table).info()
-        if checksum(table).encode() != table.with_suffix(".sha256").read_bytes():
+        if checksum(table).encode() != read_bytes(table.with_suffix(".sha256")):
             raise TableError(table, "damaged: not what was written")
     except FileNotFoundError:
         return False
-    except (TableError, OSError) as error:
+    except TableError as error:
         log.warning("%s; converting the published file again", error)
         return False
     return True
@@ -176,10 +191,9 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
 
 
 def _check_copy(path: Path, release: Release) -> None:
-    try:
-        digest = checksum(path)
-    except OSError as error:
-        raise MissingDataError(f"cannot read {path} ({error.strerror})", "check the path") from None
+    if not is_file(path):
+        raise MissingDataError(f"cannot read {path} (there is no such file)", "check the path")
+    digest = checksum(path)
     if digest != release.sha256:
         raise DownloadError(
             str(path),
@@ -192,8 +206,8 @@ def _runs_in(path: Path) -> Path:
     """Return the runs table that `path` is or holds; of a folder in which one is being made, the folder."""
     from ..table import is_run_folder
 
-    if not is_there(path) or not path.is_dir() or is_run_folder(path):
+    if not is_folder(path) or is_run_folder(path):
         return path
     if (state := latest(path)) is not None:
         return state.folder / "runs.parquet"
-    return path / "runs.parquet" if (path / "runs.parquet").exists() else path
+    return path / "runs.parquet" if is_there(path / "runs.parquet") else path

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..arrays import Record
-from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError
-from ..files import MANIFEST, as_path, commit, expose, hub, is_there, latest
+from ..errors import InvalidValueError, MissingDataError, NasbenchRobustError, RefusedError, UnreadableError
+from ..files import MANIFEST, as_path, commit, expose, hub, is_there, latest, read_bytes
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
@@ -94,8 +94,10 @@ def publish(
         If there is no ``runs.parquet``.
     RefusedError
         If validation finds errors.
+    UnreadableError
+        If a file cannot be read now.
     TableError
-        If a table cannot be read.
+        If a table is damaged.
     InvalidValueError
         If `repository` is malformed, a replacement is empty, or a README.md of another origin is in the way.
     """
@@ -107,7 +109,7 @@ def publish(
     tables = source if state is None else state.folder
     if not is_there(tables / "runs.parquet") or is_run_folder(source):
         raise MissingDataError(f"no runs.parquet in {source}", "collect the runs first: nasbench-robust collect")
-    if not force and (target / CARD).exists() and cards.MARK not in (target / CARD).read_text(errors="replace"):
+    if not force and is_there(target / CARD) and cards.MARK.encode() not in read_bytes(target / CARD):
         expected = f"a folder without a {CARD} of another origin (or force it to be replaced)"
         raise InvalidValueError("out", str(target), expected)
     findings = _check(tables)
@@ -185,9 +187,9 @@ def _check(folder: Path) -> list[Finding]:
     runs = Reader(folder / "runs.parquet")
     known = _keys(runs)
     for name, schema in _OPTIONAL.items():
-        if (folder / f"{name}.parquet").exists():
+        if is_there(folder / f"{name}.parquet"):
             findings.extend(_check_beside(folder / f"{name}.parquet", schema, known))
-    if (folder / "cells.parquet").exists():
+    if is_there(folder / "cells.parquet"):
         findings.extend(_check_cells(folder / "cells.parquet", runs.info()))
     return findings
 
@@ -205,6 +207,8 @@ def _check_beside(path: Path, schema: pa.Schema, known: set[tuple[str, str, int,
             yield Finding("schema", "error", f"the columns of {path.name} are not those of the format")
             return
         strangers = _keys(reader) - known
+    except UnreadableError:
+        raise
     except NasbenchRobustError as error:
         yield Finding("unreadable", "error", str(error))
         return
@@ -224,6 +228,8 @@ def _like(stored: pa.Schema, expected: pa.Schema) -> pa.Schema:
 def _check_cells(path: Path, info: ReleaseInfo) -> Iterator[Finding]:
     try:
         stored = read_table(path)
+    except UnreadableError:
+        raise
     except NasbenchRobustError as error:
         yield Finding("unreadable", "error", str(error))
         return
@@ -236,9 +242,9 @@ def _write_tables(source: Path, target: Path, described: ReleaseInfo) -> dict[st
     info, rows = Reader(source / "runs.parquet").info(), {}
     for name in ("runs", "cells", "curves", "outcomes"):
         path = source / f"{name}.parquet"
-        if name == "cells" and not path.exists():
+        if name == "cells" and not is_there(path):
             write_table(cells_table(described), target / path.name)
-        elif not path.exists():
+        elif not is_there(path):
             continue
         elif described == info or name == "cells":
             shutil.copyfile(path, target / path.name)

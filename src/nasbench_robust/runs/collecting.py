@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -20,12 +22,13 @@ import pyarrow as pa
 
 from ..arrays import Record
 from ..errors import ConflictError, MissingDataError, TableError
-from ..files import Commit, commit, expose, latest
+from ..files import Commit, commit, expose, is_there, latest
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
     KEY,
     OUTCOMES_SCHEMA,
+    PAUSES,
     RUN_COLUMNS,
     RUNS,
     Reader,
@@ -49,7 +52,6 @@ log = logging.getLogger(__name__)
 
 TABLES = (RUNS, "curves", "outcomes")
 _RUNS_FILE = "runs.parquet"
-_TRIES = 5
 _MANY, _SOME = 2000, 100
 _BATCH = 2000  # runs in memory at a time, before they become tables
 Key = tuple[str, int, int]
@@ -71,6 +73,8 @@ class Collected(Record):
         Files of damaged runs, where they are now.
     incomplete : list of Path
         Files of runs, of the first version, that lack their curve or outcomes: the runs count as missing.
+    damaged : list of tuple
+        Folders and files of damaged runs that are still where they were.
     """
 
     runs: int = 0
@@ -78,6 +82,7 @@ class Collected(Record):
     repeated: int = 0
     quarantined: list[Path] = field(default_factory=list)
     incomplete: list[Path] = field(default_factory=list)
+    damaged: list[tuple[Path, Path]] = field(default_factory=list)
 
     def describe(self, runs: pa.Table) -> None:
         """Take the number of runs of a table, and which of them failed."""
@@ -133,10 +138,12 @@ def collect(
     report = Collected()
     sources = [source for folder in folders if (source := read_folder(Path(folder), report)) is not None]
     if not sources:
+        set_aside(report)
         raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
     labels = dict(zip(map(Path, folders), names, strict=True)) if names else {}
     tables, info = merge_sources(tell_apart(sources, labels), report)
     report.describe(tables[RUNS])
+    set_aside(report)
     target, state = Path(out), None
     while state is None:
         state = commit(target, lambda folder: write_tables(tables, info, folder), latest(target))
@@ -152,19 +159,24 @@ def compact(folder: str | os.PathLike[str]) -> Collected:
     MissingDataError, UnreadableError, TableError
         As for `collect`. Nothing is changed then.
     """
+    report = Collected()
     while True:
-        report = Collected()
+        report = Collected(quarantined=report.quarantined)
         source = read_folder(Path(folder), report)
         if source is None:
+            set_aside(report)
             raise MissingDataError(f"no runs in {folder}", "check the folder")
         tables, info = merge_sources([source], report)
         report.describe(tables[RUNS])
+        set_aside(report)
         if not source.loose:
             return report
         write = partial(write_tables, tables, info)
-        if commit(source.folder, write, source.state) is not None:
+        known = source.state is not None and report.repeated == len(source.loose)  # one before was ended too soon
+        if known or commit(source.folder, write, source.state) is not None:
             for path in source.loose.values():
-                _remove(source.folder, path)
+                for each in files_of(source.folder, path):  # without the first, the others are no run
+                    each.unlink(missing_ok=True)
             return report
 
 
@@ -184,13 +196,6 @@ def peak_memory(folder: Path) -> float | None:
     return max((run.row["peak_memory_mib"] for run in some if run and run.row.get("peak_memory_mib")), default=None)
 
 
-def _remove(folder: Path, path: Path) -> None:
-    """Remove the file or files of a run, that in ``runs`` first: without it the others are no run."""
-    beside = [folder / table / path.name for table in TABLES[1:]] if path.parent.name == RUNS else []
-    for each in (path, *beside):
-        each.unlink(missing_ok=True)
-
-
 def write_tables(tables: dict[str, pa.Table], info: ReleaseInfo, folder: Path) -> dict[str, Any]:
     """Write the tables of a release and return what its manifest says of it."""
     for name, table in {**tables, "cells": cells_table(info)}.items():
@@ -204,12 +209,17 @@ def write_tables(tables: dict[str, pa.Table], info: ReleaseInfo, folder: Path) -
 
 def read_folder(folder: Path, report: Collected) -> Source | None:
     """Read all runs of a folder, or None where there are none; what is compacted stands before what is not."""
-    for _ in range(_TRIES):
+    for pause in PAUSES:
+        found = Collected()
         try:
-            return _read_once(folder, report)
-        except FileNotFoundError as error:  # compacted by another process meanwhile
-            if isinstance(error, MissingDataError):
-                raise
+            source = _read_once(folder, found)
+        except FileNotFoundError:  # compacted by another process meanwhile
+            time.sleep(pause)
+            continue
+        report.repeated += found.repeated
+        report.incomplete += found.incomplete
+        report.damaged += found.damaged
+        return source
     raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
 
 
@@ -218,10 +228,10 @@ def _read_once(folder: Path, report: Collected) -> Source | None:
     base = state.folder if state is not None else folder
     parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
     info, known = None, frozenset[str]()
-    if (base / _RUNS_FILE).exists():
+    if is_there(base / _RUNS_FILE):
         info = Reader(base / _RUNS_FILE).info()
         for name in TABLES:
-            if (base / f"{name}.parquet").exists():
+            if is_there(base / f"{name}.parquet"):
                 parts[name].append(_plain(Reader(base / f"{name}.parquet").read()))
         known = frozenset(shard_file(*key) for key in _keys(parts[RUNS][0]))
     read: dict[str, Path] = {}
@@ -244,20 +254,36 @@ def _read_once(folder: Path, report: Collected) -> Source | None:
 
 
 def _sound_runs(folder: Path, loose: dict[str, Path], report: Collected) -> Iterator[tuple[Path, StoredRun]]:
-    """Yield the runs of files; set aside what is damaged, leave what is not whole."""
+    """Yield the runs of files; note what is damaged, and what is not whole."""
     for path in loose.values():
         try:
             run = read_loose(folder, path)
         except TableError as error:
             log.warning("%s; its run is set aside and counts as missing", error)
-            beside = [folder / table / path.name for table in TABLES[1:]] if path.parent.name == RUNS else []
-            report.quarantined += [quarantine(folder, each) for each in (path, *beside) if each.exists()]
+            report.damaged.append((folder, path))
             continue
         if run is None:
             log.warning("%s has no curve or no outcomes: its run counts as missing", path)
             report.incomplete.append(path)
         else:
             yield path, run
+
+
+def set_aside(report: Collected) -> None:
+    """Move what was found damaged to quarantine, once everything else could be read."""
+    for folder, path in report.damaged:
+        for each in files_of(folder, path):
+            with suppress(
+                FileNotFoundError
+            ):  # of an old run the other files may be lacking; another collector moves too
+                report.quarantined.append(quarantine(folder, each))
+    report.damaged.clear()
+
+
+def files_of(folder: Path, path: Path) -> list[Path]:
+    """Return the file of a run, or the files that it has in folders of the first version, that in ``runs`` first."""
+    beside = [folder / table / path.name for table in TABLES[1:]] if path.parent.name == RUNS else []
+    return [path, *beside]
 
 
 def _batches(runs: Iterable[tuple[Path, StoredRun]]) -> Iterator[list[tuple[Path, StoredRun]]]:

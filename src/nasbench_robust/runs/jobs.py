@@ -16,10 +16,14 @@ from typing import Any, Protocol, TypeVar
 
 from ..engines import watching
 from ..errors import RunInterruptedError
+from ..files import is_folder
+from ..table import RUNS
 from . import slurm
 from .worklists import claim
 
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
+_SUBFOLDERS = (RUNS, "claims", "checkpoints")  # they may be another user's
+_ROOM = 1 << 16
 
 Unit = TypeVar("Unit", contravariant=True)
 Result = TypeVar("Result")
@@ -130,10 +134,14 @@ def _make(
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Find out before the work, not after it, that the results cannot be written."""
+    """Find out before the work, not after it, that the results cannot be written: not allowed, or no room."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    for place in (Path(folder), *(Path(folder) / name for name in _SUBFOLDERS)):
+        if is_folder(place):
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(bytes(_ROOM))
+                file.flush()
+                os.fsync(file.fileno())  # a quota may be looked at no sooner
 
 
 def stopped(signals: Signals) -> int:

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from ..arrays import Record
 from ..cells import Cell
-from ..errors import InvalidValueError, MissingDataError, MissingResultError, TableError
-from ..files import COMMITS, as_path, commit, expose, is_abandoned, latest, sweep
+from ..errors import InvalidValueError, MissingDataError, MissingResultError, TableError, UnreadableError
+from ..files import COMMITS, as_path, commit, entries, expose, is_abandoned, is_folder, is_there, latest, sweep
 from ..table import RUNS, Reader, has_run, is_run_folder, loose_runs, quarantine, read_loose, verify
-from .collecting import TABLES, Collected, merge_sources, read_folder, write_tables
+from .collecting import Collected, files_of, merge_sources, read_folder, set_aside, write_tables
 from .worklists import is_claimed
 
 
@@ -33,18 +33,20 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     MissingDataError, UnreadableError, TableError, ConflictError
         As for `runs.collect`. Nothing is changed then.
     """
-    target = as_path(out, "out")
+    target, report = as_path(out, "out"), Collected()
     while True:
-        report, before = Collected(), latest(target)
-        places = [target, *(path for path in map(Path, folders) if path.resolve() != target.resolve())]
+        report, before = Collected(quarantined=report.quarantined), latest(target)
+        places = [target, *(path for path in map(Path, folders) if os.path.realpath(path) != os.path.realpath(target))]
         sources = [source for path in places if (source := read_folder(path, report)) is not None]
         if not sources:
+            set_aside(report)
             raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
         settings = {name for source in sources for name in source.info.settings}
         if len(settings) > 1:
             raise TableError(target, f"would hold runs of several settings, {', '.join(sorted(settings))}: see collect")
         tables, info = merge_sources(sources, report)
         report.describe(tables[RUNS])
+        set_aside(report)
         (target / RUNS).mkdir(parents=True, exist_ok=True)
         if commit(target, lambda folder: write_tables(tables, info, folder), before) is not None:  # noqa: B023
             return report
@@ -154,15 +156,16 @@ def repair(folder: str | os.PathLike[str], *, dry_run: bool = False) -> Repaired
         If a file cannot be read now. Nothing that is not damaged is ever touched.
     """
     path, report = as_path(folder, "folder"), Repaired()
-    if not is_run_folder(path) and latest(path) is None and not (path / "runs.parquet").exists():
+    if not is_run_folder(path) and latest(path) is None and not is_there(path / "runs.parquet"):
         raise MissingDataError(f"no runs.parquet and no folder {RUNS} with runs in {path}", "check the path")
     _repair_commits(path, report, dry_run)
     for file in loose_runs(path).values():
         try:
             run = read_loose(path, file)
+        except FileNotFoundError:  # compacted meanwhile
+            continue
         except TableError:
-            beside = [path / table / file.name for table in TABLES[1:]] if file.parent.name == RUNS else []
-            damaged = [each for each in (file, *beside) if each.exists()]
+            damaged = [each for each in files_of(path, file) if is_there(each)]
             report.quarantined += damaged if dry_run else [quarantine(path, each) for each in damaged]
         else:
             report.runs += run is not None
@@ -176,16 +179,16 @@ def repair(folder: str | os.PathLike[str], *, dry_run: bool = False) -> Repaired
 
 def _repair_commits(path: Path, report: Repaired, dry_run: bool) -> None:
     """Go back to the state before where the last one is damaged; `verify` says of the older what it says of it."""
-    if not dry_run and (path / COMMITS).is_dir():
+    if not dry_run and is_folder(path / COMMITS):
         report.removed += sweep(path)
-    while (state := latest(path)) is not None or (path / "runs.parquet").exists():
+    while (state := latest(path)) is not None or is_there(path / "runs.parquet"):
         tables = path if state is None else state.folder
         problems = verify(tables)
         if not problems:
             report.runs += Reader(tables / "runs.parquet").read([]).num_rows
             return
         report.problems += problems
-        if state is None or dry_run or not (state.folder.parent / f"{state.number - 1:08d}").exists():
+        if state is None or dry_run or not is_there(state.folder.parent / f"{state.number - 1:08d}"):
             report.problems.append(f"put a sound copy of {tables} in its place, or remove it and make its runs again")
             return
         aside = quarantine(path, state.folder)
@@ -195,8 +198,16 @@ def _repair_commits(path: Path, report: Repaired, dry_run: bool) -> None:
 
 def _left(path: Path) -> Iterator[Path]:
     """Yield unfinished files of dead processes, claims that nobody holds, and checkpoints of runs that are there."""
-    yield from (each for each in path.rglob(".*.tmp") if is_abandoned(each))
-    yield from (each for each in (path / "claims").glob("*.lock") if not is_claimed(path, each.stem))
-    for checkpoint in (path / "checkpoints").glob("*.ckpt"):
-        if checkpoint.stem.endswith(".parquet") and has_run(path, checkpoint.stem):
-            yield checkpoint
+    for place, _, names in os.walk(path, onerror=_stop):
+        files = (Path(place, name) for name in names if name.startswith(".") and name.endswith(".tmp"))
+        yield from filter(is_abandoned, files)
+    for entry in entries(path / "claims", ".lock"):
+        if not is_claimed(path, entry.name.removesuffix(".lock")):
+            yield Path(entry.path)
+    for entry in entries(path / "checkpoints", ".parquet.ckpt"):
+        if has_run(path, entry.name.removesuffix(".ckpt")):
+            yield Path(entry.path)
+
+
+def _stop(error: OSError) -> None:
+    raise UnreadableError(error.filename, error)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ..errors import TableError
-from ..files import json_hash, write_bytes
+from ..files import entries, is_there, json_hash, read_bytes, write_bytes
 from ..settings import TrainingSettings
 from .slurm import active_tasks
 from .worklists import Unit, parse_cells, read_task
@@ -20,7 +21,7 @@ def remember(folder: str | os.PathLike[str], settings: TrainingSettings, cells: 
     """Remember that a folder is to hold runs of these cells, as `parse_cells` takes them, and seeds."""
     request = {"settings": settings.to_dict(), "cells": cells, "seeds": list(seeds)}
     path = Path(folder) / JOBS / f"table-{json_hash(request)[:16]}.json"
-    if not path.exists():
+    if not is_there(path):
         write_bytes((json.dumps(request) + "\n").encode(), path)
 
 
@@ -33,9 +34,10 @@ def remembered(folder: str | os.PathLike[str]) -> tuple[TrainingSettings, list[U
         If what is there cannot be read.
     """
     settings, units = None, set[Unit]()
-    for path in sorted((Path(folder) / JOBS).glob("table-*.json"), key=lambda path: path.stat().st_mtime):
+    paths = [Path(entry.path) for entry in entries(Path(folder) / JOBS, ".json") if entry.name.startswith("table-")]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime):
         try:
-            request = json.loads(path.read_text(encoding="utf-8"))
+            request = json.loads(read_bytes(path))
             settings = TrainingSettings.from_dict(request["settings"])
             units |= {Unit(index, int(seed)) for seed in request["seeds"] for index in parse_cells(request["cells"])}
         except (ValueError, KeyError, TypeError, LookupError) as error:
@@ -56,10 +58,11 @@ def queued(folder: str | os.PathLike[str]) -> set[Unit]:
     SlurmError
         If tasks were submitted and Slurm does not answer.
     """
-    jobs = {path.stem.removeprefix("job-"): path for path in (Path(folder) / JOBS).glob("*/job-*.json")}
+    below = chain.from_iterable(entries(Path(each.path), ".json") for each in entries(Path(folder) / JOBS))
+    jobs = {each.name[4:-5]: Path(each.path) for each in below if each.name.startswith("job-")}
     units: set[Unit] = set()
     for job, task in active_tasks() if jobs else ():
         if job in jobs:
-            offset = json.loads(jobs[job].read_text(encoding="utf-8"))["offset"]
+            offset = json.loads(read_bytes(jobs[job]))["offset"]
             units.update(read_task(jobs[job].parent / "work.jsonl", offset + task))
     return units

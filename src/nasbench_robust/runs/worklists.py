@@ -16,13 +16,14 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from .. import cells
 from ..cells import Cell
 from ..checks import seed
 from ..errors import InvalidValueError, NasbenchRobustError, TableError
-from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
+from ..files import ONE_AT_A_TIME, entries, parse_json, read_text, write_bytes
 from ..table import RUNS, OfDataset, present_runs, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
@@ -72,8 +73,8 @@ def find_missing(
     folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit], kind: str = RUNS
 ) -> list[Unit]:
     """Return the units that have no row in the folder, going by the names of its shards of this kind."""
-    place = Path(folder) / kind
-    present = present_runs(Path(folder)) if kind == RUNS else {path.name for path in place.glob("*.parquet")}
+    place = Path(folder)
+    present = present_runs(place) if kind == RUNS else {entry.name for entry in entries(place / kind, ".parquet")}
     return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
 
 
@@ -124,7 +125,7 @@ def claim(folder: str | os.PathLike[str], name: str) -> Iterator[bool]:
         Whether the claim was had; False if another process holds it. Where the file system knows no locks it is
         always had: then two processes may do the same work, and the row of the first one stays.
     """
-    path = Path(folder).absolute() / "claims" / f"{name}.lock"
+    path = _real(os.fspath(folder)) / "claims" / f"{name}.lock"
     mine = (os.getpid(), path)
     with ONE_AT_A_TIME:
         taken = mine in _HELD
@@ -160,6 +161,11 @@ def _claimed(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@lru_cache(maxsize=16)  # of one folder for every unit of work
+def _real(folder: str) -> Path:
+    return Path(os.path.realpath(folder))
+
+
 def _opened(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:
@@ -171,7 +177,7 @@ def _opened(path: Path) -> int:
 
 def is_claimed(folder: str | os.PathLike[str], name: str) -> bool:
     """Return whether a process, this one too, holds the claim at this moment."""
-    path = Path(folder).absolute() / "claims" / f"{name}.lock"
+    path = _real(os.fspath(folder)) / "claims" / f"{name}.lock"
     if (os.getpid(), path) in _HELD:
         return True
     try:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from ..arrays import Record
 from ..engines import provenance
 from ..errors import MissingDataError, TableError
+from ..files import entries, is_there
 from ..ntk import Scored
 from ..table import Reader, quarantine, shard_file, shard_name, write_table
 from .keys import ScoreKey, score_keys
@@ -57,7 +58,7 @@ def write_scores(
     }
     entries = [{**circumstances, **asdict(row), "value": _rounded(row.value)} for row in rows]
     table = with_settings(pa.Table.from_pylist(entries, SCORES_SCHEMA), settings.to_dict())
-    if not path.exists() and write_table(table, path, replace=False):
+    if not is_there(path) and write_table(table, path, replace=False):
         return path
     stored = read_shard(path)
     grown = merged([stored.cast(SCORES_SCHEMA.with_metadata(stored.schema.metadata)), table], [path, path])
@@ -106,7 +107,7 @@ def missing_scores(
     """
     path = Path(folder) / FOLDER / shard_name(settings, index, seed)
     present = set((units or {}).get((index, seed), ()))
-    if path.exists():
+    if is_there(path):
         try:
             present |= units_of(Reader(path).read(IDENTITY)).get((index, seed), set())
         except TableError:
@@ -116,7 +117,8 @@ def missing_scores(
 
 def check_folder(folder: str | os.PathLike[str], settings: ScoreSettings) -> None:
     """Raise `InvalidValueError` where a folder holds scores of other settings: they do not belong into one table."""
-    for shard in (Path(folder) / FOLDER).glob("[!.]*.parquet"):
+    for entry in entries(Path(folder) / FOLDER, ".parquet"):
+        shard = Path(entry.path)
         try:
             stored = settings_of(Reader(shard).schema, shard)
         except TableError:
@@ -153,19 +155,24 @@ def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str])
     ------
     MissingDataError
         If there are no sound shards, and no file.
+    UnreadableError
+        If a file cannot be read now. Nothing is changed then.
     TableError
         If a shard is of other settings than the others, or than the file.
     """
     report, tables, paths = CollectedScores(), [], []
-    if Path(path).exists():
+    if is_there(Path(path)):
         tables, paths = [Reader(path).read()], [Path(path)]
-    for shard in sorted((Path(folder) / FOLDER).glob("[!.]*.parquet")):
+    damaged = []
+    for entry in entries(Path(folder) / FOLDER, ".parquet"):
+        shard = Path(entry.path)
         try:
             tables.append(read_shard(shard))
             paths.append(shard)
         except TableError as error:
             log.warning("%s; it is set aside and counts as missing", error)
-            report.quarantined.append(quarantine(Path(folder), shard))
+            damaged.append(shard)
+    report.quarantined = [quarantine(Path(folder), shard) for shard in damaged]  # once all others were read
     if not tables:
         raise MissingDataError(f"no scores in {Path(folder) / FOLDER}", "check the folder")
     table = merged(tables, paths)

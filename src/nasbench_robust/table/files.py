@@ -18,8 +18,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import MissingDataError, NasbenchRobustError, TableError, UnreadableError
-from ..files import MANIFEST, ONE_AT_A_TIME, as_path, checksum, is_there, mismatch, read_bytes, write_with
+from ..errors import MissingDataError, TableError
+from ..files import (
+    MANIFEST,
+    ONE_AT_A_TIME,
+    as_path,
+    checksum,
+    entries,
+    is_file,
+    is_folder,
+    is_there,
+    mismatch,
+    read_bytes,
+    readable,
+    write_with,
+)
+from .damage import damage
 from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
 _PACKAGE = Path(__file__).parents[1]
@@ -246,11 +260,10 @@ def _rows_of(table: pa.Table, dataset: str) -> pa.Table:
 def _shards(path: Path) -> list[Path]:
     if not is_there(path):
         raise MissingDataError(f"no file or folder {path}", "check the path")
-    if path.is_file():
+    if is_file(path):
         return [path]
-    if path.is_dir():
-        shards = sorted(child for child in path.glob("*.parquet") if not child.name.startswith("."))
-        if shards:
+    if is_folder(path):
+        if shards := [path / entry.name for entry in entries(path, ".parquet")]:
             return shards
         raise MissingDataError(f"no Parquet file in {path}", "name a folder that holds a table")
     raise MissingDataError(f"{path} is neither a file nor a folder", "check the path")
@@ -295,37 +308,13 @@ def _concatenate(paths: Sequence[Path]) -> pa.Table:
     return concatenate(parts)
 
 
-@contextlib.contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a file that is not readable Parquet into a `TableError`.
-
-    What may pass, as a lack of permission, of memory or of a codec, says nothing about the file: `UnreadableError`.
-    """
-    try:
-        yield
-    except NasbenchRobustError:
-        raise
-    except MemoryError as error:
-        raise UnreadableError(path, error) from None
-    except OSError as error:
-        if error.errno is not None:  # of the system; those of pyarrow about the content have none
-            raise UnreadableError(path, error) from None
-        raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({_first_line(error)})") from None
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        if "not built" in str(error):
-            raise UnreadableError(path, _first_line(error)) from None
-        raise TableError(path, f"not readable as Parquet, perhaps cut or damaged ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def _checked_commit(path: Path) -> str:
     """Return the first 12 digits of the hash of the manifest that names a file, after checking the file against it."""
-    beside = path.resolve().with_name(MANIFEST)  # of a link, that beside what it names, if there is one
-    manifest = beside if beside.exists() else path.with_name(MANIFEST)
     try:
+        with readable(path):
+            # Of a link, that beside what it names, if there is one: caches keep content and names apart.
+            beside = Path(os.path.realpath(path, strict=True)).with_name(MANIFEST)
+            manifest = beside if is_there(beside) else path.with_name(MANIFEST)
         content = read_bytes(manifest)
         listed = json.loads(content).get("files", {})
     except FileNotFoundError:
@@ -339,11 +328,6 @@ def _checked_commit(path: Path) -> str:
     if problem:
         raise TableError(path, problem)
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def parquet_of(content: bytes) -> pq.ParquetFile:
-    """Open a small file that was read as a whole."""
-    return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -360,7 +344,8 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     """Return what changes when a file is replaced or written to."""
-    stat = path.stat()
+    with readable(path):
+        stat = path.stat()
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
@@ -369,7 +354,7 @@ def _open_again(path: Path, digest: str) -> tuple[tuple[int, ...], pq.ParquetFil
     """Open the file of a pickled table, if it still is that file."""
     try:
         stamp, now = _stamp(path), checksum(path)
-    except OSError as error:
+    except FileNotFoundError as error:
         remedy = f"the table that was pickled lay there, its SHA-256 is {digest}; put it back, or load a release anew"
         raise MissingDataError(f"cannot read {path} ({error.strerror})", remedy) from None
     if now != digest:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import MissingDataError, TableError
-from ..files import Commit, latest
+from ..files import Commit, entries, is_folder, is_there, latest
 from .describing import release_info_of
 from .files import Reader, concatenate
 from .run_files import Outcome, StoredRun, read_run_file
@@ -31,8 +33,8 @@ log = logging.getLogger(__name__)
 
 RUNS = "runs"
 _OLD = ("curves", "outcomes")  # beside runs, in folders of the first version
-_TRIES = 5
 _NAME = re.compile(r".+-\d+-\d+\.parquet")  # see `shard_file`
+PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)  # seconds between tries to read what others change, or have just made
 
 
 def run_path(folder: Path, name: str) -> Path:
@@ -42,7 +44,7 @@ def run_path(folder: Path, name: str) -> Path:
 
 def is_run_folder(path: Path) -> bool:
     """Return whether a folder is one in which a table is being made."""
-    return (path / RUNS).is_dir()
+    return is_folder(path / RUNS)
 
 
 def loose_runs(folder: Path) -> dict[str, Path]:
@@ -54,19 +56,11 @@ def loose_runs(folder: Path) -> dict[str, Path]:
 
 
 def _files_of_runs(folder: Path) -> Iterator[os.DirEntry[str]]:
-    top = _entries(folder / RUNS)
-    below = (Path(entry.path) for entry in top if entry.is_dir() and not entry.name.endswith(".parquet"))
-    for entry in chain(top, *map(_entries, below)):
-        if entry.name.endswith(".parquet") and not entry.name.startswith("."):
+    top = entries(folder / RUNS)
+    below = (Path(entry.path) for entry in top if not entry.name.endswith(".parquet"))
+    for entry in chain(top, *map(entries, below)):
+        if entry.name.endswith(".parquet"):
             yield entry
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def committed_runs(folder: Path) -> frozenset[str]:
@@ -88,17 +82,17 @@ def present_runs(folder: Path) -> set[str]:
     """
     loose = loose_runs(folder)  # first: what is compacted meanwhile is in the commit then
     flat = {name: path for name, path in loose.items() if path.parent.name == RUNS}
-    beside = [{entry.name for entry in _entries(folder / table)} for table in _OLD] if flat else []
+    beside = [{entry.name for entry in entries(folder / table)} for table in _OLD] if flat else []
     whole = {name for name in loose if name not in flat or all(name in names for names in beside)}
     return whole | {name for name in flat.keys() - whole if _has_failed(flat[name])} | committed_runs(folder)
 
 
 def has_run(folder: Path, name: str) -> bool:
     """Return whether a folder holds the run of this name."""
-    if run_path(folder, name).exists() or name in committed_runs(folder):
+    if is_there(run_path(folder, name)) or name in committed_runs(folder):
         return True
     flat = folder / RUNS / name
-    return flat.exists() and (all((folder / table / name).exists() for table in _OLD) or _has_failed(flat))
+    return is_there(flat) and (all(is_there(folder / table / name) for table in _OLD) or _has_failed(flat))
 
 
 def _has_failed(path: Path) -> bool:
@@ -110,15 +104,14 @@ def _has_failed(path: Path) -> bool:
 
 def settings_in(folder: Path) -> str | None:
     """Return the hash of the settings of a folder's runs, going by any one of them; None where there is none."""
-    state = latest(folder)
-    if state is not None:
-        return next(iter(Reader(state.folder / "runs.parquet").info().settings), None)
-    for entry in _files_of_runs(folder):
+    for entry in () if latest(folder) else _files_of_runs(folder):
         path = Path(entry.path)
-        if path.parent.name == RUNS:
-            return next(iter(Reader(path).info().settings), None)
-        return str(read_run_file(path).row["settings"])
-    return None
+        with suppress(FileNotFoundError):  # compacted meanwhile
+            if path.parent.name == RUNS:
+                return next(iter(Reader(path).info().settings), None)
+            return str(read_run_file(path).row["settings"])
+    state = latest(folder)
+    return None if state is None else next(iter(Reader(state.folder / "runs.parquet").info().settings), None)
 
 
 def read_loose(folder: Path, path: Path) -> StoredRun | None:
@@ -141,14 +134,14 @@ def read_loose(folder: Path, path: Path) -> StoredRun | None:
 
 def _read_old(folder: Path, path: Path) -> StoredRun | None:
     """Read a run of the first version, three files."""
-    if not path.exists():
+    if not is_there(path):
         raise FileNotFoundError(path)
     reader = Reader(path)
     tables = {RUNS: reader.read()}
     failed = "failure" in reader.schema.names and tables[RUNS].column("failure").null_count == 0
     for name in _OLD:
         beside = folder / name / path.name
-        if beside.exists():
+        if is_there(beside):
             tables[name] = Reader(beside).read()
         elif not failed:
             return None
@@ -191,16 +184,17 @@ def _by_run(table: pa.Table | None) -> dict[tuple[Any, ...], list[dict[str, Any]
 
 def open_folder(folder: Path) -> Reader:
     """Open the runs table of a folder; parameters and errors are those of `open_table`."""
-    if folder.name == RUNS and folder.is_dir() and not (folder / RUNS).is_dir():
+    if folder.name == RUNS and is_folder(folder) and not is_run_folder(folder):
         folder = folder.parent
     if not is_run_folder(folder) and latest(folder) is None:
         return Reader(folder)
-    for _ in range(_TRIES):
+    for pause in PAUSES:
         try:
             return _open_folder(folder)
         except FileNotFoundError as error:  # compacted meanwhile, or replaced by a newer commit
             if isinstance(error, MissingDataError) and latest(folder) is None:
                 raise
+            time.sleep(pause)
     raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
 
 

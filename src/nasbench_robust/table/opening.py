@@ -6,7 +6,7 @@ import os
 
 import pyarrow as pa
 
-from ..files import as_path
+from ..files import as_path, is_folder
 from .files import Reader
 
 
@@ -20,7 +20,7 @@ def open_table(source: str | os.PathLike[str] | pa.Table | Reader) -> Reader:
     """
     if isinstance(source, Reader):
         return source
-    if isinstance(source, pa.Table) or not (path := as_path(source, "source")).is_dir():
+    if isinstance(source, pa.Table) or not is_folder(path := as_path(source, "source")):
         return Reader(source)
     from .folders import open_folder  # what folders need takes a tenth of the time of a first query
 

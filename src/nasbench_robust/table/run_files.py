@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ..arrays import Floats, Integers, Record
 from ..errors import TableError
 from ..files import read_bytes, write_bytes
-from .files import damage, parquet_of
+from .damage import damage, parquet_of
 from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, ReleaseInfo, runs_table
 
 _KEY = b"nasbench_robust_run"
@@ -106,7 +106,7 @@ class StoredRun(Record):
         for column in filter(is_measured, self.row):
             if column not in outcomes:
                 return f"it has no outcomes of {column}"
-            here, said = outcomes[column], (self.row[count_column(column)], self.row[column])
+            here, said = outcomes[column], (self.row.get(count_column(column)), self.row[column])
             if len(here.correct) != -(-here.images // 8) or (here.count, here.count / here.images) != said:
                 return f"by its outcomes {here.count} of {here.images} images count for {column}, by its row {said[0]}"
         expected = self.settings.get("epochs", len(self.epochs))
@@ -217,7 +217,7 @@ def tables_of(runs: Sequence[StoredRun], info: ReleaseInfo) -> dict[str, pa.Tabl
     epochs = [len(run.epochs) for run in runs]
     curves = {
         "epoch": np.concatenate([run.epochs for run in runs]) if runs else [],
-        "split": np.repeat([run.split for run in runs], epochs),
+        "split": np.repeat(np.array([run.split for run in runs], object), epochs),
         **dict(zip(CURVE_COLUMNS, curve.T, strict=True)),
     }
     measured = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from itertools import count
 from pathlib import Path
 from typing import Protocol
+
+from ..errors import TableError
+from ..files import free_name
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,13 @@ def shard_file(dataset: str, index: int, seed: int) -> str:
 def quarantine(folder: Path, path: Path) -> Path:
     """Move a damaged file of a folder to ``quarantine/``, where nothing looks for rows, and return where it is then."""
     place = folder / QUARANTINE / path.relative_to(folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = next(each for n in count() if not (each := place.with_name(place.name + (f".{n}" if n else ""))).exists())
-    path.rename(aside)  # an earlier one stays
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = free_name(place)  # an earlier one stays
+        path.rename(aside)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise TableError(path, f"damaged, and cannot be moved to {place.parent} ({error.strerror or error})") from None
     log.warning("moved to %s", aside)
     return aside

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from .. import cells
 from ..arrays import Booleans, Floats, Integers, Record
-from ..errors import NasbenchRobustError
+from ..errors import NasbenchRobustError, UnreadableError
 from ..metrics import ATTACKS, Metric, same_eps
 from .arrays import mean_by_index, numpy_column
 from .opening import open_table
@@ -97,11 +97,18 @@ def validate(source: str | os.PathLike[str] | pa.Table) -> list[Finding]:
     ----------
     source : path or pyarrow.Table
         A runs table, a folder of its shards, or a table in memory. Whatever is wrong with it becomes a finding.
+
+    Raises
+    ------
+    UnreadableError
+        If a file cannot be read now, which says nothing about what it holds.
     """
     try:
         reader = open_table(source)
         info = reader.info()
         table = reader.read()
+    except UnreadableError:
+        raise
     except NasbenchRobustError as error:
         return [Finding("unreadable", "error", str(error))]
     findings = list(_check_schema(table, info))

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..arrays import Booleans, Floats, Integers
-from ..errors import MissingDataError, NasbenchRobustError, TableError
-from ..files import MANIFEST, as_path, latest, mismatch, read_text
+from ..errors import MissingDataError, TableError
+from ..files import MANIFEST, as_path, is_there, latest, mismatch, read_bytes
 from .files import Reader
 from .folders import RUNS, is_run_folder, loose_runs, read_loose
 from .run_files import count_column, is_measured
@@ -42,10 +42,11 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
     state = latest(path)
     tables = path if state is None else state.folder
     loose = loose_runs(path) if is_run_folder(path) else {}
-    if not (tables / "runs.parquet").exists() and not loose:
+    there = is_there(tables / "runs.parquet")
+    if not there and not loose:
         raise MissingDataError(f"no runs.parquet and no folder {RUNS} with runs in {path}", "check the path")
     problems = []
-    if (tables / "runs.parquet").exists():
+    if there:
         problems += _check_hashes(tables)
         problems += _check_tables(tables) if not problems else []
     for file in loose.values():
@@ -59,15 +60,15 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
 
 def _check_hashes(folder: Path) -> list[str]:
     manifest = folder / MANIFEST
-    if not manifest.exists():
-        return []
     try:
-        names = list(json.loads(read_text(manifest))["files"])
-    except (ValueError, TypeError, KeyError, NasbenchRobustError) as error:
+        names = list(json.loads(read_bytes(manifest))["files"])
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         return [f"{manifest} is no manifest ({error})"]
     problems = []
     for name in names:
-        problem = mismatch(manifest, folder / name) if (folder / name).exists() else f"{name} is missing"
+        problem = mismatch(manifest, folder / name) if is_there(folder / name) else f"{name} is missing"
         problems += [f"{folder}: {problem}"] if problem else []
     return problems
 
@@ -78,11 +79,11 @@ def _check_tables(folder: Path) -> list[str]:
         runs, info = reader.read(), reader.info()
         order = list(info.datasets)
         known = _codes(runs, order)
-        if len(np.unique(known)) < len(known) and (folder / "outcomes.parquet").exists():
+        if len(np.unique(known)) < len(known) and is_there(folder / "outcomes.parquet"):
             return [f"{folder / 'runs.parquet'} has runs that stand twice"]
         problems = []
         for name, check in (("outcomes", _check_outcomes), ("curves", _check_curves)):
-            if (folder / f"{name}.parquet").exists():
+            if is_there(folder / f"{name}.parquet"):
                 table = Reader(folder / f"{name}.parquet").read()
                 found = _Found(runs, table, known, _codes(table, order), info)
                 problems += [f"{folder / name}.parquet: {problem}" for problem in (*found.strangers(), *check(found))]

@@ -22,7 +22,7 @@ from ...datasets import dataset
 from ...engines import Epoch, Running, engine_named, provenance
 from ...engines.torch import NetworkTrainer, make_generator
 from ...errors import InvalidValueError, TrainingDivergedError
-from ...files import json_hash, write_bytes
+from ...files import is_there, json_hash, write_bytes
 from ...images import TensorImages
 from ...metrics import stored_fields
 from ...networks import StagedNetwork
@@ -236,7 +236,7 @@ class GenotypeJob(Record):
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether the folder holds the run already."""
-        return (self.folder / f"{self.name(unit)}.json").exists()
+        return is_there(self.folder / f"{self.name(unit)}.json")
 
     def run(
         self, unit: Unit, checkpoint: Path, progress: Callable[[Epoch], None], should_stop: Callable[[], bool]

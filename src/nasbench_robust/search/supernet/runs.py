@@ -17,7 +17,7 @@ from ...cells import Cell
 from ...engines import Checkpoint, Step, check_form, provenance, stop_if_asked, tell, watching
 from ...engines.torch import as_tensors, made_on, make_generator
 from ...errors import RunInterruptedError, SourceFormatError, TrainingDivergedError
-from ...files import parse_json, read_text, write_bytes
+from ...files import is_there, parse_json, read_text, write_bytes
 from ...images import TensorImages
 from ...metrics import Metric
 from ...runs import parse_cells
@@ -222,7 +222,7 @@ class SearchJob(Record):
 
     def is_done(self, unit: int) -> bool:
         """Return whether the folder holds the search already."""
-        return (self.folder / self.name(unit)).exists()
+        return is_there(self.folder / self.name(unit))
 
     def run(
         self, unit: int, checkpoint: Path, progress: Callable[[SearchEpoch], None], should_stop: Callable[[], bool]
