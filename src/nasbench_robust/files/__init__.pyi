@@ -4,6 +4,7 @@ from .atomic import flush_folder as flush_folder
 from .atomic import free_name as free_name
 from .atomic import is_abandoned as is_abandoned
 from .atomic import json_hash as json_hash
+from .atomic import sweep_unfinished as sweep_unfinished
 from .atomic import write_bytes as write_bytes
 from .atomic import write_with as write_with
 from .cache import HOME_VARIABLE as HOME_VARIABLE
@@ -16,6 +17,7 @@ from .commits import Commit as Commit
 from .commits import commit as commit
 from .commits import expose as expose
 from .commits import latest as latest
+from .commits import read_steadily as read_steadily
 from .commits import sweep as sweep
 from .locks import ONE_AT_A_TIME as ONE_AT_A_TIME
 from .manifests import MANIFEST as MANIFEST

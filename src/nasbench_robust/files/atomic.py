@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Callable
 from functools import lru_cache
@@ -113,6 +114,17 @@ def is_abandoned(path: Path) -> bool:
 def free_name(path: Path) -> Path:
     """Return a path, or the first of ``path.1``, ``path.2`` and so on where nothing is yet."""
     return next(each for n in count() if not is_there(each := path.with_name(path.name + (f".{n}" if n else ""))))
+
+
+def sweep_unfinished(folder: Path) -> list[Path]:
+    """Remove what writers left unfinished in a folder that are gone; return what was removed."""
+    removed = []
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if is_abandoned(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed.append(path)
+    return removed
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:

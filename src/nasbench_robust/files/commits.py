@@ -14,13 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .atomic import flush, flush_folder, is_abandoned, unfinished, write_with
+from ..errors import MissingDataError, NasbenchRobustError
+from .atomic import flush, flush_folder, sweep_unfinished, unfinished, write_with
 from .manifests import MANIFEST, manifest_text
 from .reading import entries, is_there, read_bytes
 
 COMMITS = "commits"
+_TRIES = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,29 @@ def latest(folder: Path) -> Commit | None:
     """Return the state that holds now, or None where there is no commit."""
     numbers = _numbers(folder / COMMITS)
     return Commit(numbers[-1], folder / COMMITS / f"{numbers[-1]:08d}") if numbers else None
+
+
+def read_steadily(folder: Path, read: Callable[[], T]) -> T:
+    """Return what `read` finds in a folder; again where it failed, or took so long, that its state may be gone.
+
+    Raises
+    ------
+    MissingDataError
+        If the folder changes too fast, beside what `read` raises.
+    """
+    for _ in range(_TRIES):
+        before = latest(folder)
+        try:
+            found = read()
+        except (OSError, NasbenchRobustError) as error:
+            is_gone = isinstance(error, FileNotFoundError) and not isinstance(error, MissingDataError)
+            if not is_gone and latest(folder) == before:
+                raise
+        else:
+            now = latest(folder)
+            if now == before or (now is not None and now.number < 2 + (before.number if before else 0)):
+                return found
+    raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
 
 
 def commit(folder: Path, write: Callable[[Path], dict[str, Any]], after: Commit | None) -> Commit | None:
@@ -107,19 +133,22 @@ def sweep(folder: Path) -> list[Path]:
             (commits / f"{number:08d}").rename(aside)  # in one step, so that no reader finds a part of it
             shutil.rmtree(aside)
             removed.append(commits / f"{number:08d}")
-    for path in commits.glob(".*.tmp"):
-        with suppress(OSError):
-            if is_abandoned(path):
-                shutil.rmtree(path)
-                removed.append(path)
-    return removed
+    return removed + sweep_unfinished(commits)
 
 
-def expose(folder: Path, state: Commit) -> None:
-    """Give the files of a state plain names in the folder itself, for readers that know nothing of commits.
+def expose(folder: Path) -> None:
+    """Give the files of the state that holds plain names in the folder itself, for readers that know of no commits.
 
     They are links to the files, or copies where the system has no links. They change one after the other.
     """
+    exposed = None
+    while (state := latest(folder)) is not None and state != exposed:  # others may go on, or be at this as well
+        with suppress(FileNotFoundError):  # a state that is gone
+            _expose(folder, state)
+        exposed = state
+
+
+def _expose(folder: Path, state: Commit) -> None:
     names = set(state.files)
     for path in folder.iterdir():
         if path.name not in names and path.is_symlink() and str(path.readlink()).startswith(f"{COMMITS}/"):

@@ -34,6 +34,8 @@ from ..files import (
     is_there,
     latest,
     read_bytes,
+    read_steadily,
+    sweep_unfinished,
     write_bytes,
 )
 from ..registry import BUNDLED, RELEASES, Release, release_names
@@ -89,13 +91,10 @@ def load(
     """
     from ..table import Benchmark
 
-    while True:
-        table = locate(source, path=path, url=url)
-        try:
-            return Benchmark(table)
-        except MissingDataError:
-            if is_there(table) or table.parent.parent.name != COMMITS or not table.parent.parent.is_dir():
-                raise  # else a newer commit took its place meanwhile
+    table = locate(source, path=path, url=url)
+    if table.parent.parent.name != COMMITS:
+        return Benchmark(table)
+    return read_steadily(table.parents[2], lambda: Benchmark(locate(source, path=path, url=url)))
 
 
 def locate(
@@ -181,6 +180,7 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
     from ..table import Reader, cells_table, write_table
     from .importers import IMPORTERS
 
+    sweep_unfinished(folder)
     log.info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]
     runs = importer(published)

@@ -105,7 +105,7 @@ def publish(
     target = source if out is None else as_path(out, "out")
     if repository is not None:
         hub.check_repository(repository)
-    state = latest(source)
+    before, state = latest(target), latest(source)
     tables = source if state is None else state.folder
     if not is_there(tables / "runs.parquet") or is_run_folder(source):
         raise MissingDataError(f"no runs.parquet in {source}", "collect the runs first: nasbench-robust collect")
@@ -127,10 +127,9 @@ def publish(
         order[:] = (CARD, *(f"{table}.parquet" for table in rows), MANIFEST)
         return {"name": described.name, "version": described.version, "format": FORMAT}
 
-    published = None
-    while published is None:
-        published = commit(target, write, latest(target))
-    expose(target, published)
+    if commit(target, write, before) is None:  # others were faster, perhaps with other tables
+        return publish(folder, out, repository=repository, name=name, version=version, licence=licence, force=force)
+    expose(target)
     return Publication(target, described, tuple(order), tuple(findings))
 
 

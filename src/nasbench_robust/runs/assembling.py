@@ -76,7 +76,7 @@ def assemble(
     state = None
     while state is None:
         state = commit(target, write, latest(target))
-    expose(target, state)
+    expose(target)
     return len(kept)
 
 

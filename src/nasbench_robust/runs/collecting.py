@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,13 +21,12 @@ import pyarrow as pa
 
 from ..arrays import Record
 from ..errors import ConflictError, MissingDataError, TableError
-from ..files import Commit, commit, expose, is_there, latest
+from ..files import Commit, commit, expose, is_there, latest, read_steadily
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
     KEY,
     OUTCOMES_SCHEMA,
-    PAUSES,
     RUN_COLUMNS,
     RUNS,
     Reader,
@@ -135,20 +133,21 @@ def collect(
     ConflictError
         If two files disagree about a run. Nothing is written then.
     """
+    target, labels = Path(out), dict(zip(map(Path, folders), names, strict=True)) if names else {}
     report = Collected()
-    sources = [source for folder in folders if (source := read_folder(Path(folder), report)) is not None]
-    if not sources:
+    while True:
+        before = latest(target)  # before all else: what is read later is not older than that
+        report = Collected(quarantined=report.quarantined)
+        sources = [source for folder in folders if (source := read_folder(Path(folder), report)) is not None]
+        if not sources:
+            set_aside(report)
+            raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
+        tables, info = merge_sources(tell_apart(sources, labels), report)
+        report.describe(tables[RUNS])
         set_aside(report)
-        raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
-    labels = dict(zip(map(Path, folders), names, strict=True)) if names else {}
-    tables, info = merge_sources(tell_apart(sources, labels), report)
-    report.describe(tables[RUNS])
-    set_aside(report)
-    target, state = Path(out), None
-    while state is None:
-        state = commit(target, lambda folder: write_tables(tables, info, folder), latest(target))
-    expose(target, state)
-    return report
+        if commit(target, partial(write_tables, tables, info), before) is not None:
+            expose(target)
+            return report
 
 
 def compact(folder: str | os.PathLike[str]) -> Collected:
@@ -209,18 +208,16 @@ def write_tables(tables: dict[str, pa.Table], info: ReleaseInfo, folder: Path) -
 
 def read_folder(folder: Path, report: Collected) -> Source | None:
     """Read all runs of a folder, or None where there are none; what is compacted stands before what is not."""
-    for pause in PAUSES:
-        found = Collected()
-        try:
-            source = _read_once(folder, found)
-        except FileNotFoundError:  # compacted by another process meanwhile
-            time.sleep(pause)
-            continue
-        report.repeated += found.repeated
-        report.incomplete += found.incomplete
-        report.damaged += found.damaged
-        return source
-    raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
+
+    def read() -> tuple[Source | None, Collected]:
+        mine = Collected()
+        return _read_once(folder, mine), mine
+
+    source, found = read_steadily(folder, read)
+    report.repeated += found.repeated
+    report.incomplete += found.incomplete
+    report.damaged += found.damaged
+    return source
 
 
 def _read_once(folder: Path, report: Collected) -> Source | None:

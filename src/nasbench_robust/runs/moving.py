@@ -101,7 +101,7 @@ def split(
     target, state = as_path(out, "out"), None
     while state is None:
         state = commit(target, lambda place: write_tables(part, info, place), latest(target))
-    expose(target, state)
+    expose(target)
     return int(part[RUNS].num_rows)
 
 

@@ -9,7 +9,6 @@ from .files import concatenate as concatenate
 from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
-from .folders import PAUSES as PAUSES
 from .folders import RUNS as RUNS
 from .folders import committed_runs as committed_runs
 from .folders import has_run as has_run

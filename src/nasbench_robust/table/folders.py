@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import MissingDataError, TableError
-from ..files import Commit, entries, is_folder, is_there, latest
+from ..files import Commit, entries, is_folder, is_there, latest, read_steadily
 from .describing import release_info_of
 from .files import Reader, concatenate
 from .run_files import Outcome, StoredRun, read_run_file
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 RUNS = "runs"
 _OLD = ("curves", "outcomes")  # beside runs, in folders of the first version
 _NAME = re.compile(r".+-\d+-\d+\.parquet")  # see `shard_file`
-PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)  # seconds between tries to read what others change, or have just made
 
 
 def run_path(folder: Path, name: str) -> Path:
@@ -65,8 +63,12 @@ def _files_of_runs(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def committed_runs(folder: Path) -> frozenset[str]:
     """Return what `shard_name` calls the runs of a folder that are compacted."""
-    state = latest(folder)
-    return frozenset() if state is None else _names_in(state)
+
+    def read() -> frozenset[str]:
+        state = latest(folder)
+        return frozenset() if state is None else _names_in(state)
+
+    return read_steadily(folder, read)
 
 
 @lru_cache(maxsize=4)  # a commit never changes
@@ -104,7 +106,14 @@ def _has_failed(path: Path) -> bool:
 
 def settings_in(folder: Path) -> str | None:
     """Return the hash of the settings of a folder's runs, going by any one of them; None where there is none."""
-    for entry in () if latest(folder) else _files_of_runs(folder):
+    return read_steadily(folder, lambda: _settings_in(folder))
+
+
+def _settings_in(folder: Path) -> str | None:
+    state = latest(folder)
+    if state is not None:
+        return next(iter(Reader(state.folder / "runs.parquet").info().settings), None)
+    for entry in _files_of_runs(folder):
         path = Path(entry.path)
         with suppress(FileNotFoundError):  # compacted meanwhile
             if path.parent.name == RUNS:
@@ -188,14 +197,7 @@ def open_folder(folder: Path) -> Reader:
         folder = folder.parent
     if not is_run_folder(folder) and latest(folder) is None:
         return Reader(folder)
-    for pause in PAUSES:
-        try:
-            return _open_folder(folder)
-        except FileNotFoundError as error:  # compacted meanwhile, or replaced by a newer commit
-            if isinstance(error, MissingDataError) and latest(folder) is None:
-                raise
-            time.sleep(pause)
-    raise MissingDataError(f"{folder} changes faster than it can be read", "try again")
+    return read_steadily(folder, lambda: _open_folder(folder))
 
 
 def _open_folder(folder: Path) -> Reader:

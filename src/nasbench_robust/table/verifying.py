@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..arrays import Booleans, Floats, Integers
 from ..errors import MissingDataError, TableError
-from ..files import MANIFEST, as_path, is_there, latest, mismatch, read_bytes
+from ..files import MANIFEST, as_path, is_there, latest, mismatch, read_bytes, read_steadily
 from .files import Reader
 from .folders import RUNS, is_run_folder, loose_runs, read_loose
 from .run_files import count_column, is_measured
@@ -39,9 +39,13 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
         If a file cannot be read now.
     """
     path = as_path(folder, "folder")
+    return read_steadily(path, lambda: _verify(path))
+
+
+def _verify(path: Path) -> list[str]:
+    loose = loose_runs(path) if is_run_folder(path) else {}  # before the commit, as everywhere
     state = latest(path)
     tables = path if state is None else state.folder
-    loose = loose_runs(path) if is_run_folder(path) else {}
     there = is_there(tables / "runs.parquet")
     if not there and not loose:
         raise MissingDataError(f"no runs.parquet and no folder {RUNS} with runs in {path}", "check the path")
