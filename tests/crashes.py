@@ -132,6 +132,13 @@ class Forked:
         self.pid = os.fork()
         if not self.pid:
             steps.victim = steps.victim or os.getpid()
+            with contextlib.suppress(ProcessLookupError):
+                while steps.victim not in (
+                    os.getpid(),
+                    os.getppid(),
+                ):  # another worker is to die, and does all until then
+                    os.kill(steps.victim, 0)
+                    time.sleep(0.001)
             _end_with(lambda: preexec_fn() or main(command[3:]))
         steps.victim = steps.victim or self.pid
 

@@ -22,7 +22,12 @@ from nasbench_robust.search import Budget, LocalSearch, RandomSearch, TableProbl
 torch = pytest.importorskip("torch")
 from public_objects import examples, public_classes
 
-WITHOUT_EXAMPLE = {"Signals", "Settings", "AdversarialSettings"}  # handlers of a process; bases of settings
+WITHOUT_EXAMPLE = {
+    "Signals",
+    "Checkpoint",
+    "Settings",
+    "AdversarialSettings",
+}  # handlers of a process; bases of settings
 WAYS = {
     "pickle": lambda value: pickle.loads(pickle.dumps(value)),
     "deepcopy": copy.deepcopy,

@@ -270,9 +270,7 @@ def test_too_little_memory_to_unpack_a_checkpoint_leaves_it(work, few, tmp_path,
     with monkeypatch.context() as patched:
         patched.setattr(np, "load", fail)
         for ask in (lambda: make(work, few, path), lambda: finished_epochs(path)):
-            with pytest.raises(
-                UnreadableError, match=r"cannot read .*run\.ckpt now \(MemoryError\); nothing was changed"
-            ):
+            with pytest.raises(UnreadableError, match=r"cannot read .*run\.ckpt now \(MemoryError\); nothing is lost"):
                 ask()
     assert names(tmp_path) == ["run.ckpt"]
     assert path.read_bytes() == content
@@ -313,7 +311,7 @@ def test_commands_say_it_in_a_sentence(few, tmp_path, monkeypatch, capsys) -> No
         capsys.readouterr()
         assert main([*command, *cell]) == 2
         said = capsys.readouterr().err
-        assert f"cannot read {checkpoint} now (Is a directory); nothing was changed" in said
+        assert f"cannot read {checkpoint} now (Is a directory); nothing is lost" in said
         assert "Traceback" not in said
     assert checkpoint.is_dir()
 

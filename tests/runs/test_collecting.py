@@ -146,9 +146,9 @@ def test_parts_of_a_run_of_the_first_layout_are_left_out_and_stay(old_folder, tm
 
 def test_a_folder_of_the_first_layout_is_collected_as_the_same_runs(folder, old_folder, tmp_path):
     for name, place in (("new", folder), ("old", old_folder)):
-        assert collect([place], tmp_path / name).runs == 4
+        assert collect([place], tmp_path / f"{name}-release").runs == 4
     for name in TABLES:
-        new, old = (Reader(tmp_path / each / f"{name}.parquet").read() for each in ("new", "old"))
+        new, old = (Reader(tmp_path / f"{each}-release" / f"{name}.parquet").read() for each in ("new", "old"))
         assert new.drop_columns("run").equals(old.drop_columns("run"))
     assert collect([folder, old_folder], tmp_path / "both").repeated == 4
 

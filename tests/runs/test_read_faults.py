@@ -225,7 +225,7 @@ def test_a_checkpoint_that_cannot_be_read_now_stays_and_a_second_damaged_one_too
     for content in (b"first", b"second"):
         path.write_bytes(content)
         assert load_state(path) is None
-    assert [(tmp_path / f"a.ckpt.damaged{end}").read_bytes() for end in ("", ".1")] == [b"first", b"second"]
+    assert [(tmp_path / f"a.ckpt.damaged{end}").read_bytes() for end in ("", "-2")] == [b"first", b"second"]
 
 
 def test_a_converted_release_that_cannot_be_read_now_is_not_made_again(tmp_path):

@@ -19,6 +19,7 @@ from nasbench_robust.errors import TableError
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table import (
     CURVES_SCHEMA,
+    FORMAT,
     OUTCOMES_SCHEMA,
     Reader,
     ReleaseInfo,
@@ -39,7 +40,7 @@ def test_every_column_of_a_run_survives(tmp_path):
         **{"pgd_acc@0.1#validation": 0.0, "pgd_correct@0.1#validation": 0},
         **{"failure": "", "settings": settings_for("digits").hash, "engine": "torch", "device": "cpu"},
         **{"train_seconds": 1.5, "eval_seconds": 0.25, "peak_memory_mib": 123.5},
-        **{"versions": '{"torch": "2"}', "revision": "abc"},
+        **{"versions": '{"torch": "2"}', "revision": "abc", "run": "0123456789abcdef"},
         "date": datetime.datetime(2024, 5, 6, 7, 8, 9, 123_000, tzinfo=datetime.timezone.utc),
     }
     assert {"release", *full} == set(runs_schema(SMALL).names)
@@ -103,7 +104,7 @@ def test_any_text_in_a_description_survives_json(title, citation, settings):
 WRONG_DESCRIPTIONS = {
     **{"empty": b"", "no JSON": b"small", "not UTF-8": b"\xff\xfe\xfd", "nested too deep": b"[" * 100_000},
     **{"a list": b"[]", "a number": b"5", "an empty object": b"{}"},
-    "another format": {("format",): 2},
+    "another format": {("format",): FORMAT + 1},
     "a stranger": {("colour",): "red"},
     "data sets in a list": {("datasets",): ["digits"]},
     "a data set of nothing": {("datasets", "digits"): None},

@@ -268,7 +268,7 @@ def _memory(folder: Path, device: str) -> int | None:
     from ..runs import peak_memory
 
     peak = peak_memory(folder) if device == "cpu" else None
-    return None if peak is None else math.ceil(2 * peak)
+    return math.ceil(2 * peak) if peak else None
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -322,8 +322,7 @@ def _print_done(folder: Path, missing: float, running: int) -> None:
 
     from ..table import open_table
 
-    columns = ["index", "seed", "failure", "train_seconds", "eval_seconds"]
-    rows = open_table(folder).read(columns).to_pylist()
+    rows = open_table(folder).read(["index", "seed", "failure", "train_seconds", "eval_seconds"]).to_pylist()
     failed = [row for row in rows if row["failure"]]
     seconds = sum((row["train_seconds"] or 0) + (row["eval_seconds"] or 0) for row in rows) / len(rows)
     print(f"failed    {len(failed)}")

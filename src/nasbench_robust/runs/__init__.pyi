@@ -6,9 +6,9 @@ from ..table import shard_name as shard_name
 from .assembling import assemble as assemble
 from .collecting import Collected as Collected
 from .collecting import collect as collect
-from .collecting import compact as compact
-from .collecting import compact_many as compact_many
-from .collecting import peak_memory as peak_memory
+from .compacting import compact as compact
+from .compacting import compact_many as compact_many
+from .compacting import peak_memory as peak_memory
 from .jobs import EXIT_REQUEUE as EXIT_REQUEUE
 from .jobs import Job as Job
 from .jobs import Signals as Signals

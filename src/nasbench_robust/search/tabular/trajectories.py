@@ -179,7 +179,7 @@ class Repeats(Record):
                 **{name: values[:, place] for place, name in enumerate(problem.columns)},
             }
         )
-        release = {"name": problem.bench.name, "version": problem.bench.info.version}
+        release = {"name": problem.bench.name, "version": problem.bench.version}
         about = {"format": 1, "release": release, "problem": problem.settings(), "settings": self.settings}
         about |= {"repeats": len(self)}
         write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(about)}), path)
