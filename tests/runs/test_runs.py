@@ -19,7 +19,7 @@ from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import Metric
 from nasbench_robust.runs import Run, is_done, release_info, run_cell, write_run
 from nasbench_robust.settings import read_settings, settings_for
-from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, open_table, runs_schema, runs_table
+from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, open_table, read_loose, runs_schema, runs_table
 
 QUICK = replace(
     settings_for("digits"), epochs=1, attack=metrics.pgd(0.1, steps=1), evaluation=settings_for("digits").evaluation[:4]
@@ -187,3 +187,11 @@ def test_program_refuses_bad_input_in_one_sentence(arguments, message, tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_outcomes_are_stored_a_bit_an_image_from_the_lowest_bit_on(run, tmp_path):
+    """As docs/schema.md says, and not as NumPy packs bits unless it is told."""
+    path = write_run(run, QUICK, tmp_path)
+    for outcome in read_loose(tmp_path, path).outcomes:
+        mask = next(mask for metric, mask in run.outcomes.items() if metric.column == outcome.name)
+        assert [bool(outcome.correct[image // 8] >> image % 8 & 1) for image in range(len(mask))] == mask.tolist()
