@@ -223,9 +223,7 @@ def set_aside(report: Collected) -> None:
     """Move what was found damaged to quarantine, once everything else could be read."""
     for folder, path in report.damaged:
         for each in files_of(folder, path):
-            with suppress(
-                FileNotFoundError
-            ):  # of an old run the other files may be lacking; another collector moves too
+            with suppress(FileNotFoundError):  # old runs may lack the others, and another collector moves them too
                 report.quarantined.append(quarantine(folder, each))
     report.damaged.clear()
 
