@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .manifests import MANIFEST, manifest_text
 from .reading import entries, is_there, read_bytes
 
 COMMITS = "commits"
-_TRIES = 5
+_PAUSES = (0.0, 0.0, 0.0, 0.1, 0.3, 0.6, 1.0)  # seconds between tries: over a network names are seen late
 T = TypeVar("T")
 
 
@@ -61,7 +62,7 @@ def read_steadily(folder: Path, read: Callable[[], T]) -> T:
     MissingDataError
         If the folder changes too fast, beside what `read` raises.
     """
-    for _ in range(_TRIES):
+    for pause in _PAUSES:
         before = latest(folder)
         try:
             found = read()
@@ -69,6 +70,7 @@ def read_steadily(folder: Path, read: Callable[[], T]) -> T:
             is_gone = isinstance(error, FileNotFoundError) and not isinstance(error, MissingDataError)
             if not is_gone and latest(folder) == before:
                 raise
+            time.sleep(pause)
         else:
             now = latest(folder)
             if now == before or (now is not None and now.number < 2 + (before.number if before else 0)):
