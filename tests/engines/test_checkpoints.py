@@ -116,8 +116,8 @@ def test_sums_and_curves_of_no_such_run_are_set_aside(engine, name, value, few, 
 @pytest.mark.parametrize(
     ("state", "fresh", "problem"),
     [
-        ({"weights": np.zeros(3)}, {"weights": np.zeros(4)}, r"^state, weights has not the shape \(4,\)"),
-        ({"weights": [0.0] * 4}, {"weights": np.zeros(4)}, r"^state, weights has not the shape \(4,\)"),
+        ({"weights": np.zeros(3)}, {"weights": np.zeros(4)}, r"^state, weights is not of float64 in the shape \(4,\)"),
+        ({"weights": [0.0] * 4}, {"weights": np.zeros(4)}, r"^state, weights is not of float64 in the shape \(4,\)"),
         ({"sums": [0, 1]}, {"sums": [0, 1, 2]}, "^state, sums is not a list of 3"),
         ({"rate": "0.1"}, {"rate": 0.1}, "^state, rate is a str, not a float"),
         ({"other": 1}, {"rate": 0.1}, "^state has not the entries rate"),

@@ -58,7 +58,7 @@ def write_bytes(content: bytes, path: Path, *, replace: bool = True) -> bool:
 
     try:
         return _write(path, write_and_flush, replace)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         path.parent.mkdir(parents=True, exist_ok=True)
         return _write(path, write_and_flush, replace)
 
