@@ -5,6 +5,7 @@ there is no compiler, or it does not know a flag, that library is left out and t
 without any of them says so in its name.
 """
 
+import copy
 import platform
 from pathlib import Path
 
@@ -27,6 +28,12 @@ queried all the same; cells are trained by torch, many times slower. Install a C
 
 class BuildEngine(build_ext):
     """Builds the engine, and says aloud where nothing of it was built."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one library, with object files of its own: all are of the same sources, and are built at once."""
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name)
+        build_ext.build_extension(own, ext)
 
     def run(self) -> None:
         """Build the extensions."""
