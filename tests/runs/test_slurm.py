@@ -53,7 +53,7 @@ def rows_of(out: Path) -> dict:
     keys = [(row["index"], row["seed"]) for row in rows]
     assert len(keys) == len(set(keys))
     return {
-        key: {name: value for name, value in row.items() if name not in CIRCUMSTANCES}
+        key: {name: value for name, value in row.items() if name not in (*CIRCUMSTANCES, "run")}
         for key, row in zip(keys, rows, strict=True)
     }
 

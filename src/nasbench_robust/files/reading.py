@@ -65,7 +65,7 @@ def _mode(path: Path) -> int | None:
     try:
         with readable(path):
             return path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # the second of names that no file can have
         return None
     except UnreadableError as error:
         if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):

@@ -81,7 +81,7 @@ def write_table(
 
 def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
     """Cut a table wherever the data set changes, so that a reader of one data set skips the others."""
-    if "dataset" not in table.column_names or not table.num_rows:
+    if not table.num_rows or "dataset" not in table.column_names or not _is_text(table.schema.field("dataset").type):
         yield table
         return
     names = table.column("dataset").combine_chunks()
@@ -90,6 +90,10 @@ def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
     starts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
     for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
         yield table.slice(start, end - start)
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_dictionary(type_))
 
 
 class Reader:
