@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from run_folders import QUICK, file_of, rows_in
 
 import nasbench_robust as nbr
+from nasbench_robust.cli import main
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError
 from nasbench_robust.files import latest
+from nasbench_robust.releases import publish
 from nasbench_robust.runs import collect, compact, find_missing, merge, repair, split, write_run
 from nasbench_robust.runs.worklists import Unit
-from nasbench_robust.table import loose_runs, verify
+from nasbench_robust.table import loose_runs, read_table, verify
 
 ALL = [Unit(index, seed) for index in (3, 9930) for seed in (0, 1)]
 
@@ -102,3 +105,93 @@ def test_a_damaged_release_without_another_state_is_left_to_a_person(folder, tmp
     report = repair(tmp_path / "release")
     assert any("put a sound copy" in problem for problem in report.problems)
     assert path.exists()
+
+
+# ------------------------------------------------------------------ what would lose runs is refused
+
+
+def test_a_folder_of_runs_is_no_place_for_a_release(folder, old_folder, tmp_path):
+    collect([folder], tmp_path / "release")
+    compact(old_folder)
+    for write in (collect, lambda sources, out: split(sources[0], out), lambda sources, out: publish(sources[0], out)):
+        with pytest.raises(InvalidValueError, match="another folder than one of runs"):
+            write([tmp_path / "release"], old_folder)
+    assert len(keys(old_folder)) == 4
+
+
+def test_a_folder_that_is_not_there_is_not_left_out(folder, tmp_path):
+    for put_together in (collect, merge):
+        with pytest.raises(MissingDataError, match=r"no runs in .*typo"):
+            put_together([folder, tmp_path / "typo"], tmp_path / "out")
+    (tmp_path / "begun" / "runs").mkdir(parents=True)  # where no run is made yet
+    assert collect([folder, tmp_path / "begun"], tmp_path / "out").runs == 4
+
+
+def test_runs_of_other_settings_are_not_taken_for_those_asked_for(folder, tmp_path):
+    (tmp_path / "other.json").write_text('{"epochs": 3}')
+    asked = ["--out", str(folder), "--cells", "3", "--seeds", "0", "--settings", str(tmp_path / "other.json")]
+    before = sorted(folder.rglob("*"))
+    for command in (["run"], ["submit", "--dry-run"]):
+        assert main([*command, *asked]) == 2
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_run_has_one_name_of_its_settings(runs, folder, tmp_path):
+    other = replace(QUICK, max_lr=0.05)
+    write_run(replace(runs[0], row={**runs[0].row, "settings": other.hash}), other, tmp_path / "other")
+    collect([folder, tmp_path / "other"], tmp_path / "two", names=["one", "two"])
+    report = collect([tmp_path / "two", folder], tmp_path / "again")
+    assert (report.runs, report.repeated) == (5, 4)
+    collect([tmp_path / "other", folder], tmp_path / "hashes")
+    report = collect([tmp_path / "two", tmp_path / "hashes"], tmp_path / "all")
+    assert (report.runs, report.repeated) == (5, 5)
+    assert nbr.load(tmp_path / "all").datasets == ("digits@one", "digits@two")
+    for names in (["a", "a"], ["", "b"], ["a/b", "c"]):
+        with pytest.raises(InvalidValueError, match="names"):
+            collect([folder, tmp_path / "other"], tmp_path / "no", names=names)
+
+
+@pytest.mark.parametrize("lost", ["runs.parquet", "manifest.json", "outcomes.parquet"])
+def test_a_state_that_did_not_arrive_whole_is_said_and_left_behind(lost, runs, folder):
+    compact(folder)
+    write_run(replace(runs[0], row={**runs[0].row, "seed": 5}), QUICK, folder)
+    compact(folder)
+    (latest(folder).folder / lost).unlink()
+    with pytest.raises(TableError, match=f"{lost} is missing; nasbench-robust repair"):
+        nbr.load(folder)
+    with pytest.raises(TableError, match=f"{lost} is missing"):
+        collect([folder], folder.parent / "release")
+    (problem,) = verify(folder)
+    assert f"{lost} is missing" in problem
+    assert any("would go back" in problem for problem in repair(folder, dry_run=True).problems)
+    repair(folder)
+    assert len(keys(folder)) == 4
+    assert verify(folder) == []
+
+
+def test_runs_without_their_outcomes_are_no_sound_table(folder, tmp_path):
+    collect([folder], tmp_path / "release")
+    state = latest(tmp_path / "release").folder
+    shutil.copytree(state, tmp_path / "plain")
+    for name in ("manifest.json", "outcomes.parquet"):
+        (tmp_path / "plain" / name).unlink()
+    (problem,) = verify(tmp_path / "plain")
+    assert "no outcomes.parquet" in problem
+
+
+def test_plain_names_follow_a_release_that_is_worked_on(runs, folder, tmp_path):
+    collect([folder], tmp_path / "release")
+    write_run(replace(runs[0], row={**runs[0].row, "seed": 5}), QUICK, tmp_path / "more")
+    merge([tmp_path / "more"], tmp_path / "release")
+    assert read_table(tmp_path / "release" / "runs.parquet").num_rows == 5
+    for seed in (6, 7, 8):
+        write_run(replace(runs[0], row={**runs[0].row, "seed": seed}), QUICK, tmp_path / "release")
+        compact(tmp_path / "release")
+    assert read_table(tmp_path / "release" / "runs.parquet").num_rows == 8
+
+
+def test_links_to_nothing_are_a_sentence(folder, tmp_path):
+    collect([folder], tmp_path / "release")
+    shutil.rmtree(tmp_path / "release" / "commits")
+    with pytest.raises(MissingDataError):
+        nbr.load(tmp_path / "release")

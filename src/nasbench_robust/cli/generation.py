@@ -153,11 +153,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..runs import check_folder, compact_many, find_missing, make_locally, remember
+    from ..runs import check_folder, check_settings, compact_many, find_missing, make_locally, remember
 
     settings, units = _read_table(args)
     _check_engine(args, settings)
     _check_images(args, settings)
+    check_settings(args.out, settings)
     check_folder(args.out)
     remember(args.out, settings, args.cells, args.seeds)
     missing, command = partial(find_missing, args.out, settings), partial(train_command, args)
@@ -170,9 +171,9 @@ def devices(device: str) -> list[str]:
     """Return what the processes of one machine are spread over: all GPUs for ``cuda``, else the device for all."""
     if device != "cuda":
         return []
-    import torch
+    from torch.cuda import device_count
 
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [f"cuda:{number}" for number in range(device_count())]
 
 
 def _submit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -195,10 +196,11 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(args: argparse.Namespace) -> int:
-    from ..runs import compact_many, find_missing, make_tasks, queued, remember, write_worklist
+    from ..runs import check_settings, compact_many, find_missing, make_tasks, queued, remember, write_worklist
 
     settings, units = _read_table(args)
     _check_engine(args, settings)
+    check_settings(args.out, settings)
     if not args.dry_run:
         compact_many(args.out)
     missing = find_missing(args.out, settings, units)
@@ -245,8 +247,9 @@ def _submit_tasks(args: argparse.Namespace, settings: TrainingSettings, tasks: l
 
 def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: int, folder: Path) -> ArrayJob:
     """Return one array of all tasks, whatever size a site takes, with its files in a folder."""
-    from ..runs import ArrayJob
+    from ..runs import ArrayJob, peak_memory
 
+    peak = peak_memory(Path(args.out)) if args.device == "cpu" else None
     return ArrayJob(
         command=tuple(train_command(args, folder / "work.jsonl")),
         tasks=tasks,
@@ -256,19 +259,11 @@ def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: in
         throttle=args.throttle,
         cpus=args.threads,
         gpus=int(args.device != "cpu"),
-        memory_mib=_memory(Path(args.out), args.device),
+        memory_mib=math.ceil(2 * peak) if peak else None,  # of which the folder's runs took half
         time_limit=args.time,
         warning_seconds=args.warning,
         options=tuple(args.options),
     )
-
-
-def _memory(folder: Path, device: str) -> int | None:
-    """Return twice the most memory that a run of the folder took, in MiB; None where that is not known."""
-    from ..runs import peak_memory
-
-    peak = peak_memory(folder) if device == "cpu" else None
-    return math.ceil(2 * peak) if peak else None
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -318,19 +313,19 @@ def _asked_for(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
 
 def _print_done(folder: Path, missing: float, running: int) -> None:
     """Print which runs failed, how long those that are missing will take, and when that is."""
-    import datetime
+    from datetime import datetime, timedelta
 
     from ..table import open_table
 
     rows = open_table(folder).read(["index", "seed", "failure", "train_seconds", "eval_seconds"]).to_pylist()
     failed = [row for row in rows if row["failure"]]
-    seconds = sum((row["train_seconds"] or 0) + (row["eval_seconds"] or 0) for row in rows) / len(rows)
     print(f"failed    {len(failed)}")
     for row in failed:
         print(f"  cell {row['index']}, seed {row['seed']}: {row['failure']}")
+    seconds = sum((row["train_seconds"] or 0) + (row["eval_seconds"] or 0) for row in rows) / len(rows)
     print(f"left      about {seconds * missing / 3600:.2f} process hours, at {seconds:.1f} s a run so far")
     if running:
-        end = datetime.datetime.now().astimezone() + datetime.timedelta(seconds=seconds * missing / running)
+        end = datetime.now().astimezone() + timedelta(seconds=seconds * missing / running)
         print(f"finished  about {end:%Y-%m-%d %H:%M}, by the {running} that run now")
 
 

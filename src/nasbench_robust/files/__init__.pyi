@@ -16,6 +16,7 @@ from .commits import COMMITS as COMMITS
 from .commits import Commit as Commit
 from .commits import commit as commit
 from .commits import expose as expose
+from .commits import expose_again as expose_again
 from .commits import latest as latest
 from .commits import read_steadily as read_steadily
 from .commits import sweep as sweep

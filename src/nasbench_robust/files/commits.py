@@ -8,6 +8,7 @@ state before it is kept for readers under way.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -41,6 +42,17 @@ class Commit:
 
     number: int
     folder: Path
+
+    def problem(self) -> str | None:
+        """Return what is missing of it, after an interrupted copy say, or None: hashes are looked at elsewhere."""
+        try:
+            names = list(json.loads(read_bytes(self.folder / MANIFEST))["files"])
+        except FileNotFoundError:
+            names = [MANIFEST]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return f"its {MANIFEST} is damaged"
+        lacking = [name for name in names if not is_there(self.folder / name)]
+        return f"{lacking[0]} is missing" if lacking else None
 
     @property
     def files(self) -> list[str]:
@@ -148,6 +160,12 @@ def expose(folder: Path) -> None:
         with suppress(FileNotFoundError):  # a state that is gone
             _expose(folder, state)
         exposed = state
+
+
+def expose_again(folder: Path) -> None:
+    """Let plain names follow the state of a folder, if it has them."""
+    if (folder / MANIFEST).is_symlink():
+        expose(folder)
 
 
 def _expose(folder: Path, state: Commit) -> None:

@@ -105,6 +105,8 @@ def publish(
     target = source if out is None else as_path(out, "out")
     if repository is not None:
         hub.check_repository(repository)
+    if target != source and is_run_folder(target):
+        raise InvalidValueError("out", str(target), "another folder than one of runs, which would be replaced")
     before, state = latest(target), latest(source)
     tables = source if state is None else state.folder
     if not is_there(tables / "runs.parquet") or is_run_folder(source):

@@ -30,6 +30,7 @@ from .requests import remember_job as remember_job
 from .requests import remembered as remembered
 from .run import CellJob as CellJob
 from .run import Run as Run
+from .run import check_settings as check_settings
 from .run import is_done as is_done
 from .run import run_cell as run_cell
 from .run import write_run as write_run

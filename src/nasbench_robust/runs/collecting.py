@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..arrays import Record
-from ..errors import ConflictError, MissingDataError, TableError
-from ..files import Commit, commit, expose, is_there, latest, read_steadily
+from ..errors import ConflictError, InvalidValueError, MissingDataError, TableError
+from ..files import Commit, as_path, commit, expose, is_there, latest, read_steadily
 from ..table import (
     CURVES_SCHEMA,
     FORMAT,
@@ -33,6 +34,7 @@ from ..table import (
     StoredRun,
     cells_table,
     concatenate,
+    is_run_folder,
     loose_runs,
     merged_info,
     quarantine,
@@ -42,6 +44,7 @@ from ..table import (
     runs_schema,
     shard_file,
     tables_of,
+    whole,
     write_table,
 )
 
@@ -131,21 +134,43 @@ def collect(
     ConflictError
         If two files disagree about a run. Nothing is written then.
     """
-    target, labels = Path(out), dict(zip(map(Path, folders), names, strict=True)) if names else {}
+    if names and (len(set(names)) < len(folders) or not all(re.fullmatch(r"[\w.-]+", name) for name in names)):
+        expected = "a different name for each folder, of letters, digits, '.', '_' and '-'"
+        raise InvalidValueError("names", list(names), expected)
+    target, labels = release_folder(out), dict(zip(map(Path, folders), names, strict=True)) if names else {}
     report = Collected()
     while True:
         before = latest(target)  # before all else: what is read later is not older than that
         report = Collected(quarantined=report.quarantined)
-        sources = [source for folder in folders if (source := read_folder(Path(folder), report)) is not None]
-        if not sources:
-            set_aside(report)
-            raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
+        sources = read_folders(map(Path, folders), report)
         tables, info = merge_sources(tell_apart(sources, labels), report)
         report.describe(tables[RUNS])
         set_aside(report)
         if commit(target, partial(write_tables, tables, info), before) is not None:
             expose(target)
             return report
+
+
+def release_folder(out: str | os.PathLike[str]) -> Path:
+    """Return the folder of a release; refuse one in which a table is being made: its runs would be replaced."""
+    path = as_path(out, "out")
+    if is_run_folder(path):
+        raise InvalidValueError("out", str(path), "another folder than one of runs, which merge adds to")
+    return path
+
+
+def read_folders(folders: Iterable[Path], report: Collected) -> list[Source]:
+    """Read folders; refuse one that is none of runs and no release, as by a wrong name, and where no run is at all."""
+    sources = []
+    for folder in folders:
+        source = read_folder(folder, report)
+        if source is None and not is_run_folder(folder):
+            raise MissingDataError(f"no runs in {folder}", "check the folder")
+        sources += [] if source is None else [source]
+    if not sources:
+        set_aside(report)
+        raise MissingDataError("no runs in any of the folders", "check them")
+    return sources
 
 
 def write_tables(tables: dict[str, pa.Table], info: ReleaseInfo, folder: Path) -> dict[str, Any]:
@@ -175,7 +200,7 @@ def read_folder(folder: Path, report: Collected) -> Source | None:
 
 def _read_once(folder: Path, report: Collected) -> Source | None:
     loose, state = loose_runs(folder), latest(folder)  # in this order: what is compacted between them is in the commit
-    base = state.folder if state is not None else folder
+    base = whole(state).folder if state is not None else folder
     parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
     info, known = None, frozenset[str]()
     if is_there(base / _RUNS_FILE):
@@ -264,10 +289,15 @@ def tell_apart(sources: Sequence[Source], labels: dict[Path, str]) -> list[Sourc
         for name, stored in each.items():
             all_of.setdefault(name, set()).update(stored)
     ambiguous = {name for name, stored in all_of.items() if len(stored) > 1}
+    named: dict[str, str] = {}  # by settings, what a release calls them already
+    for each in settings:
+        for name, stored in each.items():
+            if "@" in name and len(stored) == 1:
+                named.setdefault(next(iter(stored)), name)
     renamed = []
     for source, each in zip(sources, settings, strict=True):
-        new = {}
-        for name in ambiguous & each.keys():
+        new = {name: named[one] for name, stored in each.items() for one in stored if named.get(one, name) != name}
+        for name in (ambiguous & each.keys()) - new.keys():
             label = labels.get(source.folder) or "-".join(sorted(stored[:8] for stored in each[name]))
             new[name] = f"{name}@{label}"
         renamed.append(_renamed(source, new) if new else source)

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import MissingDataError
-from ..files import commit, latest
+from ..files import commit, expose_again, latest
 from ..table import RUNS, Reader, loose_runs, read_loose
 from .collecting import Collected, files_of, merge_sources, read_folder, set_aside, write_tables
 
@@ -41,6 +41,7 @@ def compact(folder: str | os.PathLike[str]) -> Collected:
             for path in source.loose.values():
                 for each in files_of(source.folder, path):  # without the first, the others are no run
                     each.unlink(missing_ok=True)
+            expose_again(source.folder)
             return report
 
 

@@ -12,9 +12,31 @@ import pyarrow as pa
 from ..arrays import Record
 from ..cells import Cell
 from ..errors import InvalidValueError, MissingDataError, MissingResultError, TableError, UnreadableError
-from ..files import COMMITS, as_path, commit, entries, expose, is_abandoned, is_folder, is_there, latest, sweep
+from ..files import (
+    COMMITS,
+    as_path,
+    commit,
+    entries,
+    expose,
+    expose_again,
+    is_abandoned,
+    is_folder,
+    is_there,
+    latest,
+    sweep,
+)
 from ..table import RUNS, Reader, has_run, is_run_folder, loose_runs, quarantine, read_loose, verify
-from .collecting import Collected, files_of, merge_sources, read_folder, set_aside, write_tables
+from .collecting import (
+    Collected,
+    files_of,
+    merge_sources,
+    read_folder,
+    read_folders,
+    release_folder,
+    set_aside,
+    write_tables,
+)
+from .requests import adopt_requests
 from .worklists import is_claimed
 
 
@@ -36,11 +58,9 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     target, report = as_path(out, "out"), Collected()
     while True:
         report, before = Collected(quarantined=report.quarantined), latest(target)
-        places = [target, *(path for path in map(Path, folders) if os.path.realpath(path) != os.path.realpath(target))]
-        sources = [source for path in places if (source := read_folder(path, report)) is not None]
-        if not sources:
-            set_aside(report)
-            raise MissingDataError(f"no runs in {', '.join(map(str, folders))}", "check the folders")
+        there = read_folder(target, report)
+        others = [path for path in map(Path, folders) if os.path.realpath(path) != os.path.realpath(target)]
+        sources = [*([] if there is None else [there]), *(read_folders(others, report) if others else [])]
         settings = {name for source in sources for name in source.info.settings}
         if len(settings) > 1:
             raise TableError(target, f"would hold runs of several settings, {', '.join(sorted(settings))}: see collect")
@@ -49,6 +69,8 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
         set_aside(report)
         (target / RUNS).mkdir(parents=True, exist_ok=True)
         if commit(target, lambda folder: write_tables(tables, info, folder), before) is not None:  # noqa: B023
+            expose_again(target)
+            adopt_requests(others, target)
             return report
 
 
@@ -98,7 +120,7 @@ def split(
         settings={name: value for name, value in source.info.settings.items() if name in there["settings"]},
     )
     part, info = merge_sources([replace(source, tables=tables, info=info)], Collected())
-    target, state = as_path(out, "out"), None
+    target, state = release_folder(out), None
     while state is None:
         state = commit(target, lambda place: write_tables(part, info, place), latest(target))
     expose(target)
@@ -183,12 +205,16 @@ def _repair_commits(path: Path, report: Repaired, dry_run: bool) -> None:
         report.removed += sweep(path)
     while (state := latest(path)) is not None or is_there(path / "runs.parquet"):
         tables = path if state is None else state.folder
-        problems = verify(tables)
+        problems = verify(tables) if state is None or state.problem() is None else [f"{tables}: {state.problem()}"]
         if not problems:
             report.runs += Reader(tables / "runs.parquet").read([]).num_rows
             return
         report.problems += problems
-        if state is None or dry_run or not is_there(state.folder.parent / f"{state.number - 1:08d}"):
+        older = state is not None and is_there(state.folder.parent / f"{state.number - 1:08d}")
+        if dry_run and older:
+            report.problems.append(f"would go back to the state before {tables}")
+            return
+        if state is None or not older:
             report.problems.append(f"put a sound copy of {tables} in its place, or remove it and make its runs again")
             return
         aside = quarantine(path, state.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +23,14 @@ def remember(folder: str | os.PathLike[str], settings: TrainingSettings, cells: 
     path = Path(folder) / JOBS / f"table-{json_hash(request)[:16]}.json"
     if not is_there(path):
         write_bytes((json.dumps(request) + "\n").encode(), path)
+
+
+def adopt_requests(folders: Iterable[Path], out: Path) -> None:
+    """Let a folder remember what others were asked for."""
+    for folder in folders:
+        for entry in entries(folder / JOBS, ".json"):
+            if entry.name.startswith("table-"):
+                write_bytes(read_bytes(Path(entry.path)), out / JOBS / entry.name, replace=False)
 
 
 def remembered(folder: str | os.PathLike[str]) -> tuple[TrainingSettings, list[Unit]] | None:

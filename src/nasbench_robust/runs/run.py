@@ -269,16 +269,19 @@ def is_done(folder: str | os.PathLike[str], settings: TrainingSettings, cell: Ce
 
 def holds_run(folder: str | os.PathLike[str], settings: TrainingSettings, name: str) -> bool:
     """Return `is_done`, given what `shard_name` calls the run."""
-    _check_settings(Path(folder).absolute(), settings.hash)
+    check_settings(folder, settings)
     return has_run(Path(folder), name)
 
 
-def _check_settings(folder: Path, expected: str) -> None:
+def check_settings(folder: str | os.PathLike[str], settings: TrainingSettings) -> None:
     """Refuse a folder of runs of other settings; one that was looked into needs no second look."""
+    folder, expected = Path(folder).absolute(), settings.hash
     if (folder, expected) in _KNOWN:
         return
     there = settings_in(folder)
     if there not in (None, expected):
-        raise InvalidValueError("folder", str(folder), f"a new folder, or one of runs with settings {expected}")
+        raise InvalidValueError(
+            "folder", str(folder), f"a new folder, or one of runs with settings {expected}, not {there}"
+        )
     if there is not None:
         _KNOWN.add((folder, expected))

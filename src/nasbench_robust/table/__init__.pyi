@@ -19,6 +19,7 @@ from .folders import read_loose as read_loose
 from .folders import run_path as run_path
 from .folders import runs_of as runs_of
 from .folders import settings_in as settings_in
+from .folders import whole as whole
 from .nats import NATSAdapter as NATSAdapter
 from .opening import open_table as open_table
 from .result import Result as Result

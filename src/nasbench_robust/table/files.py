@@ -267,7 +267,7 @@ def _shards(path: Path) -> list[Path]:
     if is_file(path):
         return [path]
     if is_folder(path):
-        if shards := [path / entry.name for entry in entries(path, ".parquet")]:
+        if shards := [each for entry in entries(path, ".parquet") if is_there(each := path / entry.name)]:
             return shards
         raise MissingDataError(f"no Parquet file in {path}", "name a folder that holds a table")
     raise MissingDataError(f"{path} is neither a file nor a folder", "check the path")

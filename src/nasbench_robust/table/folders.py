@@ -191,6 +191,13 @@ def _by_run(table: pa.Table | None) -> dict[tuple[Any, ...], list[dict[str, Any]
     return found
 
 
+def whole(state: Commit) -> Commit:
+    """Return a commit, or raise `TableError` where files of it are missing."""
+    if (problem := state.problem()) is not None and is_there(state.folder):
+        raise TableError(state.folder, f"{problem}; nasbench-robust repair goes back to the state before")
+    return state
+
+
 def open_folder(folder: Path) -> Reader:
     """Open the runs table of a folder; parameters and errors are those of `open_table`."""
     if folder.name == RUNS and is_folder(folder) and not is_run_folder(folder):
@@ -205,7 +212,7 @@ def _open_folder(folder: Path) -> Reader:
     state = latest(folder)
     if state is None and not any(map(_NAME.fullmatch, loose)):
         return Reader(folder / RUNS)  # shards of a table, however they are called
-    base = None if state is None else Reader(state.folder / "runs.parquet")
+    base = None if state is None else Reader(whole(state).folder / "runs.parquet")
     known = frozenset() if state is None else _names_in(state)
     new = {name: path for name, path in loose.items() if name not in known}
     if not new and base is not None:

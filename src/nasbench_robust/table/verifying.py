@@ -47,6 +47,8 @@ def _verify(path: Path) -> list[str]:
     state = latest(path)
     tables = path if state is None else state.folder
     there = is_there(tables / "runs.parquet")
+    if state is not None and (problem := state.problem()) is not None:
+        return [f"{state.folder}: {problem}"]
     if not there and not loose:
         raise MissingDataError(f"no runs.parquet and no folder {RUNS} with runs in {path}", "check the path")
     problems = []
@@ -86,7 +88,10 @@ def _check_tables(folder: Path) -> list[str]:
         if len(np.unique(known)) < len(known) and is_there(folder / "outcomes.parquet"):
             return [f"{folder / 'runs.parquet'} has runs that stand twice"]
         problems = []
+        measured = bool(info.settings) and runs.column("failure").null_count > 0
         for name, check in (("outcomes", _check_outcomes), ("curves", _check_curves)):
+            if measured and not is_there(folder / f"{name}.parquet"):
+                problems.append(f"{folder}: its runs have no {name}.parquet beside them")
             if is_there(folder / f"{name}.parquet"):
                 table = Reader(folder / f"{name}.parquet").read()
                 found = _Found(runs, table, known, _codes(table, order), info)
