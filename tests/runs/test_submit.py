@@ -15,13 +15,13 @@ from conftest import ROOT
 from slurm_cluster import Cluster
 
 from nasbench_robust.cli import main
-from nasbench_robust.cli.generation import _memory
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.runs import (
     ArrayJob,
     Run,
     Unit,
     claim,
+    compact,
     queued,
     remember,
     remember_job,
@@ -57,13 +57,19 @@ def test_a_folder_may_hold_what_slurm_replaces() -> None:
     assert "--output=/logs/%A_%a.log" in header(JOB)
 
 
-def test_memory_is_twice_the_most_that_a_run_took(tmp_path: Path) -> None:
-    assert _memory(tmp_path, "cpu") is None
+def test_memory_is_twice_the_most_that_a_run_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def script(*more: str) -> str:
+        assert main(["submit", "--out", str(tmp_path), "--cells", "7", "--dry-run", *more]) == 0
+        return capsys.readouterr().out
+
+    assert "--mem" not in script()
     for seed, peak in enumerate((100.2, 250.6)):
         row = {"dataset": "digits", "index": 0, "seed": seed, "seeds": 1, "test_images": 517, "failure": "diverged"}
         write_run(Run({**row, "peak_memory_mib": peak}, [], {}), settings_for("digits"), tmp_path)
-    assert _memory(tmp_path, "cpu") == 502
-    assert _memory(tmp_path, "cuda") is None
+    assert "--mem=502M" in script()
+    assert "--mem" not in script("--device", "cuda")
+    compact(tmp_path)
+    assert "--mem=502M" in script()
 
 
 @pytest.mark.parametrize(("said", "size"), [("MaxArraySize            = 50", 50), ("SlurmctldPort = 1", 1001)])

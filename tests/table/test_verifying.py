@@ -66,7 +66,7 @@ def test_what_does_not_belong_together_is_said(name: str, change: Change, said: 
 
 
 def test_curves_of_another_making_are_noticed(few: Path, tmp_path: Path) -> None:
-    for name in ("runs", "curves"):
+    for name in ("runs", "curves", "outcomes"):
         table = Reader(few / f"{name}.parquet").read()
         keys = [
             f"{index}-{seed}" for index, seed in zip(table["index"].to_pylist(), table["seed"].to_pylist(), strict=True)

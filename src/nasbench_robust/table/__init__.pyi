@@ -9,10 +9,8 @@ from .files import concatenate as concatenate
 from .files import read_table as read_table
 from .files import same_kind as same_kind
 from .files import write_table as write_table
-from .folders import RUNS as RUNS
 from .folders import committed_runs as committed_runs
 from .folders import has_run as has_run
-from .folders import is_run_folder as is_run_folder
 from .folders import loose_runs as loose_runs
 from .folders import present_runs as present_runs
 from .folders import read_loose as read_loose
@@ -41,7 +39,9 @@ from .schema import runs_schema as runs_schema
 from .schema import runs_table as runs_table
 from .shards import KEY as KEY
 from .shards import QUARANTINE as QUARANTINE
+from .shards import RUNS as RUNS
 from .shards import OfDataset as OfDataset
+from .shards import is_run_folder as is_run_folder
 from .shards import quarantine as quarantine
 from .shards import shard_file as shard_file
 from .shards import shard_name as shard_name

@@ -62,8 +62,6 @@ class Benchmark:
         self._answers: dict[tuple[Any, ...], list[float]] = {}
         self._resolved: dict[tuple[Any, ...], tuple[str, Metric, int | None]] = {}  # and what they name
         self._index_of_string = cells.index_of_string()
-        self._representatives: list[int] = cells.representatives().tolist()
-        self._connected: list[bool] = cells.connected().tolist()
 
     # ------------------------------------------------------------------ single answers
 
@@ -136,13 +134,14 @@ class Benchmark:
         """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
         value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
         index = Cell.of(arch).index
+        representative = int(cells.representatives()[index])
         name, measured, seed = self._resolve(dataset, metric, eps, seed, split)
         return Result(
             value=value,
-            **summary(self._store.runs(name, measured, seed)[self._representatives[index]]),
+            **summary(self._store.runs(name, measured, seed)[representative]),
             index=index,
-            representative=self._representatives[index],
-            connected=self._connected[index],
+            representative=representative,
+            connected=bool(cells.connected()[index]),
             dataset=name,
             metric=measured.long_name,
             split=measured.split,

@@ -26,11 +26,10 @@ from .describing import release_info_of
 from .files import Reader, concatenate
 from .run_files import Outcome, StoredRun, read_run_file
 from .schema import CURVE_COLUMNS, runs_table
-from .shards import KEY, shard_file
+from .shards import KEY, RUNS, is_run_folder, shard_file
 
 log = logging.getLogger(__name__)
 
-RUNS = "runs"
 _OLD = ("curves", "outcomes")  # beside runs, in folders of the first version
 _NAME = re.compile(r".+-\d+-\d+\.parquet")  # see `shard_file`
 
@@ -38,11 +37,6 @@ _NAME = re.compile(r".+-\d+-\d+\.parquet")  # see `shard_file`
 def run_path(folder: Path, name: str) -> Path:
     """Return where the file of a run belongs, given what `shard_name` calls it: a few hundred files to a folder."""
     return folder / RUNS / f"{int(name.rsplit('-', 2)[1]) // 100:03d}" / name
-
-
-def is_run_folder(path: Path) -> bool:
-    """Return whether a folder is one in which a table is being made."""
-    return is_folder(path / RUNS)
 
 
 def loose_runs(folder: Path) -> dict[str, Path]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import TableError
-from ..files import free_name
+from ..files import free_name, is_folder
 
 log = logging.getLogger(__name__)
 
 KEY = ("dataset", "index", "seed")  # columns that tell one run from others
 QUARANTINE = "quarantine"
+RUNS = "runs"  # the folder of the files of runs
 
 
 class OfDataset(Protocol):
@@ -46,3 +47,8 @@ def quarantine(folder: Path, path: Path) -> Path:
         raise TableError(path, f"damaged, and cannot be moved to {place.parent} ({error.strerror or error})") from None
     log.warning("moved to %s", aside)
     return aside
+
+
+def is_run_folder(path: Path) -> bool:
+    """Return whether a folder is one in which a table is being made."""
+    return is_folder(path / RUNS)

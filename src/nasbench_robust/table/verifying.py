@@ -14,9 +14,10 @@ from ..arrays import Booleans, Floats, Integers
 from ..errors import MissingDataError, TableError
 from ..files import MANIFEST, as_path, is_there, latest, mismatch, read_bytes, read_steadily
 from .files import Reader
-from .folders import RUNS, is_run_folder, loose_runs, read_loose
+from .folders import loose_runs, read_loose
 from .run_files import count_column, is_measured
 from .schema import ReleaseInfo
+from .shards import RUNS, is_run_folder
 
 
 def verify(folder: str | os.PathLike[str]) -> list[str]:
