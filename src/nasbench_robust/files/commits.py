@@ -14,9 +14,8 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import MissingDataError, NasbenchRobustError
 from .atomic import flush, flush_folder, sweep_unfinished, unfinished, write_with
@@ -28,8 +27,7 @@ _PAUSES = (0.0, 0.0, 0.0, 0.1, 0.3, 0.6, 1.0)  # seconds between tries: over a n
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(NamedTuple):
     """One state of a folder.
 
     Attributes

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,8 +78,7 @@ def _is_operation(arch: Any) -> bool:
     return isinstance(arch, (int, np.integer)) and not isinstance(arch, bool) and 0 <= int(arch) < len(cells.OPERATIONS)
 
 
-@dataclass(frozen=True, eq=False)
-class View:
+class View(NamedTuple):
     """Cells, and what is known of them without training.
 
     Attributes
