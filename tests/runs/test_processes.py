@@ -21,7 +21,8 @@ from nasbench_robust.errors import RunInterruptedError
 from nasbench_robust.native import is_available
 from nasbench_robust.runs import EXIT_REQUEUE, Unit, make_locally
 
-SOON = 60.0  # seconds that a program may take to end on a busy machine; what it is at would take hours
+# Seconds that a program may take to end, on digits; more where others use the processors.
+SOON = 15.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 LONG = {"epochs": 100000, "skeleton": {"channels": 2}, "attack": {"steps": 1}}
 # Training is nothing, a measurement takes minutes.
 SLOW_MEASUREMENT = {

@@ -52,8 +52,9 @@ def write_bytes(content: bytes, path: Path, *, replace: bool = True) -> bool:
     """Write bytes to a file that appears whole or not at all, as `write_with` does, in as few operations as can be."""
 
     def write_and_flush(beside: Path) -> None:
-        with open(beside, "wb", buffering=0) as file:
+        with open(beside, "wb") as file:  # with a buffer, since a bare write may end before all is written
             file.write(content)
+            file.flush()
             os.fsync(file.fileno())
 
     try:
