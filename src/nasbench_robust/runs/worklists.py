@@ -23,8 +23,8 @@ from .. import cells
 from ..cells import Cell
 from ..checks import seed
 from ..errors import InvalidValueError, NasbenchRobustError, TableError
-from ..files import ONE_AT_A_TIME, entries, parse_json, read_text, write_bytes
-from ..table import RUNS, OfDataset, present_runs, shard_name
+from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
+from ..table import OfDataset, present_runs, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
 # What this process claims, by its number, since a fork copies this and not the locks. The system gives a process its
@@ -69,12 +69,9 @@ def parse_cells(text: str) -> list[int]:
     return sorted(chosen)
 
 
-def find_missing(
-    folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit], kind: str = RUNS
-) -> list[Unit]:
-    """Return the units that have no row in the folder, going by the names of its shards of this kind."""
-    place = Path(folder)
-    present = present_runs(place) if kind == RUNS else {entry.name for entry in entries(place / kind, ".parquet")}
+def find_missing(folder: str | os.PathLike[str], settings: OfDataset, units: Iterable[Unit]) -> list[Unit]:
+    """Return the units whose run the folder does not hold, going by the names of its files."""
+    present = present_runs(Path(folder))
     return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
 
 

@@ -127,10 +127,10 @@ def count_column(column: str) -> str:
 
 def write_run_file(run: StoredRun, path: Path) -> bool:
     """Write a run, unless its file is there: the first one stays. Return whether the file is this run's."""
-    facts = {name: value for name, value in run.row.items() if not is_measured(name) and "_correct" not in name}
-    if "date" in facts:
-        facts["date"] = facts["date"].isoformat()
-    about = json.dumps({"row": facts, "split": run.split, "settings": run.settings}, allow_nan=False)
+    plain_row = {name: value for name, value in run.row.items() if not is_measured(name) and "_correct" not in name}
+    if "date" in plain_row:
+        plain_row["date"] = plain_row["date"].isoformat()
+    about = json.dumps({"row": plain_row, "split": run.split, "settings": run.settings}, allow_nan=False)
     table = _tidy(run)
     metadata = {_KEY: json.dumps({"run": _identity(about, table), "about": about})}
 
