@@ -25,6 +25,7 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.engines import STREAMS, Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate, initial_weights
 from nasbench_robust.engines.native import training as native_training
+from nasbench_robust.engines.native.engine import GENERATION
 from nasbench_robust.engines.native.training import one_cycle
 from nasbench_robust.errors import InvalidValueError, TrainingDivergedError, UnknownNameError
 from nasbench_robust.images import ArrayImages, Split, load_arrays
@@ -296,7 +297,7 @@ def test_row_is_complete_and_valid(run, tmp_path):
     assert {name for name in schema if row[name] is None} <= {"failure", "release", "gpu_seconds", "revision"}
     assert row["engine"] == "native"
     assert row["versions"].startswith("nasbench-robust ")
-    assert "native engine for " in row["versions"]
+    assert f"native engine {GENERATION} for " in row["versions"]
     assert nbr.load(tmp_path).query(CELL, metric="autoattack_acc") == row["autoattack_acc@0.1"]
     for metric in QUICK.metrics:
         images = 517 if metric.split == "test" else 256

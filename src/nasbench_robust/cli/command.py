@@ -179,7 +179,12 @@ def add_images(parser: argparse.ArgumentParser, purpose: str = "train on") -> No
     )
     parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1); results depend on it")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=1,
+        help="CPU threads of a process (default: 1); results of torch depend on it",
+    )
 
 
 def with_changes(args: argparse.Namespace, settings: AnySettings) -> AnySettings:

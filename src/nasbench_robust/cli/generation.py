@@ -52,6 +52,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ..engines import choose_engine
     from ..images import load_arrays
+    from ..native import use_threads
     from ..runs import CellJob, Signals, check_folder, make, unit_progress
 
     signals = Signals()
@@ -60,7 +61,9 @@ def _train(args: argparse.Namespace) -> int:
     settings = _training_settings(args)
     engine = choose_engine(args.engine, settings, args.device, args.threads)
     images: Any = load_arrays(settings.dataset, args.data_root)
-    if engine != "native":
+    if engine == "native":
+        use_threads(args.threads)
+    else:
         images = _on_device(images, args)
     job = CellJob(settings, Path(args.out), images, engine, args.every)
     return make(job, units, signals, say=say, bar=unit_progress, tell_there=not args.work)

@@ -97,8 +97,8 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     Parameters
     ----------
     name : str
-        One of them, or ``"auto"``: native on a CPU where the package was built with it, for images of up to 32x32, or
-        8x8 where torch could use several threads; else torch-fast, which gives what torch gives up to rounding.
+        One of them, or ``"auto"``: native on a CPU where the package was built with it, for images of up to 32x32;
+        else torch-fast, which gives what torch gives up to rounding.
     settings : TrainingSettings
         How cells are to be trained.
     device : str

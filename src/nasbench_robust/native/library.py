@@ -12,11 +12,13 @@ import functools
 import os
 from pathlib import Path
 
+from ..checks import integer
 from ..errors import InvalidValueError, MissingDataError
 
 BUILDS = ("avx512", "avx2", "portable")  # fastest first
 BUILD_VARIABLE = "NASBENCH_ROBUST_ENGINE"
 
+_threads = integer(1, 1024)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTS = ctypes.POINTER(ctypes.c_int32)
 _NETWORK = ctypes.c_void_p
@@ -29,6 +31,7 @@ _SIGNATURES = {
     "engine_values": (ctypes.c_long, _NETWORK),
     "engine_statistics": (ctypes.c_long, _NETWORK),
     "engine_array": (_FLOATS, _NETWORK, ctypes.c_int),
+    "engine_use_threads": (None, ctypes.c_int),
     "engine_fold": (None, _NETWORK),
     "engine_pass": (None, _NETWORK, _FLOATS, ctypes.c_int, _FLOATS, _FLOATS, _FLOATS),
     "engine_tangent_kernel": (None, _NETWORK, _FLOATS, _FLOATS, ctypes.c_int, ctypes.POINTER(ctypes.c_double)),
@@ -78,6 +81,15 @@ def library() -> ctypes.CDLL:
     return _load(path)
 
 
+def use_threads(count: int) -> None:
+    """Let the engine use so many threads of this process, one at first.
+
+    Attacks and accuracies share out images, training of large ones all its parts. No number depends on it: a unit of
+    work is done by one thread from beginning to end.
+    """
+    library().engine_use_threads(_threads("threads", count))
+
+
 def peak(seconds: float = 0.1) -> float:
     """Return how many multiplications with addition a core can do with the build in use, in 10^9 a second, fp32.
 
@@ -96,7 +108,7 @@ def _is_supported(name: str) -> bool:
         return False
     try:
         return bool(_load(portable).engine_supports(name.encode()))
-    except OSError:  # built for another kind of machine, or damaged
+    except (OSError, AttributeError):  # built for another kind of machine or from other sources, or damaged
         return False
 
 

@@ -17,9 +17,10 @@ from ..engine import Trainer
 from .evaluation import measure, runs_attack
 from .training import NativeTrainer
 
-# Pixels along a side of the images that "auto" gives to this engine: up to there it was compared with torch, and is
-# faster on one core. It uses one; beyond the second size, torch may make more of several.
-LARGEST, LARGEST_WITH_THREADS = 32, 8
+LARGEST = 32  # pixels along a side of the images that "auto" gives to this engine: so far it was compared with torch
+# Raised whenever numbers of networks of any size can change in the last bit: runs are not taken up from older ones.
+# 2: Winograd's convolutions from 16 channels on.
+GENERATION = 2
 
 
 class NativeEngine:
@@ -40,7 +41,7 @@ class NativeEngine:
         """Return 2 for images of the sizes that it was made for, else 0; -1 where it was not built."""
         if not is_available():
             return -1
-        return 2 if settings.skeleton.image_size <= (LARGEST if threads == 1 else LARGEST_WITH_THREADS) else 0
+        return 2 if settings.skeleton.image_size <= LARGEST else 0
 
     def load(self, images: Images[Any], device: str) -> ArrayImages:
         """Return the images as arrays."""
@@ -60,7 +61,7 @@ class NativeEngine:
         return {
             "peak_memory_mib": provenance.peak_memory_mib(),
             "device": provenance.processor(),
-            "versions": provenance.versions(f"native engine for {build_name()}"),
+            "versions": provenance.versions(f"native engine {GENERATION} for {build_name()}"),
         }
 
 

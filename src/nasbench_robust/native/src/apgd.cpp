@@ -32,8 +32,8 @@ std::vector<int> checkpoints(int steps) {
 
 class Ascent {
  public:
-  Ascent(const Target& target, const Budget& budget, const Packed& block)
-      : target_(target), budget_(budget), block_(block), n_(target.images.length),
+  Ascent(const Target& target, const Budget& budget, const Packed& block, Passes& passes)
+      : target_(target), budget_(budget), block_(block), passes_(passes), n_(target.images.length),
         point_(n_), previous_(n_), gradient_(n_), best_point_(n_), best_gradient_(n_), slope_(n_),
         logits_(target.network.classes()), slopes_(target.network.classes()) {}
 
@@ -44,11 +44,11 @@ class Ascent {
     std::size_t next = 0;
     for (int k = 0; k <= budget_.steps; ++k) {
       if (k > 0) move(k == 1);
-      target_.network.forward(point_.get(), logits_.get());
+      passes_.forward(point_.get(), logits_.get());
       const Mask fooled = is_fooled(logits_.get(), block_.label, target_.network.classes());
       if (block_.keep(target_, fooled, point_.get())) return;
       const Vec value = objective(logits_.get(), slopes_.get());
-      target_.network.backward(slopes_.get(), gradient_.get());
+      passes_.backward(slopes_.get(), gradient_.get());
       growths_ += where(value > value_, all(1.f), Vec{});
       value_ = value;
       remember_best();
@@ -115,6 +115,7 @@ class Ascent {
   const Target& target_;
   const Budget& budget_;
   const Packed& block_;
+  Passes& passes_;
   std::size_t n_;
   Buffer point_, previous_, gradient_, best_point_, best_gradient_, slope_, logits_, slopes_;
   Vec step_, value_, best_value_, best_before_, growths_;
@@ -126,12 +127,12 @@ class Ascent {
 void apgd_ce(const Target& target, const Budget& budget, std::vector<int> left) {
   const int classes = target.network.classes();
   for (int attempt = 0; attempt < budget.restarts; ++attempt) {
-    in_blocks(target, left, [&](const Packed& block) {
+    in_blocks(target, left, [&](const Packed& block, Passes& passes) {
       auto objective = [&](const Vec* logits, Vec* gradient) {
         cross_entropy_gradient(logits, block.label, classes, gradient);
         return cross_entropy(logits, block.label, classes);
       };
-      Ascent(target, budget, block).run(objective, 0, attempt);
+      Ascent(target, budget, block, passes).run(objective, 0, attempt);
     });
   }
 }
@@ -139,12 +140,12 @@ void apgd_ce(const Target& target, const Budget& budget, std::vector<int> left) 
 void apgd_t(const Target& target, const Budget& budget, std::vector<int> left) {
   const int classes = target.network.classes(), targets = std::min(kTargets, classes - 1);
   for (int attempt = 0; attempt < budget.restarts * targets; ++attempt) {
-    in_blocks(target, left, [&](const Packed& block) {
+    in_blocks(target, left, [&](const Packed& block, Passes& passes) {
       const Mask towards = block.ranked(target, attempt % targets);
       auto objective = [&](const Vec* logits, Vec* gradient) {
         return targeted_dlr(logits, block.label, towards, classes, gradient);
       };
-      Ascent(target, budget, block).run(objective, 1, attempt);
+      Ascent(target, budget, block, passes).run(objective, 1, attempt);
     });
   }
 }

@@ -1,5 +1,6 @@
 // The engine as C functions: plain arrays in, plain arrays out; src/nasbench_robust/native/library.py declares them again.
 
+#include <atomic>
 #include <chrono>
 #include <string>
 
@@ -8,6 +9,7 @@
 using engine::Images;
 using engine::kLanes;
 using engine::Network;
+using engine::Team;
 using engine::Vec;
 
 namespace {
@@ -15,6 +17,8 @@ namespace {
 // Rounds of x * factor + term on sums that depend on nothing but themselves: as many as hide the latency of a
 // multiplication and addition, as few as stay in 16 registers.
 constexpr int kChains = 12;
+
+std::atomic<int> threads{1};
 
 Vec multiply_and_add(Vec start, Vec factor, Vec term, int rounds) {
   Vec sums[kChains], total = {};
@@ -81,22 +85,29 @@ float* engine_array(Network* network, int which) {
   }
 }
 
+// How many threads the calls after this one may use; no number depends on it.
+void engine_use_threads(int count) { threads = count; }
+
 void engine_fold(Network* network) { network->fold(); }
 
 // Logits, [n][class]; with the gradient of an objective with respect to them also that with respect to the images.
 void engine_pass(Network* network, const float* pixels, int count, float* logits, const float* logit_gradient,
                  float* image_gradient) {
   const std::size_t length = network->pixels(), classes = std::size_t(network->classes());
-  engine::Buffer image(length), out(classes), slopes(classes), gradient(length);
-  for (int first = 0; first < count; first += kLanes) {
+  Team team(threads);
+  network->get_ready(team);
+  team.each(engine::blocks_of(count), [&](int block, int thread) {
+    engine::Passes& passes = network->passes(thread);
+    const int first = block * kLanes;
+    engine::Buffer image(length), out(classes), slopes(classes), gradient(length);
     engine::load_block(pixels, first, count, length, image.get());
-    network->forward(image.get(), out.get());
+    passes.forward(image.get(), out.get());
     engine::store_block(out.get(), first, count, classes, logits);
-    if (!logit_gradient) continue;
+    if (!logit_gradient) return;
     engine::load_block(logit_gradient, first, count, classes, slopes.get());
-    network->backward(slopes.get(), gradient.get());
+    passes.backward(slopes.get(), gradient.get());
     engine::store_block(gradient.get(), first, count, length, image_gradient);
-  }
+  });
 }
 
 // kernel: [n][n]; see Network::tangent_kernel.
@@ -106,7 +117,8 @@ void engine_tangent_kernel(Network* network, const float* pixels, const float* c
 
 void engine_pgd(Network* network, const float* pixels, const std::int32_t* labels, int count, const float* noise,
                 float eps, float step_size, int steps, float* adversarial) {
-  engine::pgd(*network, {pixels, labels, count, network->pixels()}, noise, eps, step_size, steps, adversarial);
+  Team team(threads);
+  engine::pgd(*network, team, {pixels, labels, count, network->pixels()}, noise, eps, step_size, steps, adversarial);
 }
 
 // survivors: [5][n], after the clean images and after each part of AutoAttack; of at least 4 classes. `first`: number of
@@ -114,23 +126,25 @@ void engine_pgd(Network* network, const float* pixels, const std::int32_t* label
 void engine_autoattack(Network* network, const float* pixels, const std::int32_t* labels, int count, float eps,
                        int steps, int queries, int restarts, std::uint64_t seed, int first, std::uint8_t* survivors,
                        float* adversarial) {
-  engine::autoattack(*network, {pixels, labels, count, network->pixels()}, {eps, steps, queries, restarts, seed, first},
-                     survivors, adversarial);
+  Team team(threads);
+  engine::autoattack(*network, team, {pixels, labels, count, network->pixels()},
+                     {eps, steps, queries, restarts, seed, first}, survivors, adversarial);
 }
 
 // Gradient of the mean cross entropy in train mode; returns the sum of the losses.
 double engine_differentiate(Network* network, const float* pixels, const std::int32_t* labels, int count,
                             int* correct) {
   const std::size_t length = network->pixels();
-  const int blocks = (count + kLanes - 1) / kLanes;
+  const int blocks = engine::blocks_of(count);
   engine::Buffer images(length * blocks);
   std::vector<engine::Mask> block_labels(blocks);
-  for (int block = 0; block < blocks; ++block) {
+  Team team(network->is_worth_sharing() ? threads.load() : 1);
+  team.each(blocks, [&](int block, int) {
     engine::load_block(pixels, block * kLanes, count, length, images.get() + block * length);
     block_labels[block] = engine::load_labels(labels, block * kLanes, count);
-  }
+  });
   *correct = 0;
-  return network->differentiate(images.get(), block_labels.data(), count, correct);
+  return network->differentiate(images.get(), block_labels.data(), count, correct, team);
 }
 
 void engine_update(Network* network, float learning_rate, float momentum, float weight_decay) {

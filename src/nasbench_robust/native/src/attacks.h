@@ -14,7 +14,7 @@ struct Images {
 };
 
 // PGD on the cross entropy from images + noise (no noise: null), the last iterate; FGSM is one step of length eps.
-void pgd(Network& network, const Images& images, const float* noise, float eps, float step_size, int steps,
+void pgd(Network& network, Team& team, const Images& images, const float* noise, float eps, float step_size, int steps,
          float* adversarial);
 
 struct Budget {
@@ -28,6 +28,7 @@ struct Budget {
 // misclassified point within eps over the image in `adversarial` where it finds one.
 struct Target {
   Network& network;
+  Team& team;
   const Images& images;
   const std::vector<int>& ranked;  // [n][classes - 1]: wrong classes of every image, most likely first
   std::uint8_t* survives;
@@ -40,7 +41,7 @@ void fab_t(const Target& target, const Budget& budget, std::vector<int> left);
 void square(const Target& target, const Budget& budget, std::vector<int> left);
 
 // All four in turn. survivors: [5][n], after the clean images and after each part.
-void autoattack(Network& network, const Images& images, const Budget& budget, std::uint8_t* survivors,
+void autoattack(Network& network, Team& team, const Images& images, const Budget& budget, std::uint8_t* survivors,
                 float* adversarial);
 
 // Bits that are a function of a key and a counter (SplitMix64): draws that do not depend on what was drawn before.

@@ -5,13 +5,7 @@
 
 namespace engine {
 
-inline void load_lane(const float* image, std::size_t length, int lane, Vec* block) {
-  for (std::size_t i = 0; i < length; ++i) block[i][lane] = image[i];
-}
-
-inline void store_lane(const Vec* block, std::size_t length, int lane, float* image) {
-  for (std::size_t i = 0; i < length; ++i) image[i] = block[i][lane];
-}
+inline int blocks_of(int count) { return (count + kLanes - 1) / kLanes; }
 
 // Images from `first` on; lanes beyond the last one repeat it.
 inline void load_block(const float* images, int first, int count, std::size_t length, Vec* block) {
@@ -67,10 +61,12 @@ struct Packed {
   int index[kLanes];
 };
 
-// Call f(block) for the images in blocks, then forget those that did not survive.
+// Call f(block, passes) for the images in blocks, then forget those that did not survive.
 template <class F>
 void in_blocks(const Target& target, std::vector<int>& left, F f) {
-  for (std::size_t first = 0; first < left.size(); first += kLanes) f(Packed(target, left, first));
+  target.team.each(blocks_of(int(left.size())), [&](int block, int thread) {
+    f(Packed(target, left, std::size_t(block) * kLanes), target.network.passes(thread));
+  });
   left.erase(std::remove_if(left.begin(), left.end(), [&](int i) { return !target.survives[i]; }), left.end());
 }
 

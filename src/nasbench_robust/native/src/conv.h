@@ -191,20 +191,27 @@ inline void conv3x3_halving_back(const Vec* output, const float* weights, Vec* g
   });
 }
 
+// Some of the channels of a tensor.
+struct Channels {
+  int begin, end, all;
+};
+
 // gradient = that of a 3x3 convolution of stride Stride with respect to its weights, [out][in][3][3], summed over
-// `blocks` blocks; `size` is that of x.
+// `blocks` blocks, for some inputs and outputs; `size` is that of x.
 template <int Stride>
-inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, int ins, int outs, int size, int blocks) {
+inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, Channels ins, Channels outs, int size,
+                            int blocks) {
   const int columns = size / Stride;
   const std::size_t area = std::size_t(size) * size, out_area = std::size_t(columns) * columns;
-  in_groups<kSums / 4>(outs, [&](auto group, int start) {
+  in_groups<kSums / 4>(outs.end - outs.begin, [&](auto group, int offset) {
     constexpr int C = group();
-    for (int c = 0; c < ins; ++c) {
+    const int start = outs.begin + offset;
+    for (int c = ins.begin; c < ins.end; ++c) {
       for (int k = 0; k < 3; ++k) {
         Vec sums[C][3] = {}, wholes[C][3] = {};
         const auto add_rows = [&](int block, std::size_t begin, std::size_t end) {
-          const Vec* from = x + (std::size_t(block) * ins + c) * area;
-          const Vec* to = output + (std::size_t(block) * outs + start) * out_area;
+          const Vec* from = x + (std::size_t(block) * ins.all + c) * area;
+          const Vec* to = output + (std::size_t(block) * outs.all + start) * out_area;
           for (int row = int(begin); row < int(end); ++row) {
             const int source_row = Stride * row + k - 1;
             if (source_row < 0 || source_row >= size) continue;
@@ -223,30 +230,33 @@ inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, in
         };
         in_chunks(blocks, columns, std::max(1, kChunk / columns), add_rows, [&] { carry(sums, wholes); });
         for (int j = 0; j < C; ++j)
-          for (int t = 0; t < 3; ++t) gradient[(std::size_t(start + j) * ins + c) * 9 + k * 3 + t] = sum(wholes[j][t]);
+          for (int t = 0; t < 3; ++t) gradient[(std::size_t(start + j) * ins.all + c) * 9 + k * 3 + t] = sum(wholes[j][t]);
       }
     }
   });
 }
 
 // The same of a 1x1 convolution, [out][in].
-inline void conv1x1_weights(const Vec* x, const Vec* output, float* gradient, int ins, int outs, int size, int blocks) {
+inline void conv1x1_weights(const Vec* x, const Vec* output, float* gradient, Channels ins, Channels outs, int size,
+                            int blocks) {
   const std::size_t area = std::size_t(size) * size;
-  in_groups<kSums / 4>(outs, [&](auto group, int start) {
+  in_groups<kSums / 4>(outs.end - outs.begin, [&](auto group, int offset) {
     constexpr int C = group();
-    in_groups<4>(ins, [&](auto sources, int first) {
+    const int start = outs.begin + offset;
+    in_groups<4>(ins.end - ins.begin, [&](auto sources, int other) {
       constexpr int D = sources();
+      const int first = ins.begin + other;
       Vec sums[C][D] = {}, wholes[C][D] = {};
       const auto add_pixels = [&](int block, std::size_t begin, std::size_t end) {
-        const Vec* from = x + (std::size_t(block) * ins + first) * area;
-        const Vec* to = output + (std::size_t(block) * outs + start) * area;
+        const Vec* from = x + (std::size_t(block) * ins.all + first) * area;
+        const Vec* to = output + (std::size_t(block) * outs.all + start) * area;
         for (std::size_t p = begin; p < end; ++p)
           for (int j = 0; j < C; ++j)
             for (int i = 0; i < D; ++i) sums[j][i] += to[j * area + p] * from[i * area + p];
       };
       in_chunks(blocks, area, kChunk, add_pixels, [&] { carry(sums, wholes); });
       for (int j = 0; j < C; ++j)
-        for (int i = 0; i < D; ++i) gradient[std::size_t(start + j) * ins + first + i] = sum(wholes[j][i]);
+        for (int i = 0; i < D; ++i) gradient[std::size_t(start + j) * ins.all + first + i] = sum(wholes[j][i]);
     });
   });
 }

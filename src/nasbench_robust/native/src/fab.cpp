@@ -47,8 +47,8 @@ void nearest_on_hyperplane(const Vec* point, const Vec* normal, Vec value, std::
 
 class Walk {
  public:
-  Walk(const Target& target, const Budget& budget, const Packed& block)
-      : target_(target), budget_(budget), block_(block), n_(target.images.length), classes_(target.network.classes()),
+  Walk(const Target& target, const Budget& budget, const Packed& block, Passes& passes)
+      : target_(target), budget_(budget), block_(block), passes_(passes), n_(target.images.length), classes_(target.network.classes()),
         point_(n_), nearest_(n_), gradient_(n_), onto_(n_), from_image_(n_), room_(n_), steep_(n_), logits_(classes_),
         slopes_(classes_) {}
 
@@ -71,13 +71,13 @@ class Walk {
   }
 
  private:
-  void ask(const Buffer& point) { target_.network.forward(point.get(), logits_.get()); }
+  void ask(const Buffer& point) { passes_.forward(point.get(), logits_.get()); }
 
   void move(Mask towards) {
     const Vec* image = block_.image.get();
     for (int k = 0; k < classes_; ++k)
       slopes_[k] = where(towards == k, all(1.f), Vec{}) - where(block_.label == k, all(1.f), Vec{});
-    target_.network.backward(slopes_.get(), gradient_.get());
+    passes_.backward(slopes_.get(), gradient_.get());
     const Vec value = logit_of(logits_.get(), towards, classes_) - logit_of(logits_.get(), block_.label, classes_);
     Vec at_image = value;
     for (std::size_t i = 0; i < n_; ++i) at_image += gradient_[i] * (image[i] - point_[i]);
@@ -133,6 +133,7 @@ class Walk {
   const Target& target_;
   const Budget& budget_;
   const Packed& block_;
+  Passes& passes_;
   std::size_t n_;
   int classes_;
   Buffer point_, nearest_, gradient_, onto_, from_image_, room_, steep_, logits_, slopes_;
@@ -143,7 +144,9 @@ class Walk {
 
 void fab_t(const Target& target, const Budget& budget, std::vector<int> left) {
   for (int rank = 0; rank < std::min(kTargets, target.network.classes() - 1); ++rank)
-    in_blocks(target, left, [&](const Packed& block) { Walk(target, budget, block).run(block.ranked(target, rank)); });
+    in_blocks(target, left, [&](const Packed& block, Passes& passes) {
+      Walk(target, budget, block, passes).run(block.ranked(target, rank));
+    });
 }
 
 }  // namespace engine

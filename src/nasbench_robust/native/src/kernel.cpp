@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "blocks.h"
+#include "layers.h"
 #include "tangents.h"
 
 namespace engine {
@@ -85,12 +86,12 @@ void Network::tangent_kernel(const float* pixels, const float* cotangents, int c
   Workspace w(plan, blocks, 1);
   Tangents tangents(blocks);
   Gram gram(blocks);
-  Buffer image(this->pixels()), logits(classes()), cotangent(classes());
+  Buffer image(this->pixels()), logits(classes()), cotangent(classes()), scratch(scratch_length(plan));
   tangents.begin(head);
   for (int block = 0; block < blocks; ++block) {
     load_block(pixels, block * kLanes, count, this->pixels(), image.get());
     load_block(cotangents, block * kLanes, count, classes(), cotangent.get());
-    pass_forward(image.get(), logits.get(), w, block);
+    pass_forward(image.get(), logits.get(), w, block, scratch.get());
     head_tangents(cotangent.get(), w, block, tangents.at(0, block), blocks);
   }
   for (int block = 0; block < blocks; ++block) {  // no sooner: gradients may lie where values lay
@@ -110,7 +111,7 @@ void Network::tangent_kernel(const float* pixels, const float* cotangents, int c
       gram.add(tangents.at(0, 0), rows);
     }
     if (!s->wants_gradient || s->source == 0) continue;  // the image's own gradient is not asked for
-    for (int block = 0; block < blocks; ++block) step_backward_folded(*s, w, block);
+    for (int block = 0; block < blocks; ++block) step_backward_folded(*s, w, block, scratch.get());
   }
   for (int i = 0; i < count; ++i)
     for (int j = 0; j < count; ++j) kernel[std::size_t(i) * count + j] = gram.at(i, j);

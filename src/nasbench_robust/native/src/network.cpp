@@ -15,25 +15,27 @@ Network::Network(const Shape& shape, const Cell& cell, const float* mean, const 
       statistics(plan.statistics),
       folded_(plan.convolutions.size()),
       head_scale_(plan.last_channels),
-      head_shift_(plan.last_channels),
-      evaluated_(plan, 1, 1) {
+      head_shift_(plan.last_channels) {
   for (int c = 0; c < shape.input_channels; ++c) {
     mean_.push_back(mean[c]);
     inverse_deviation_.push_back(1.f / deviation[c]);
   }
   for (std::size_t i = 0; i < plan.convolutions.size(); ++i) {
     const Convolution& c = plan.convolutions[i];
-    folded_[i].weights.resize(c.weight_count());
-    folded_[i].turned.resize(c.weight_count());
+    folded_[i].weights.resize(prepared_count(c));
+    folded_[i].turned.resize(prepared_count(c));
     folded_[i].bias.assign(c.outs, 0.f);
   }
 }
 
 void Network::fold() {
+  std::vector<float> scaled, turned;
   for (std::size_t n = 0; n < plan.convolutions.size(); ++n) {
     const Convolution& c = plan.convolutions[n];
     Folded& folded = folded_[n];
     const std::size_t per_channel = c.weight_count() / c.outs;
+    scaled.resize(c.weight_count());
+    turned.resize(c.weight_count());
     for (int o = 0; o < c.outs; ++o) {
       float scale = 1.f;
       if (c.normalised) {
@@ -41,9 +43,11 @@ void Network::fold() {
         folded.bias[o] = parameters[c.shift() + o] - statistics[c.statistics + o] * scale;
       }
       for (std::size_t t = o * per_channel; t < (o + 1) * per_channel; ++t)
-        folded.weights[t] = parameters[c.weights + t] * scale;
+        scaled[t] = parameters[c.weights + t] * scale;
     }
-    turn(c, folded.weights.data(), folded.turned.data());
+    turn(c, scaled.data(), turned.data());
+    prepare(c, scaled.data(), folded.weights.data());
+    prepare(c, turned.data(), folded.turned.data());
   }
   for (int c = 0; c < plan.last_channels; ++c) {
     const float variance = statistics[plan.head_statistics + plan.last_channels + c];
@@ -60,7 +64,7 @@ void Network::normalise(const Vec* images, Vec* out) const {
 }
 
 // All steps but convolutions are the same in eval and train mode.
-void Network::step_forward(const Step& s, Workspace& w, int block) const {
+void Network::step_forward(const Step& s, Workspace& w, int block, Vec* scratch) const {
   const Tensor& tensor = plan.tensors[s.source];
   const Vec* x = w.value(s.source, block);
   Vec* out = w.value(s.target, block);
@@ -72,7 +76,7 @@ void Network::step_forward(const Step& s, Workspace& w, int block) const {
       for (std::size_t i = 0; i < tensor.length(); ++i) out[i] = s.first ? x[i] : out[i] + x[i];
       break;
     case kPool:
-      pool3x3(x, out, tensor.channels, tensor.size, !s.first, w.scratch.get());
+      pool3x3(x, out, tensor.channels, tensor.size, !s.first, scratch);
       break;
     case kHalve:
       pool2x2(x, out, tensor.channels, tensor.size);
@@ -82,7 +86,7 @@ void Network::step_forward(const Step& s, Workspace& w, int block) const {
   }
 }
 
-void Network::step_backward(const Step& s, Workspace& w, int block) const {
+void Network::step_backward(const Step& s, Workspace& w, int block, Vec* scratch) const {
   const Tensor& tensor = plan.tensors[s.source];
   const Vec* output = w.gradient(s.target, block);
   Vec* gradient = w.gradient(s.source, block);
@@ -100,7 +104,7 @@ void Network::step_backward(const Step& s, Workspace& w, int block) const {
       for (std::size_t i = 0; i < tensor.length(); ++i) gradient[i] = add ? gradient[i] + output[i] : output[i];
       break;
     case kPool:
-      pool3x3_back(output, gradient, tensor.channels, tensor.size, add, w.scratch.get());
+      pool3x3_back(output, gradient, tensor.channels, tensor.size, add, scratch);
       break;
     case kHalve:
       pool2x2_back(output, gradient, tensor.channels, tensor.size, add);
@@ -110,18 +114,29 @@ void Network::step_backward(const Step& s, Workspace& w, int block) const {
   }
 }
 
-void Network::forward(const Vec* images, Vec* logits) { pass_forward(images, logits, evaluated_, 0); }
+void Network::get_ready(const Team& team) {
+  while (int(passes_.size()) < team.size()) passes_.push_back(std::make_unique<Passes>(*this));
+}
 
-void Network::pass_forward(const Vec* images, Vec* logits, Workspace& w, int block) const {
+Passes::Passes(const Network& network)
+    : network_(network), work_(network.plan, 1, 1), scratch_(scratch_length(network.plan)) {}
+
+void Passes::forward(const Vec* images, Vec* logits) { network_.pass_forward(images, logits, work_, 0, scratch_.get()); }
+
+void Passes::backward(const Vec* logit_gradient, Vec* image_gradient) {
+  network_.pass_backward(logit_gradient, image_gradient, work_, scratch_.get());
+}
+
+void Network::pass_forward(const Vec* images, Vec* logits, Workspace& w, int block, Vec* scratch) const {
   normalise(images, w.value(0, block));
   for (const Step& s : plan.steps) {
     if (s.kind != kConvolve) {
-      step_forward(s, w, block);
+      step_forward(s, w, block, scratch);
       continue;
     }
     const Folded& folded = folded_[s.convolution];
     convolve(plan.convolutions[s.convolution], w.value(s.source, block), folded.weights.data(), folded.bias.data(),
-             w.value(s.target, block), !s.first);
+             w.value(s.target, block), !s.first, scratch);
   }
   const std::size_t area = plan.tensors[plan.last].area();
   const Vec* x = w.value(plan.last, block);
@@ -135,11 +150,10 @@ void Network::pass_forward(const Vec* images, Vec* logits, Workspace& w, int blo
   }
 }
 
-void Network::backward(const Vec* logit_gradient, Vec* image_gradient) {
-  Workspace& w = evaluated_;
+void Network::pass_backward(const Vec* logit_gradient, Vec* image_gradient, Workspace& w, Vec* scratch) const {
   head_backward_folded(logit_gradient, w, 0);
   for (auto s = plan.steps.rbegin(); s != plan.steps.rend(); ++s)
-    if (s->wants_gradient) step_backward_folded(*s, w, 0);
+    if (s->wants_gradient) step_backward_folded(*s, w, 0, scratch);
   const std::size_t pixels_per_channel = plan.tensors[0].area();
   for (int c = 0; c < plan.shape.input_channels; ++c)
     for (std::size_t p = c * pixels_per_channel; p < (c + 1) * pixels_per_channel; ++p)
@@ -160,10 +174,10 @@ void Network::head_backward_folded(const Vec* logit_gradient, Workspace& w, int 
   }
 }
 
-void Network::step_backward_folded(const Step& s, Workspace& w, int block) const {
-  if (s.kind != kConvolve) return step_backward(s, w, block);
+void Network::step_backward_folded(const Step& s, Workspace& w, int block, Vec* scratch) const {
+  if (s.kind != kConvolve) return step_backward(s, w, block, scratch);
   convolve_back(plan.convolutions[s.convolution], w.gradient(s.target, block), folded_[s.convolution].turned.data(),
-                w.gradient(s.source, block), !s.first_gradient);
+                w.gradient(s.source, block), !s.first_gradient, scratch);
 }
 
 }  // namespace engine

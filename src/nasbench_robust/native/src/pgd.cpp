@@ -3,12 +3,15 @@
 
 namespace engine {
 
-void pgd(Network& network, const Images& images, const float* noise, float eps, float step_size, int steps,
+void pgd(Network& network, Team& team, const Images& images, const float* noise, float eps, float step_size, int steps,
          float* adversarial) {
   const std::size_t n = images.length;
   const int classes = network.classes();
-  Buffer image(n), point(n), gradient(n), logits(classes), slopes(classes);
-  for (int first = 0; first < images.count; first += kLanes) {
+  network.get_ready(team);
+  team.each(blocks_of(images.count), [&](int block, int thread) {
+    Passes& passes = network.passes(thread);
+    const int first = block * kLanes;
+    Buffer image(n), point(n), gradient(n), logits(classes), slopes(classes);
     load_block(images.pixels, first, images.count, n, image.get());
     const Mask label = load_labels(images.labels, first, images.count);
     if (noise) load_block(noise, first, images.count, n, point.get());
@@ -17,13 +20,13 @@ void pgd(Network& network, const Images& images, const float* noise, float eps, 
     };
     for (std::size_t i = 0; i < n; ++i) point[i] = noise ? project(i, image[i] + point[i]) : image[i];
     for (int step = 0; step < steps; ++step) {
-      network.forward(point.get(), logits.get());
+      passes.forward(point.get(), logits.get());
       cross_entropy_gradient(logits.get(), label, classes, slopes.get());
-      network.backward(slopes.get(), gradient.get());
+      passes.backward(slopes.get(), gradient.get());
       for (std::size_t i = 0; i < n; ++i) point[i] = project(i, point[i] + step_size * sign(gradient[i]));
     }
     store_block(point.get(), first, images.count, n, adversarial);
-  }
+  });
 }
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 // Every lane searches on an image of its own at its own pace and takes the next image when it is done. A query whose
 // answer is known is counted but not made: its square changes nothing, or was rejected and nothing was accepted since.
 
+#include <atomic>
 #include <cmath>
 
 #include "blocks.h"
@@ -29,8 +30,10 @@ std::vector<int> sides_of(int queries, int size) {
 
 class Search {
  public:
-  Search(const Target& target, const Budget& budget, int attempt, const std::vector<int>& left)
-      : target_(target), budget_(budget), attempt_(attempt), left_(left), n_(target.images.length),
+  // `next`: the first of the images that `left` names which no search has taken.
+  Search(const Target& target, const Budget& budget, int attempt, const std::vector<int>& left,
+         std::atomic<std::size_t>& next, Passes& passes)
+      : target_(target), budget_(budget), attempt_(attempt), left_(left), next_(next), passes_(passes), n_(target.images.length),
         channels_(target.network.plan.shape.input_channels), size_(target.network.plan.shape.size),
         classes_(target.network.classes()), sides_(sides_of(budget.queries, size_)), low_(n_), high_(n_), point_(n_),
         candidate_(n_), logits_(classes_) {}
@@ -38,7 +41,7 @@ class Search {
   void run() {
     for (int lane = 0; lane < kLanes; ++lane) begin(lane);
     while (std::any_of(lanes_, lanes_ + kLanes, [](const Lane& lane) { return lane.image >= 0; })) {
-      target_.network.forward(candidate_.get(), logits_.get());
+      passes_.forward(candidate_.get(), logits_.get());
       const Vec margins = margin(logits_.get(), label_, classes_);
       const Mask fooled = is_fooled(logits_.get(), label_, classes_);
       for (int lane = 0; lane < kLanes; ++lane)
@@ -58,7 +61,8 @@ class Search {
   // Take the next image and ask about random vertical stripes.
   void begin(int lane) {
     Lane& l = lanes_[lane];
-    l.image = next_ < left_.size() ? left_[next_++] : -1;
+    const std::size_t taken = next_++;
+    l.image = taken < left_.size() ? left_[taken] : -1;
     if (l.image < 0) return;
     l.key = key_of(budget_.seed, 3, attempt_, budget_.first + l.image);
     l.query = l.side = 0;
@@ -147,7 +151,9 @@ class Search {
   const Budget& budget_;
   int attempt_;
   const std::vector<int>& left_;
-  std::size_t next_ = 0, n_;
+  std::atomic<std::size_t>& next_;
+  Passes& passes_;
+  std::size_t n_;
   int channels_, size_, classes_;
   std::vector<int> sides_;
   Buffer low_, high_, point_, candidate_, logits_;
@@ -159,7 +165,10 @@ class Search {
 
 void square(const Target& target, const Budget& budget, std::vector<int> left) {
   for (int attempt = 0; attempt < budget.restarts; ++attempt) {
-    Search(target, budget, attempt, left).run();
+    std::atomic<std::size_t> next{0};
+    target.team.each(std::min(target.team.size(), blocks_of(int(left.size()))), [&](int, int thread) {
+      Search(target, budget, attempt, left, next, target.network.passes(thread)).run();
+    });
     left.erase(std::remove_if(left.begin(), left.end(), [&](int i) { return !target.survives[i]; }), left.end());
   }
 }

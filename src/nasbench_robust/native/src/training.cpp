@@ -12,15 +12,16 @@ namespace engine {
 
 constexpr float kBnMomentum = 0.1f;
 
-Batch::Batch(const Plan& plan, int blocks)
+Batch::Batch(const Plan& plan, int blocks, int threads)
     : work(plan, blocks, blocks), convolved(plan.steps.size()), mean(plan.steps.size()), inverse(plan.steps.size()) {
-  std::size_t longest = plan.tensors[plan.last].length(), weights = 0;
+  std::size_t longest = plan.tensors[plan.last].length(), weights = 0, most_prepared = 0;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     if (plan.steps[i].kind != kConvolve) continue;
     const Convolution& c = plan.convolutions[plan.steps[i].convolution];
     const std::size_t length = std::size_t(c.outs) * c.out_size() * c.out_size();
     longest = std::max(longest, length);
     weights = std::max(weights, c.weight_count());
+    most_prepared = std::max(most_prepared, prepared_count(c));
     if (!c.normalised) continue;
     convolved[i].resize(length * blocks);
     mean[i].resize(c.outs);
@@ -28,6 +29,8 @@ Batch::Batch(const Plan& plan, int blocks)
   }
   slopes.resize(longest * blocks);
   turned.resize(weights);
+  prepared.resize(most_prepared);
+  for (int thread = 0; thread < threads; ++thread) scratch.emplace_back(scratch_length(plan));
   lanes.resize(blocks);
   head.resize(plan.last_channels);
   pooled.resize(std::size_t(plan.last_channels) * blocks);
@@ -83,12 +86,12 @@ void remember(const Moments& now, float count, float* running_mean, float* runni
 }  // namespace
 
 // target (+)= batch normalisation of what the step convolved.
-void Network::normalise_batch(const Step& s, std::size_t position) {
+void Network::normalise_batch(const Step& s, std::size_t position, Team& team) {
   const Convolution& c = plan.convolutions[s.convolution];
   Batch& b = *batch_;
   const std::size_t area = std::size_t(c.out_size()) * c.out_size(), length = area * c.outs;
   const float count = float(b.count) * float(area);
-  for (int o = 0; o < c.outs; ++o) {
+  team.each(c.outs, [&](int o, int) {
     const Channel channel{b.convolved[position].get() + o * area, length, area, b.work.blocks};
     const Moments now = moments_of(channel, b.lanes.get(), count);
     remember(now, count, &statistics[c.statistics + o], &statistics[c.statistics + c.outs + o]);
@@ -98,16 +101,16 @@ void Network::normalise_batch(const Step& s, std::size_t position) {
     const float scale = parameters[c.scale() + o] * inverse, shift = parameters[c.shift() + o] - now.mean * scale;
     Vec* out = b.work.value(s.target) + o * area;
     channel.each([&](int, Vec x, std::size_t i) { out[i] = (s.first ? Vec{} : out[i]) + (x * scale + shift); });
-  }
+  });
 }
 
 // slopes = gradient with respect to what the step convolved; also fills the gradients of scale and shift.
-void Network::normalise_batch_back(const Step& s, std::size_t position) {
+void Network::normalise_batch_back(const Step& s, std::size_t position, Team& team) {
   const Convolution& c = plan.convolutions[s.convolution];
   Batch& b = *batch_;
   const std::size_t area = std::size_t(c.out_size()) * c.out_size(), length = area * c.outs;
   const float count = float(b.count) * float(area);
-  for (int o = 0; o < c.outs; ++o) {
+  team.each(c.outs, [&](int o, int) {
     const Channel output{b.work.gradient(s.target) + o * area, length, area, b.work.blocks};
     const Vec* convolved = b.convolved[position].get() + o * area;
     const float mean = b.mean[position][o], inverse = b.inverse[position][o];
@@ -124,18 +127,18 @@ void Network::normalise_batch_back(const Step& s, std::size_t position) {
       const Vec standard = (convolved[i] - mean) * inverse;
       slopes[i] = b.lanes[block] * (factor * (d - shift / count - standard * (scale / count)));
     });
-  }
+  });
 }
 
 // The head, in three parts: batch normalisation, ReLU and mean over pixels; linear layer and cross entropy, forwards
 // and backwards; and the first part backwards.
-void Network::head_forward() {
+void Network::head_forward(Team& team) {
   Batch& b = *batch_;
   const int channels = plan.last_channels;
   const std::size_t area = plan.tensors[plan.last].area(), length = area * channels;
   const float count = float(b.count) * float(area);
   std::fill_n(b.pooled.get(), std::size_t(channels) * b.work.blocks, Vec{});
-  for (int c = 0; c < channels; ++c) {
+  team.each(channels, [&](int c, int) {
     const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
     const Moments now = moments_of(channel, b.lanes.get(), count);
     remember(now, count, &statistics[plan.head_statistics + c], &statistics[plan.head_statistics + channels + c]);
@@ -147,7 +150,7 @@ void Network::head_forward() {
     channel.each([&](int block, Vec x, std::size_t) {
       b.pooled[block * channels + c] += relu(x * affine.scale + affine.shift) * (1.f / float(area));
     });
-  }
+  });
 }
 
 // Returns the sum of the losses; fills the gradients of the linear layer and those of the logits.
@@ -186,13 +189,13 @@ double Network::head_loss(const Mask* labels, int* correct) {
   return loss;
 }
 
-void Network::head_backward() {
+void Network::head_backward(Team& team) {
   Batch& b = *batch_;
   const int channels = plan.last_channels, classes = this->classes();
   const std::size_t area = plan.tensors[plan.last].area(), length = area * channels;
   const float count = float(b.count) * float(area);
   const float* weights = &parameters[plan.linear];
-  for (int c = 0; c < channels; ++c) {
+  team.each(channels, [&](int c, int) {
     const Channel channel{b.work.value(plan.last) + c * area, length, area, b.work.blocks};
     const Affine& affine = b.head[c];
     auto slope_at = [&](int block, Vec x) {
@@ -214,71 +217,79 @@ void Network::head_backward() {
       const Vec standard = (x - affine.mean) * affine.inverse;
       out[i] = b.lanes[block] * (affine.scale * (slope_at(block, x) - shift / count - standard * (scale / count)));
     });
-  }
+  });
 }
 
-// Get ready for `count` images: buffers for so many blocks, and which lanes hold an image.
-void Network::begin_batch(int count) {
+// Get ready for `count` images: buffers for so many blocks and threads, and which lanes hold an image.
+void Network::begin_batch(int count, int threads) {
   const int blocks = (count + kLanes - 1) / kLanes;
-  if (!batch_ || batch_->work.blocks != blocks) {
+  if (!batch_ || batch_->work.blocks != blocks || int(batch_->scratch.size()) < threads) {
     batch_.reset();  // first, so that both never exist at once
-    batch_ = std::make_unique<Batch>(plan, blocks);
+    batch_ = std::make_unique<Batch>(plan, blocks, threads);
   }
   batch_->count = count;
   for (int i = 0; i < blocks * kLanes; ++i) batch_->lanes[i / kLanes][i % kLanes] = i < count ? 1.f : 0.f;
   std::fill(gradient.begin(), gradient.end(), 0.f);
 }
 
-void Network::train_forward(const Vec* images) {
+void Network::train_forward(const Vec* images, Team& team) {
   Batch& b = *batch_;
-  for (int block = 0; block < b.work.blocks; ++block) normalise(images + block * pixels(), b.work.value(0, block));
+  team.each(b.work.blocks, [&](int block, int) { normalise(images + block * pixels(), b.work.value(0, block)); });
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& s = plan.steps[i];
-    for (int block = 0; block < b.work.blocks; ++block) {
-      if (s.kind != kConvolve) {
-        step_forward(s, b.work, block);
-        continue;
-      }
-      const Convolution& c = plan.convolutions[s.convolution];
-      const std::size_t length = plan.tensors[s.target].length();
-      Vec* out = c.normalised ? b.convolved[i].get() + block * length : b.work.value(s.target, block);
-      convolve(c, b.work.value(s.source, block), &parameters[c.weights], nullptr, out, !c.normalised && !s.first);
-    }
-    if (s.kind == kConvolve && plan.convolutions[s.convolution].normalised) normalise_batch(s, i);
+    if (s.kind == kConvolve) convolve_all(s, i, team);
+    else team.each(b.work.blocks, [&](int block, int on) { step_forward(s, b.work, block, b.scratch[on].get()); });
   }
 }
 
-void Network::train_backward() {
+void Network::convolve_all(const Step& s, std::size_t position, Team& team) {
+  Batch& b = *batch_;
+  const Convolution& c = plan.convolutions[s.convolution];
+  const std::size_t length = plan.tensors[s.target].length();
+  prepare(c, &parameters[c.weights], b.prepared.data());
+  team.each(b.work.blocks, [&](int block, int on) {
+    Vec* out = c.normalised ? b.convolved[position].get() + block * length : b.work.value(s.target, block);
+    convolve(c, b.work.value(s.source, block), b.prepared.data(), nullptr, out, !c.normalised && !s.first,
+             b.scratch[on].get());
+  });
+  if (c.normalised) normalise_batch(s, position, team);
+}
+
+void Network::train_backward(Team& team) {
   Batch& b = *batch_;
   for (std::size_t i = plan.steps.size(); i-- > 0;) {
     const Step& s = plan.steps[i];
-    if (!s.reached) continue;
-    if (s.kind != kConvolve) {
-      for (int block = 0; s.wants_gradient && block < b.work.blocks; ++block) step_backward(s, b.work, block);
-      continue;
-    }
-    const Convolution& c = plan.convolutions[s.convolution];
-    const Vec* slopes = b.work.gradient(s.target);
-    if (c.normalised) {
-      normalise_batch_back(s, i);
-      slopes = b.slopes.get();
-    }
-    weight_gradient(c, b.work.value(s.source), slopes, &gradient[c.weights], b.work.blocks);
-    if (!s.wants_gradient || s.source == 0) continue;
-    turn(c, &parameters[c.weights], b.turned.data());
-    for (int block = 0; block < b.work.blocks; ++block)
-      convolve_back(c, slopes + block * plan.tensors[s.target].length(), b.turned.data(),
-                    b.work.gradient(s.source, block), !s.first_gradient);
+    if (s.reached && s.kind == kConvolve) differentiate_convolution(s, i, team);
+    else if (s.wants_gradient)
+      team.each(b.work.blocks, [&](int block, int on) { step_backward(s, b.work, block, b.scratch[on].get()); });
   }
 }
 
-double Network::differentiate(const Vec* images, const Mask* labels, int count, int* correct) {
-  begin_batch(count);
-  train_forward(images);
-  head_forward();
+void Network::differentiate_convolution(const Step& s, std::size_t position, Team& team) {
+  Batch& b = *batch_;
+  const Convolution& c = plan.convolutions[s.convolution];
+  const Vec* slopes = b.work.gradient(s.target);
+  if (c.normalised) {
+    normalise_batch_back(s, position, team);
+    slopes = b.slopes.get();
+  }
+  weight_gradient(c, b.work.value(s.source), slopes, &gradient[c.weights], b.work.blocks, team);
+  if (!s.wants_gradient || s.source == 0) return;
+  turn(c, &parameters[c.weights], b.turned.data());
+  prepare(c, b.turned.data(), b.prepared.data());
+  team.each(b.work.blocks, [&](int block, int on) {
+    convolve_back(c, slopes + block * plan.tensors[s.target].length(), b.prepared.data(),
+                  b.work.gradient(s.source, block), !s.first_gradient, b.scratch[on].get());
+  });
+}
+
+double Network::differentiate(const Vec* images, const Mask* labels, int count, int* correct, Team& team) {
+  begin_batch(count, team.size());
+  train_forward(images, team);
+  head_forward(team);
   const double loss = head_loss(labels, correct);
-  head_backward();
-  train_backward();
+  head_backward(team);
+  train_backward(team);
   return loss;
 }
 

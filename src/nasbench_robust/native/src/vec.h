@@ -102,6 +102,14 @@ inline Vec logarithm(Vec a) {
   return m + (p * m * square - e * 2.12194440e-4f - 0.5f * square) + e * 0.693359375f;
 }
 
+inline void load_lane(const float* image, std::size_t length, int lane, Vec* block) {
+  for (std::size_t i = 0; i < length; ++i) block[i][lane] = image[i];
+}
+
+inline void store_lane(const Vec* block, std::size_t length, int lane, float* image) {
+  for (std::size_t i = 0; i < length; ++i) image[i] = block[i][lane];
+}
+
 // An array of Vec on cache lines, zero at first.
 class Buffer {
  public:

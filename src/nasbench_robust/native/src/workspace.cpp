@@ -15,16 +15,13 @@ Vec* Store::take(std::size_t length) {
 
 Workspace::Workspace(const Plan& plan, int n, int passing)
     : blocks(n), values(plan.tensors.size()), gradients(plan.tensors.size()) {
-  std::size_t plane = 1;
   for (std::size_t t = 0; t < plan.tensors.size(); ++t) {
     const Tensor& tensor = plan.tensors[t];
     const int present = plan.is_kept(int(t)) ? n : passing;
     lengths.push_back(tensor.length());
     strides.push_back(present == n ? tensor.length() : 0);
     rooms_.push_back(tensor.length() * present);
-    plane = std::max(plane, tensor.area());
   }
-  scratch.resize(plane);
   place_zeros(plan);
   place_values(plan);
   place_gradients(plan);

@@ -33,7 +33,6 @@ struct Workspace {
   int blocks;
   std::vector<std::size_t> lengths, strides;  // of a block's gradient; from one block's value to the next one's
   std::vector<Vec*> values, gradients;
-  Buffer scratch;  // as large as the largest plane of a tensor
 
  private:
   void place_zeros(const Plan& plan);
