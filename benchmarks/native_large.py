@@ -1,17 +1,19 @@
-"""The native engine against torch at CIFAR's shape: rounding errors and time of a training step, AutoAttack.
+"""The native engine at CIFAR's shape: rounding errors beside torch's, a training step on several threads, AutoAttack.
 
 Errors are distances from the same step in float64, on random images: the root of the mean square, as a share of the
-root of the mean square of what float64 gives. Gradients jump where rounding moves the input of a ReLU across 0, more so
-in deep networks, which hides the errors of sums: a second line has all inputs of ReLUs above 0. Both run on one thread.
-Run: ``python benchmarks/native_large.py``.
+root of the mean square of what float64 gives, and the share of pixels in which the gradient that an attack follows has
+another sign. Gradients jump where rounding moves the input of a ReLU across 0, more so in deep networks, which hides
+the errors of sums: a second line has all inputs of ReLUs above 0. Times of several threads are those of the clock on
+the wall, so they need a machine without other work. Run: ``python benchmarks/native_large.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +21,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from example_cells import CELLS
+from machine import add_table_arguments, describe, publish
 
-from nasbench_robust.attacks import autoattack, pgd
+from nasbench_robust.attacks import autoattack
 from nasbench_robust.cells import Cell
+from nasbench_robust.cli.command import positive
 from nasbench_robust.datasets import dataset
 from nasbench_robust.metrics import autoattack as autoattack_of
-from nasbench_robust.native import NativeNetwork
+from nasbench_robust.native import NativeNetwork, build_name, use_threads
 from nasbench_robust.networks import Network, network_for
 from nasbench_robust.settings import settings_for
 
@@ -37,10 +41,10 @@ ABOVE_ZERO = 10.0  # a shift of batch normalisation with which nothing is below 
 class Step:
     """What a step in train mode makes of a network."""
 
-    loss: float
     gradient: Floats
     statistics: Floats
     logits: Floats  # in eval mode afterwards
+    slopes: Floats  # the gradient of the cross entropy with respect to the images, in eval mode afterwards
 
 
 def flat(tensors: Iterator[torch.Tensor]) -> Floats:
@@ -64,84 +68,78 @@ def native_twin(network: Network, cell: Cell) -> NativeNetwork:
     return native
 
 
-def differentiate(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Pass a batch through torch in train mode, forwards and backwards; return the loss."""
-    loss = F.cross_entropy(network.train()(images), labels)
-    torch.autograd.backward(loss)
-    return loss.item()
-
-
 def torch_step(network: Network, images: torch.Tensor, labels: torch.Tensor) -> Step:
     """Take the step in the network's own precision."""
-    images = images.to(network.classifier.weight.dtype)
-    loss = differentiate(network, images, labels)
+    images = images.to(network.classifier.weight.dtype, copy=True)
+    torch.autograd.backward(F.cross_entropy(network.train()(images), labels))
     gradient = flat(parameter.grad for parameter in network.parameters() if parameter.grad is not None)
-    with torch.no_grad():
-        logits = network.eval()(images).numpy()
-    return Step(loss, gradient, flat(statistics_of(network)), logits)
+    images.requires_grad_()
+    logits = network.eval()(images)
+    (slopes,) = torch.autograd.grad(F.cross_entropy(logits, labels), images)
+    return Step(gradient, flat(statistics_of(network)), logits.detach().numpy(), slopes.numpy())
 
 
 def native_step(native: NativeNetwork, images: Floats, labels: npt.NDArray[np.int64]) -> Step:
     """Take the step in the native engine."""
-    loss, _ = native.differentiate(images.astype(np.float32), labels)
+    pixels = images.astype(np.float32)
+    native.differentiate(pixels, labels)
     native.fold()
-    return Step(loss, native.gradient, native.statistics, native.logits(images.astype(np.float32)))
+    logits = native.logits(pixels)
+    slopes = np.exp(logits - logits.max(axis=1, keepdims=True))
+    slopes = slopes / slopes.sum(axis=1, keepdims=True) - np.eye(logits.shape[1], dtype=np.float32)[labels]
+    gradient = native.logits_and_gradient(pixels, slopes / len(labels))[1]
+    assert gradient is not None
+    return Step(native.gradient, native.statistics, logits, gradient)
 
 
-def error(found: Floats, exact: Floats) -> float:
+def error(found: Floats, exact: Floats) -> str:
     """Return the relative error in the mean square."""
-    return float(np.sqrt(np.square(found - exact).mean() / np.square(exact).mean()))
+    return f"{np.sqrt(np.square(found - exact).mean() / np.square(exact).mean()):.1e}"
 
 
-def print_errors(cell: Cell, images: torch.Tensor, labels: torch.Tensor, shift: float) -> None:
-    """Print the errors of a step of torch and of the native engine."""
-    network = network_for(cell, SETTINGS.skeleton, SETTINGS.dataset, torch.Generator().manual_seed(0))
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.constant_(module.bias, shift)
-    native = native_twin(network, cell)
-    exact = torch_step(copy.deepcopy(network).double(), images, labels)
-    for name, step in (
-        ("torch", torch_step(network, images, labels)),
-        ("native", native_step(native, images.numpy(), labels.numpy())),
-    ):
-        print(
-            f"  {name:6} shift {shift:4.1f}  loss {abs(step.loss / exact.loss - 1):.1e}"
-            f"  gradient {error(step.gradient, exact.gradient):.1e}"
-            f"  statistics {error(step.statistics, exact.statistics):.1e}"
-            f"  logits {error(step.logits, exact.logits):.1e}"
-        )
+def errors(label: str, images: torch.Tensor, labels: torch.Tensor) -> Iterator[str]:
+    """Yield the errors of a step of torch and of the native engine, with ReLUs as they are and all open."""
+    cell = Cell.from_str(CELLS[label])
+    for shift in (0.0, ABOVE_ZERO):
+        network = network_for(cell, SETTINGS.skeleton, SETTINGS.dataset, torch.Generator().manual_seed(0))
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.constant_(module.bias, shift)
+        native = native_twin(network, cell)
+        exact = torch_step(copy.deepcopy(network).double(), images, labels)
+        for name, step in (
+            ("torch", torch_step(network, images, labels)),
+            ("native", native_step(native, images.numpy(), labels.numpy())),
+        ):
+            parts = ("gradient", "statistics", "logits", "slopes")
+            found = " | ".join(error(getattr(step, part), getattr(exact, part)) for part in parts)
+            others = np.not_equal(np.sign(step.slopes), np.sign(exact.slopes)).mean()
+            yield f"| {label} | {'all open' if shift else 'as they are'} | {name} | {found} | {others:.2%} |"
 
 
-def seconds_of(step: Callable[[], object]) -> float:
-    """Return the processor's seconds of the second of two steps."""
-    step()
-    start = time.process_time()
-    step()
-    return time.process_time() - start
-
-
-def print_steps(cell: Cell, images: torch.Tensor, labels: torch.Tensor) -> None:
-    """Print the time of a training step: the attack, then the pass forwards and backwards."""
-    network = network_for(cell, SETTINGS.skeleton, SETTINGS.dataset, torch.Generator().manual_seed(0))
-    native, attack = native_twin(network, cell), SETTINGS.attack
+def threads(label: str, images: torch.Tensor, labels: torch.Tensor, turns: int) -> str:
+    """Return the seconds of a training step on one thread and on as many as there are cores, taken in turns."""
+    network = network_for(Cell.from_str(CELLS[label]), SETTINGS.skeleton, SETTINGS.dataset, torch.Generator())
+    native, attack = native_twin(network, Cell.from_str(CELLS[label])), SETTINGS.attack
+    pixels, classes, cores = images.numpy(), labels.numpy(), len(os.sched_getaffinity(0))
     noise = np.random.default_rng(0).uniform(-attack.eps, attack.eps, images.shape).astype(np.float32)
+    steps, step_size = attack.schedule
+    seconds: dict[int, list[float]] = {1: [], cores: []}
+    for _ in range(turns):
+        for count, times in seconds.items():
+            use_threads(count)
+            start = time.perf_counter()
+            attacked = native.pgd(pixels, classes, noise, eps=attack.eps, step_size=step_size, steps=steps)
+            native.differentiate(attacked, classes)
+            times.append(time.perf_counter() - start)
+    use_threads(1)
+    one, all_of_them = (float(np.median(times)) for times in seconds.values())
+    return f"| {label} | {one:.2f} s | {cores} | {all_of_them:.2f} s | {one / all_of_them:.2f} |"
 
-    def natively() -> None:
-        budget = {"eps": attack.eps, "step_size": attack.step_size or 0.0, "steps": attack.steps or 0}
-        native.differentiate(native.pgd(images.numpy(), labels.numpy(), noise, **budget), labels.numpy())  # type: ignore[arg-type]
 
-    def in_torch() -> None:
-        network.zero_grad(set_to_none=True)
-        found = pgd(network.eval(), images, labels, attack, torch.Generator().manual_seed(0))
-        differentiate(network, found, labels)
-
-    ours, others = seconds_of(natively), seconds_of(in_torch)
-    print(f"  training step  native {ours:7.2f} s   torch {others:7.2f} s   ratio {others / ours:.2f}")
-
-
-def print_autoattack(cell: Cell, images: torch.Tensor, steps: int, queries: int) -> None:
-    """Print the time of AutoAttack on what the network says of images, and how many images withstand its parts."""
+def attacks(label: str, images: torch.Tensor, steps: int, queries: int) -> str:
+    """Return the time of AutoAttack on what the network says of images, and how many images withstand its parts."""
+    cell = Cell.from_str(CELLS[label])
     network = network_for(cell, SETTINGS.skeleton, SETTINGS.dataset, torch.Generator().manual_seed(0))
     network.train()(images)  # statistics of these images
     native = native_twin(network.eval(), cell)
@@ -155,35 +153,50 @@ def print_autoattack(cell: Cell, images: torch.Tensor, steps: int, queries: int)
     attack = autoattack_of(eps, steps=steps)
     attack = type(attack)(**{**vars(attack), "queries": queries})
     result = autoattack(network, images, labels, attack, torch.Generator().manual_seed(0))
-    seconds = middle - start, time.process_time() - middle
+    ours, theirs = middle - start, time.process_time() - middle
     left = [int(alive.sum()) for alive in result.survivors.values()]
-    print(f"  AutoAttack     native {seconds[0]:7.1f} s, left {survivors.sum(axis=1).tolist()}")
-    print(f"                 torch  {seconds[1]:7.1f} s, left {left}   ratio {seconds[1] / seconds[0]:.2f}")
+    return (
+        f"| {label} | {ours:.1f} s | {survivors.sum(axis=1).tolist()} | {theirs:.1f} s | {left} | {theirs / ours:.1f} |"
+    )
+
+
+def table(args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the tables."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(args.exact, args.batch, args.images)
+    images = torch.rand(count, 3, 32, 32, generator=generator)
+    labels = torch.randint(0, 10, (count,), generator=generator)
+    yield f"Native engine for {build_name()} at {SETTINGS.skeleton}, {describe('cpu')}"
+    if args.exact:
+        yield f"\nErrors of a step, {args.exact} images\n"
+        yield "| cell | ReLUs | by | gradient | statistics | logits | gradient of images | its other signs |"
+        yield "|---|---|---|---|---|---|---|---|"
+        for label in args.cells:
+            yield from errors(label, images[: args.exact], labels[: args.exact])
+    if args.batch:
+        yield f"\nA training step of {args.batch} images, {args.turns} in turns: wall time\n"
+        yield "| cell | 1 thread | threads | | times as fast |\n|---|---|---|---|---|"
+        for label in args.cells:
+            yield threads(label, images[: args.batch], labels[: args.batch], args.turns)
+    if args.images:
+        yield f"\nAutoAttack, 10 steps, {args.queries} queries, {args.images} images, one thread: CPU time\n"
+        yield "| cell | native | left | torch | left | torch / native |\n|---|---|---|---|---|---|"
+        for label in args.cells:
+            yield attacks(label, images[: args.images], 10, args.queries)
 
 
 def main() -> None:
     """Print everything, cell by cell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--exact", type=int, default=64, help="images of the step for errors (default: 64)")
-    parser.add_argument("--batch", type=int, default=64, help="images of the step for time (default: 64)")
+    parser.add_argument("--batch", type=int, default=256, help="images of the step on threads (default: 256)")
+    parser.add_argument("--turns", type=positive, default=3, help="steps on each number of threads (default: 3)")
     parser.add_argument("--images", type=int, default=0, help="images to attack with AutoAttack (default: 0)")
     parser.add_argument("--queries", type=int, default=100, help="of Square (default: 100)")
+    add_table_arguments(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    count = max(args.exact, args.batch, args.images)
-    images = torch.rand(count, 3, 32, 32, generator=generator)
-    labels = torch.randint(0, 10, (count,), generator=generator)
-    for name in args.cells:
-        cell = Cell.from_str(CELLS[name])
-        print(name)
-        for shift in (0.0, ABOVE_ZERO) if args.exact else ():
-            print_errors(cell, images[: args.exact], labels[: args.exact], shift)
-        if args.batch:
-            print_steps(cell, images[: args.batch], labels[: args.batch])
-        if args.images:
-            print_autoattack(cell, images[: args.images], steps=10, queries=args.queries)
+    publish(table(args), args.out)
 
 
 if __name__ == "__main__":
