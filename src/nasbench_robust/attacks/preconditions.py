@@ -7,6 +7,7 @@ torch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -100,7 +101,12 @@ def checked_radius(eps: Any, norm: str = "Linf") -> float:
 
 def kind_of(values: Any) -> str:
     """Return the type of the elements of an array or a tensor, or of what is neither: ``"float32"``."""
-    return str(getattr(values, "dtype", type(values).__name__)).removeprefix("torch.")
+    return _spelled(getattr(values, "dtype", type(values).__name__))
+
+
+@functools.cache
+def _spelled(kind: Any) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def differentiable(values: torch.Tensor) -> torch.Tensor:

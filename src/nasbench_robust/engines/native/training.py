@@ -24,7 +24,7 @@ from ..checkpoints import check_form
 from ..curves import Epoch, resumed_curve
 from ..draws import Draws
 from ..watch import stop_if_asked
-from .evaluation import attacked, measure, noise_of
+from .evaluation import PIXELS, attacked, measure, noise_of
 
 Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
 
@@ -179,14 +179,20 @@ class NativeTrainer:
         padding, attack = self.settings.crop_padding, self.settings.attack
         corners = self._draws.integers(2 * padding + 1, (2, len(labels)))
         flipped = self._draws.integers(2, (len(labels),)).astype(bool) if self.settings.flip else None
+        length = int(np.prod(pixels.shape[1:]))
         if attack.random_start:
-            self._draws.skip(done * int(np.prod(pixels.shape[1:])) * (attack.restarts or 1))
-        for start in range(done, len(order), self.settings.batch_size):
-            part = slice(start, start + self.settings.batch_size)
-            batch = crop(to_unit(pixels[order[part]]), padding, corners[:, part])
+            self._draws.skip(done * length * (attack.restarts or 1))
+        # Many batches are augmented at once where images are small: NumPy's calls would cost more than their work.
+        size = self.settings.batch_size
+        some = max(1, PIXELS // (size * length)) * size
+        for first in range(done, len(order), some):
+            part = slice(first, first + some)
+            augmented, classes = crop(to_unit(pixels[order[part]]), padding, corners[:, part]), labels[order[part]]
             if flipped is not None:
-                batch = flip(batch, flipped[part])
-            yield batch, labels[order[part]], noise_of(attack, batch.shape, self._draws)
+                augmented = flip(augmented, flipped[part])
+            for start in range(0, len(classes), size):
+                batch = augmented[start : start + size]
+                yield batch, classes[start : start + size], noise_of(attack, batch.shape, self._draws)
 
     def _measure(self) -> tuple[float, float]:
         """Return clean accuracy and that under the training attack on the split of the curves."""
