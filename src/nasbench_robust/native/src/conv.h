@@ -217,15 +217,19 @@ inline void conv3x3_weights(const Vec* x, const Vec* output, float* gradient, Ch
             if (source_row < 0 || source_row >= size) continue;
             const Vec* source = from + source_row * size;
             const Vec* slope = to + row * columns;
-            for (int p = 0; p < columns; ++p) {
-              const bool left = p > 0, right = Stride * p + 1 < size;
+            const auto add_pixel = [&](int p, auto left, auto right) {
               for (int j = 0; j < C; ++j) {
                 const Vec d = slope[j * out_area + p];
-                if (left) sums[j][0] += d * source[Stride * p - 1];
+                if constexpr (left()) sums[j][0] += d * source[Stride * p - 1];
                 sums[j][1] += d * source[Stride * p];
-                if (right) sums[j][2] += d * source[Stride * p + 1];
+                if constexpr (right()) sums[j][2] += d * source[Stride * p + 1];
               }
-            }
+            };
+            along_row<1>(columns, [&](auto first, auto last, int p) {
+              using Left = std::bool_constant<!first()>;
+              using Right = std::bool_constant<!last() || Stride == 2>;  // twice as many columns as sums
+              add_pixel(p, Left(), Right());
+            });
           }
         };
         in_chunks(blocks, columns, std::max(1, kChunk / columns), add_rows, [&] { carry(sums, wholes); });

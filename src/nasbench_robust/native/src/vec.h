@@ -43,12 +43,27 @@ inline Vec relu(Vec a) { return larger(a, Vec{}); }
 inline Vec sign(Vec a) { return (a > Vec{} ? all(1.f) : Vec{}) - (a < Vec{} ? all(1.f) : Vec{}); }
 inline Vec where(Mask condition, Vec yes, Vec no) { return condition ? yes : no; }
 
+// The first half of the values plus the second one, and so on: vectors all the way, whose order the compiler sees.
+template <int N>
+inline float sum_of(const float* values) {
+  if constexpr (N == 2) {
+    return values[0] + values[1];
+  } else {
+    typedef float Half __attribute__((vector_size(2 * N)));
+    Half low, high;
+    std::memcpy(&low, values, sizeof low);
+    std::memcpy(&high, values + N / 2, sizeof high);
+    low += high;
+    float halves[N / 2];
+    std::memcpy(halves, &low, sizeof low);
+    return sum_of<N / 2>(halves);
+  }
+}
+
 inline float sum(Vec a) {
   float values[kLanes];
   std::memcpy(values, &a, sizeof a);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) values[i] += values[i + width];
-  return values[0];
+  return sum_of<kLanes>(values);
 }
 
 inline bool any(Mask a) {
