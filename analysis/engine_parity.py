@@ -4,7 +4,8 @@ Twelve fixed cells that differ in their operations are trained with several seed
 test images: clean, FGSM and PGD-20. Native and torch draw different numbers from a seed, so runs are compared as
 independent samples: the first engine minus the second for every cell (Welch), and the mean of these differences over
 cells, with the standard error that the spread between seeds gives it. Run: ``python analysis/engine_parity.py --workers
-2``, or with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does. Runs are kept under ``--runs`` and never
+2``, or with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does, ``--engines native torch-fast --channels
+16`` for what Winograd's convolutions do, which the native engine takes from 16 channels on. Runs are kept under ``--runs`` and never
 made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
 """
 
@@ -29,6 +30,7 @@ def main() -> int:
     """Make the runs that are missing, summarise, write, print; return the exit code."""
     parser = Arguments(__file__, __doc__)
     parser.add_argument("--engines", nargs=2, default=USUAL, metavar="ENGINE", help="default: native torch")
+    parser.add_argument("--channels", type=positive, help="of the first stage (default: 4, as the digits settings)")
     parser.add_argument("--runs", default="results/engine_parity", help="folder of the runs (default: %(default)s)")
     parser.add_argument(
         "--seeds", type=positive, nargs="+", default=[8], help="runs of a cell: by both, or by each engine (default: 8)"
@@ -48,13 +50,14 @@ def run(args: argparse.Namespace) -> int | None:
     if len(args.seeds) > 2:
         raise InvalidValueError("--seeds", args.seeds, "one number, or one for each of the two engines")
     seeds = dict(zip(args.engines, (args.seeds[0], args.seeds[-1]), strict=True))
-    plan = runs.Plan(Path(args.runs), seeds, args.cells, runs.parity_settings(args.epochs))
+    plan = runs.Plan(Path(args.runs), seeds, args.cells, runs.parity_settings(args.epochs, args.channels))
     folder = results_folder(args.out)
     if not args.summary and (code := runs.make_runs(plan, args.workers)):
         return code
     table = summarise(runs.read_runs(plan), args.engines)
     headline = plan.metrics[-1]
     name = "engine_parity" + ("" if args.engines == USUAL else f"_{args.engines[0]}")
+    name += f"_{args.channels}_channels" if args.channels else ""
     written = [write_csv(table, folder / f"{name}.csv", precision=5), *draw(table, headline, folder / name)]
     print_conclusion(table, headline)
     print_written(written)

@@ -51,11 +51,12 @@ class Plan:
         return [metric.column for metric in self.settings.metrics if metric.split == "test"]
 
 
-def parity_settings(epochs: int | None) -> TrainingSettings:
-    """Return the digits settings without AutoAttack."""
+def parity_settings(epochs: int | None, channels: int | None = None) -> TrainingSettings:
+    """Return the digits settings without AutoAttack, for networks of other width."""
     settings = settings_for("digits")
     attacks = tuple(attack for attack in settings.evaluation if attack.name != "autoattack")
-    return replace(settings, evaluation=attacks, epochs=epochs or settings.epochs)
+    skeleton = replace(settings.skeleton, channels=channels or settings.skeleton.channels)
+    return replace(settings, evaluation=attacks, epochs=epochs or settings.epochs, skeleton=skeleton)
 
 
 def make_runs(plan: Plan, workers: int) -> int:
