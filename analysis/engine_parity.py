@@ -4,9 +4,9 @@ Twelve fixed cells that differ in their operations are trained with several seed
 test images: clean, FGSM and PGD-20. Native and torch draw different numbers from a seed, so runs are compared as
 independent samples: the first engine minus the second for every cell (Welch), and the mean of these differences over
 cells, with the standard error that the spread between seeds gives it. Run: ``python analysis/engine_parity.py --workers
-2``, or with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does, ``--engines native torch-fast --channels
-16`` for what Winograd's convolutions do, which the native engine takes from 16 channels on. Runs are kept under ``--runs`` and never
-made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
+2``, with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does, or with ``--engines native torch-fast
+--channels 16`` for what Winograd's convolutions do, which the native engine takes from 16 channels on. Runs are kept
+under ``--runs`` and never made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
 """
 
 from __future__ import annotations
