@@ -1,5 +1,6 @@
 from .arrays import mean_by_index as mean_by_index
 from .arrays import numpy_column as numpy_column
+from .arrays import plain_table as plain_table
 from .benchmark import Benchmark as Benchmark
 from .describing import merged_info as merged_info
 from .describing import release_info as release_info
