@@ -19,20 +19,37 @@ from pathlib import Path
 
 from nasbench_robust.files import HOME_VARIABLE
 
+# Both end where the work begins; what is put in the place of a name is imported when the program asks for it.
 TRAINING = """
-import os, sys
-from nasbench_robust.cli import main
-from nasbench_robust.engines.native import NativeTrainer
-NativeTrainer.step = lambda _: os._exit(0)
-main(["train", "--index", "894", "--out", sys.argv[1]])
+import os, runpy, sys
+import nasbench_robust.engines
+
+def engine_named(name):
+    from nasbench_robust.engines.catalogue import engine_named
+    from nasbench_robust.engines.native.training import NativeTrainer
+    NativeTrainer.step = lambda _: os._exit(0)
+    return engine_named(name)
+
+nasbench_robust.engines.engine_named = engine_named
+program, folder = sys.argv[1:]
+sys.argv = [program, "--index", "894", "--engine", "native", "--out", folder]
+runpy.run_path(program, run_name="__main__")
 """
 SCORING = """
-import os, sys
-from nasbench_robust.cli import main
-from nasbench_robust.scores import jobs
-jobs.score_cell = lambda *_: os._exit(0)
-main(["score", "--work", f"{sys.argv[1]}/work.jsonl", "--task", "0", "--out", sys.argv[1]])
+import os, runpy, sys
+import nasbench_robust.scores
+
+def ScoreJob(*arguments):
+    from nasbench_robust.scores import jobs
+    jobs.score_cell = lambda *_: os._exit(0)
+    return jobs.ScoreJob(*arguments)
+
+nasbench_robust.scores.ScoreJob = ScoreJob
+program, folder = sys.argv[1:]
+sys.argv = [program, "--work", f"{folder}/work.jsonl", "--task", "0", "--out", folder]
+runpy.run_path(program, run_name="__main__")
 """
+GENERATION = Path(__file__).resolve().parents[1] / "generation"
 CIFAR = "import sys; from nasbench_robust.images import load_arrays; load_arrays('cifar10', sys.argv[1])"
 TABLES, TORCH = "import numpy, pyarrow.parquet", "import torch"
 
@@ -45,9 +62,9 @@ def cpu_seconds(program: str, *arguments: str, **environment: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def compare(ours: tuple[str, ...], peer: tuple[str, ...], repeats: int, **environment: str) -> tuple[float, float]:
+def compare(ours: tuple[str, ...], peer: tuple[str, ...], repeats: int) -> tuple[float, float]:
     """Return the medians of two programs with their arguments that run in turns, after one turn that is not counted."""
-    turns = [[cpu_seconds(*each, **environment) for each in (ours, peer)] for _ in range(repeats + 1)]
+    turns = [[cpu_seconds(*each) for each in (ours, peer)] for _ in range(repeats + 1)]
     first, second = zip(*turns[1:], strict=True)
     return statistics.median(first), statistics.median(second)
 
@@ -71,7 +88,10 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "work.jsonl").write_text("[[894, 0]]\n")
-        training, scoring = ((program, folder) for program in (TRAINING, SCORING))
+        training, scoring = (
+            (TRAINING, f"{GENERATION}/train_cell.py", folder),
+            (SCORING, f"{GENERATION}/score_cells.py", folder),
+        )
         rows["a digits run | numpy and pyarrow"] = compare(training, (TABLES,), args.repeats)
         rows["scoring of digits | torch"] = compare(scoring, (TORCH,), args.repeats)
         if args.cifar:
