@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import cells
-from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError
+from nasbench_robust import cells, registry
+from nasbench_robust.cli import main
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError, UnknownNameError
 from nasbench_robust.files import HOME_VARIABLE, MANIFEST, OFFLINE_VARIABLE, checksum, mismatch
 from nasbench_robust.registry import BUNDLED, release_with
 from nasbench_robust.releases import loading as releases
@@ -116,10 +118,26 @@ def test_every_data_set_has_a_release():
 
 
 def test_a_package_without_the_table_says_how_to_make_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(releases, "_BUNDLED_RUNS", tmp_path / "runs.parquet")
+    monkeypatch.setattr(releases, "_DATA", tmp_path)
     for source in (None, "digits"):
         with pytest.raises(MissingDataError, match=r"no table .*runs\.parquet; .*python generation/make_digits\.py"):
             nbr.load(source)
+
+
+def test_an_earlier_version_is_opened_by_its_name(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UnknownNameError, match="'digits-1'; did you mean 'digits'"):
+        nbr.load("digits-1")
+    for name in ("digits", "digits-1"):
+        shutil.copytree(FOLDER, tmp_path / name)
+    monkeypatch.setattr(releases, "_DATA", tmp_path)
+    for module in (registry, releases):
+        monkeypatch.setattr(module, "EARLIER", ("digits-1",))
+    assert locate("digits-1") == tmp_path / "digits-1" / "runs.parquet"
+    assert nbr.load("digits-1") == nbr.load()
+    assert main(["releases"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["digits-1", "part", "of", "the", "package", "digits"]
+    with pytest.raises(InvalidValueError, match="digits-1 is part of the package"):
+        nbr.load("digits-1", path=FOLDER)
 
 
 # ---------------------------------------------------------------------- the tables
