@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nasbench_robust.cli.command import positive
 from nasbench_robust.files import HOME_VARIABLE
 
 # Both end where the work begins; what is put in the place of a name is imported when the program asks for it.
@@ -83,7 +84,7 @@ def main() -> None:
     """Print seconds and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cifar", metavar="ROOT", help="folder of the Parquet files of CIFAR-10 (default: left out)")
-    parser.add_argument("--repeats", type=int, default=7, help="turns (default: 7; of CIFAR-10 at most 3)")
+    parser.add_argument("--repeats", type=positive, default=7, help="turns (default: 7; of CIFAR-10 at most 3)")
     args = parser.parse_args()
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
