@@ -64,11 +64,11 @@ def _make_job(job: tuple[int, int, TrainingSettings]) -> tuple[Row, float]:
 
 
 def _make(index: int, seed: int, settings: TrainingSettings) -> tuple[Row, float]:
-    """Make a run; return its row and how many seconds of its evaluation AutoAttack took."""
+    """Make a run; return its row and how many CPU seconds of its evaluation AutoAttack took."""
     moments: list[float] = []
 
     def look_at_the_clock() -> bool:  # a run asks whether to stop after every step and every measurement
-        moments.append(time.perf_counter())
+        moments.append(time.process_time())
         return False
 
     cell, images = Cell.from_index(index), _images(settings.dataset)
@@ -81,11 +81,11 @@ def _make(index: int, seed: int, settings: TrainingSettings) -> tuple[Row, float
 
 
 def _print_cost(again: list[Row], autoattack: list[float], runs: int, workers: int) -> None:
-    """Print the seconds of a run, and the hours of the table at that pace: whole, and without AutoAttack."""
-    training, measuring = (float(np.mean([row[f"{name}_seconds"] for row in again])) for name in ("train", "eval"))
+    """Print the CPU seconds of a run, and the hours of the table at that pace: whole, and without AutoAttack."""
+    training, measuring = (float(np.mean([row[f"{name}_cpu_seconds"] for row in again])) for name in ("train", "eval"))
     others = measuring - float(np.mean(autoattack))
     print(
-        f"a run takes {training:.2f} s of training, {others:.2f} s of clean, FGSM and PGD accuracies and "
+        f"a run takes {training:.2f} CPU seconds of training, {others:.2f} s of clean, FGSM and PGD accuracies and "
         f"{measuring - others:.2f} s of AutoAttack"
     )
     hours, fewer = (seconds * runs / workers / 3600 for seconds in (training + measuring, training + others))

@@ -128,9 +128,11 @@ def digits_info(settings: TrainingSettings, folders: Sequence[Path]) -> ReleaseI
 
 
 def _cost(table: Path) -> str:
-    """Return what the runs of a table cost, as its rows say."""
-    runs = read_table(table / "runs.parquet", ["train_seconds", "eval_seconds"]).to_pandas().sum() / 3600
-    return f"{runs['train_seconds']:.2f} core hours of training, {runs['eval_seconds']:.2f} of evaluation"
+    """Return what the runs of a table cost: seconds of processors, or by the clock where those were not counted."""
+    columns = [f"{part}{kind}_seconds" for part in ("train", "eval") for kind in ("_cpu", "")]
+    rows = [[value or 0.0 for value in row.values()] for row in read_table(table / "runs.parquet", columns).to_pylist()]
+    training, evaluation = (sum(row[first] or row[first + 1] for row in rows) / 3600 for first in (0, 2))
+    return f"{training:.2f} core hours of training, {evaluation:.2f} of evaluation"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from servers import Hub, serving
 
 from nasbench_robust import cells
 from nasbench_robust.datasets import DATASETS
+from nasbench_robust.files import HOME_VARIABLE
 from nasbench_robust.releases.importers import import_page_file
 from nasbench_robust.table import Benchmark, write_table
 
@@ -183,13 +184,14 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Image data sets have the sizes of the made-up ones, and no official checksums."""
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Image data sets have the sizes of the made-up ones, no official checksums, and a cache of their own."""
     import pictures  # needs pillow
 
     from nasbench_robust.images import files as image_files
 
     monkeypatch.delenv(image_files.IMAGES_VARIABLE, raising=False)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("home")))
     for name in tuple(DATASETS):
         layouts = tuple(replace(layout, md5={}) for layout in DATASETS[name].layouts)
         row = replace(DATASETS[name], train_images=pictures.TRAIN, test_images=pictures.TEST, layouts=layouts)

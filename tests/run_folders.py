@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nasbench_robust import metrics
-from nasbench_robust.runs import release_info
+from nasbench_robust.files import commit, latest
+from nasbench_robust.runs import compact, release_info
 from nasbench_robust.settings import TrainingSettings, settings_for
 from nasbench_robust.table import (
     loose_runs,
+    may_lack,
     open_table,
     read_loose,
     release_info_of,
@@ -55,6 +59,26 @@ def write_in_first_layout(folder: Path, settings: TrainingSettings, out: Path) -
         for name, table in tables_of([run], info).items():
             described = {KEY: json.dumps({**json.loads(info.to_json()), "format": 1})} if name == "runs" else None
             if table.num_rows:
-                old = table.drop_columns("run").replace_schema_metadata(described)
-                write_table(old, out / name / path.name)
+                write_table(in_format(1, table).replace_schema_metadata(described), out / name / path.name)
     return out
+
+
+def in_format(number: int, table: pa.Table) -> pa.Table:
+    """Return a table with the columns of a format."""
+    return table.select([name for name in table.column_names if not may_lack(name, number)])
+
+
+def compact_in_second_format(folder: Path) -> None:
+    """Compact a folder as the second version did, whose runs have no seconds of processors."""
+    compact(folder)
+    state = latest(folder)
+
+    def write(target: Path) -> dict:
+        for path in state.folder.glob("*.parquet"):
+            shutil.copy(path, target)
+        runs = pq.read_table(target / "runs.parquet")
+        described = {KEY: json.dumps({**json.loads(runs.schema.metadata[KEY]), "format": 2})}
+        write_table(in_format(2, runs).replace_schema_metadata(described), target / "runs.parquet")
+        return {}
+
+    assert commit(folder, write, state)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import nasbench_robust
+from nasbench_robust.native import is_available
 
 QUERY = """
 import nasbench_robust as nbr
@@ -60,6 +61,23 @@ def test_the_bundled_release_is_asked_without_heavy_libraries():
     imported = imported_by("import nasbench_robust as nbr\nnbr.load().query(9930, metric='pgd_acc')\n")
     assert {"numpy", "pyarrow"} <= imported
     assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.skipif(not is_available(), reason="the package was installed without the native engine")
+def test_a_native_run_and_its_workers_need_no_heavy_libraries(tmp_path):
+    options = ["--out", str(tmp_path), "--cells", "3999", "--seeds", "0"]
+    for command in (["train", "--index", "3999", "--out", str(tmp_path)], ["run", *options]):
+        program = f"from nasbench_robust.cli import main\nassert main({command!r}) == 0\n"
+        assert imported_by(program).isdisjoint({*HEAVY, "sklearn", "PIL"})
+    assert list(tmp_path.rglob("*-03999-0.parquet"))
+
+
+def test_scoring_needs_no_heavy_libraries_but_torch(tmp_path):
+    command = ["score", "--out", str(tmp_path), "--cells", "3999"]
+    work = str(tmp_path / "work")
+    for more, needed in ((["--write-worklist", work], set()), (["--work", work, "--task", "0"], {"torch"})):
+        program = f"from nasbench_robust.cli import main\nassert main({command + more!r}) == 0\n"
+        assert imported_by(program) & {*HEAVY, "sklearn"} == needed
 
 
 def test_shards_are_read_without_heavy_libraries_too(made_up_table, tmp_path):

@@ -29,6 +29,7 @@ from nasbench_robust.search.arnas import ARNAS, ArnasSettings, arnas_settings_fo
 from nasbench_robust.search.supernet import METHODS, SearchSettings, run_search, search_settings_for
 from nasbench_robust.settings import Settings, TrainingSettings, settings_for
 from nasbench_robust.skeletons import Skeleton
+from nasbench_robust.table import RUN_COLUMNS
 
 KINDS: tuple[type[Settings], ...] = (TrainingSettings, ScoreSettings, SearchSettings, ArnasSettings)
 SMALL = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)
@@ -115,7 +116,7 @@ def digits() -> Images[Any]:
 
 def plain(result: Any) -> str:
     """Return a result without what differs from run to run."""
-    noise = {"seconds", "train_seconds", "eval_seconds", "date", "peak_memory_mib", "settings", "settings_hash"}
+    noise = {"seconds", "settings", "settings_hash", *(name for name, row in RUN_COLUMNS.items() if row.circumstance)}
     return json.dumps({key: value for key, value in result.items() if key not in noise}, default=str, sort_keys=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
+EARLIER: tuple[str, ...] = ()  # versions of it that were bundled before and are part of the package too: "digits-1"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ RELEASES = {
 
 def release_names() -> tuple[str, ...]:
     """Return the names of all releases that `load` knows."""
-    return (BUNDLED, *RELEASES)
+    return (BUNDLED, *EARLIER, *RELEASES)
 
 
 def release_with(dataset: str) -> str | None:

@@ -108,6 +108,8 @@ genotype --out file/o => file/o
 make_digits --out o --sample 1 => --sample is '1', expected a share
 make_digits --out o --cells 3 --resume absent.parquet => no file or folder absent.parquet
 make_digits --out file/o --cells 3 --seeds 0 => file/o
+digits_again --out o --cells 7-5 => cells is '7-5'
+digits_again --out file/o --cells 3 --seeds 0 => file/o
 """.strip().splitlines()
 WRONG_USAGE = """
 nasbench-robust quer => invalid choice: 'quer'
@@ -127,6 +129,7 @@ benchmarks/query.py => required: table
 benchmarks/roofline.py --repeats 0 => expected a positive integer
 benchmarks/threads.py --threads 0 => expected a positive integer
 benchmarks/roofline.py --device cuda => there is no CUDA device here, expected cpu
+benchmarks/starting.py --repeats 0 => expected a positive integer
 benchmarks/training_step.py --sides fast-graph => --sides fast-graph: not on cpu, expected plain, fast, fast-bf16
 benchmarks/training_step.py --dataset cifar => did you mean 'cifar10'
 benchmarks/training_step.py --threads x => x: expected a positive integer
@@ -153,7 +156,11 @@ def faults() -> Iterator[tuple[str, str, str]]:
         name, _, arguments = asked.partition(" ")
         if name in SAME:
             yield f"generation/{SAME[name]}.py", arguments, said
-        yield f"generation/{name}.py" if name == "make_digits" else f"nasbench-robust {name}", arguments, said
+        yield (
+            f"generation/{name}.py" if name in ("make_digits", "digits_again") else f"nasbench-robust {name}",
+            arguments,
+            said,
+        )
 
 
 def name_of(program: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +59,8 @@ QUICK = replace(
     skeleton=replace(settings_for("digits").skeleton, channels=2, cells_per_stage=1),
 )
 STEPS = 3 * 4  # four batches an epoch
-CIRCUMSTANCES = ("train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision")
+COSTS = ("train_seconds", "eval_seconds", "train_cpu_seconds", "eval_cpu_seconds", "peak_memory_mib")
+CIRCUMSTANCES = (*COSTS, "date", "revision")
 PROGRAM = ROOT / "generation" / "train_cell.py"
 
 
@@ -111,7 +114,7 @@ def test_a_run_is_complete_and_names_its_engine(engine, few, undisturbed):
     assert all(run.row[metric.count_column] == outcome.sum() for metric, outcome in run.outcomes.items())
     assert list(run.parts) == [f"autoattack_acc@0.1>{part}" for part in metrics.PARTS]
     assert np.array_equal(run.parts["autoattack_acc@0.1>square"], run.outcomes[Metric.of(QUICK.evaluation[1])])
-    assert min(run.row["train_seconds"], run.row["eval_seconds"], run.row["peak_memory_mib"]) > 0
+    assert min(run.row[name] for name in COSTS) > 0
     assert_same(make(engine, few), run)
     assert make(engine, few, seed=2).curve != run.curve
 
@@ -191,12 +194,35 @@ def test_seconds_of_all_parts_are_added(engine: str, few: ArrayImages, tmp_path:
     with pytest.raises(RunInterruptedError):  # in a measurement after the training
         make(engine, few, path, lambda: len(epochs) == 3 and next(more, None) is None, progress=epochs.append)
     before = load_state(path)
-    assert before["eval_seconds"] > 0
-    assert before["training"]["seconds"] > 0
-    save_state({**before, "eval_seconds": 1e6}, path)  # far more than is left to do
+    assert min(before["eval_seconds"], before["eval_cpu_seconds"]) > 0
+    assert min(before["training"]["seconds"], before["train_cpu_seconds"]) > 0
+    save_state({**before, "eval_seconds": 1e6, "eval_cpu_seconds": 2e6}, path)  # far more than is left to do
     row = make(engine, few, path).row
     assert row["train_seconds"] == before["training"]["seconds"]
+    assert row["train_cpu_seconds"] == before["train_cpu_seconds"]
     assert row["eval_seconds"] > 1e6
+    assert row["eval_cpu_seconds"] > 2e6
+
+
+@each_engine
+def test_seconds_of_processors_are_those_of_all_threads_and_not_of_waiting(engine, few, monkeypatch) -> None:
+    made, beside = engine_named(engine), []
+
+    def work() -> None:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)
+        beside.append(time.thread_time())
+
+    def busy_and_idle(*_: object) -> Iterator[np.ndarray]:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        time.sleep(0.2)
+        yield np.ones((1, 48), bool)
+
+    monkeypatch.setattr(made, "measure", busy_and_idle)
+    under_way = running.Running(made, made.trainer(CELL, QUICK, made.load(few, "cpu"), 1), "run", [1], None)
+    under_way._measure_rest(Metric("clean_acc"))
+    assert 0.01 < sum(beside) <= under_way.eval_cpu_seconds < under_way.eval_seconds - 0.15
 
 
 @each_engine

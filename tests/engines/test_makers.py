@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -349,3 +350,10 @@ def test_a_run_begins_anew_where_only_a_part_of_its_state_is_one(work, few, tmp_
         path.unlink(missing_ok=True)
     assert seen > 1
     assert len(names(tmp_path)) == 8
+
+
+def test_a_checkout_says_which_commit_it_is() -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout, or no git")
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    assert provenance.revision().removesuffix("-dirty") == head.strip()

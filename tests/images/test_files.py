@@ -23,6 +23,7 @@ from servers import Hub
 
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingPackageError, SourceFormatError
+from nasbench_robust.files import HOME_VARIABLE
 from nasbench_robust.images import IMAGES_VARIABLE, Split, TensorImages, load_images
 
 
@@ -287,9 +288,11 @@ def test_malformed_hub_name_is_refused():
 
 
 @pytest.mark.parametrize(("name", "image", "label"), [("cifar10", "img", "label"), ("cifar100", "img", "fine_label")])
-def test_real_files_are_read_to_the_pixel(name, image, label):
+def test_real_files_are_read_to_the_pixel(name, image, label, tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
     folder, facts = data_file(name), DATASETS[name]
     images = load_images(name, root=folder.parent)
+    assert load_images(name, root=folder.parent) == images  # as they are kept
     for split, pixels, labels in (
         ("train", images.train.pixels, images.train.labels),
         ("test", images.test.pixels, images.test.labels),

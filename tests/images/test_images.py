@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from helpers import seeded
 from pictures import FOLDERS, TEST, made_up, write
-from sklearn.datasets import load_digits
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
@@ -55,8 +54,9 @@ def test_split_of_digits_never_changes():
 
 
 def test_splits_of_digits_share_no_image_and_are_all_of_them_in_one_order():
+    datasets = pytest.importorskip("sklearn.datasets")
     images = load_images("digits")
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = datasets.load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(1_797)
     splits = (images.train.pixels, images.validation.pixels, images.test.pixels)
     assert [len(split) for split in splits] == [1_024, 256, 517]

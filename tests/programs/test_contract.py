@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("matplotlib", "scipy", "sklearn", "torch"):
+for package in ("matplotlib", "scipy", "torch"):
     pytest.importorskip(package)
 resource = pytest.importorskip("resource")
 

@@ -7,7 +7,6 @@ import pytest
 
 from nasbench_robust import native
 
-pytest.importorskip("sklearn")
 pytest.importorskip("scipy")
 if not native.is_available():
     pytest.skip("the package was installed without the native engine", allow_module_level=True)

@@ -13,7 +13,6 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.metrics import pgd
 
 pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 stats = pytest.importorskip("scipy.stats")
 pytest.importorskip("matplotlib")
 

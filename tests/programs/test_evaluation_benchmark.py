@@ -7,7 +7,6 @@ import pytest
 from nasbench_robust import native
 
 pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 pytest.importorskip("torchattacks")
 
 

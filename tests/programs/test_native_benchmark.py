@@ -14,7 +14,6 @@ from nasbench_robust.native.library import peak
 from nasbench_robust.skeletons import Skeleton
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("sklearn")
 if not native.is_available():
     pytest.skip("the package was installed without the native engine", allow_module_level=True)
 

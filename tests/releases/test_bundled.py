@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
-from nasbench_robust import cells
-from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError
+from nasbench_robust import cells, registry
+from nasbench_robust.cli import main
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError, UnknownNameError
 from nasbench_robust.files import HOME_VARIABLE, MANIFEST, OFFLINE_VARIABLE, checksum, mismatch
 from nasbench_robust.registry import BUNDLED, release_with
 from nasbench_robust.releases import loading as releases
 from nasbench_robust.releases import locate
-from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, Reader, runs_schema
+from nasbench_robust.table import CURVES_SCHEMA, OUTCOMES_SCHEMA, Reader, may_lack, runs_schema
 
 FOLDER = Path(nbr.__file__).parent / "data" / BUNDLED
 TABLES = ("runs", "curves", "outcomes")
@@ -115,10 +118,26 @@ def test_every_data_set_has_a_release():
 
 
 def test_a_package_without_the_table_says_how_to_make_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(releases, "_BUNDLED_RUNS", tmp_path / "runs.parquet")
+    monkeypatch.setattr(releases, "_DATA", tmp_path)
     for source in (None, "digits"):
         with pytest.raises(MissingDataError, match=r"no table .*runs\.parquet; .*python generation/make_digits\.py"):
             nbr.load(source)
+
+
+def test_an_earlier_version_is_opened_by_its_name(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UnknownNameError, match="'digits-1'; did you mean 'digits'"):
+        nbr.load("digits-1")
+    for name in ("digits", "digits-1"):
+        shutil.copytree(FOLDER, tmp_path / name)
+    monkeypatch.setattr(releases, "_DATA", tmp_path)
+    for module in (registry, releases):
+        monkeypatch.setattr(module, "EARLIER", ("digits-1",))
+    assert locate("digits-1") == tmp_path / "digits-1" / "runs.parquet"
+    assert nbr.load("digits-1") == nbr.load()
+    assert main(["releases"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["digits-1", "part", "of", "the", "package", "digits"]
+    with pytest.raises(InvalidValueError, match="digits-1 is part of the package"):
+        nbr.load("digits-1", path=FOLDER)
 
 
 # ---------------------------------------------------------------------- the tables
@@ -130,7 +149,7 @@ def test_the_tables_are_those_of_the_format_and_small(digits):
         found = pq.read_schema(FOLDER / f"{name}.parquet")
         encoded = found.get_field_index("dataset")  # strings, for any reader
         found = found.set(encoded, found.field(encoded).with_type(schemas[name].field("dataset").type))
-        expected = schemas[name].remove(schemas[name].get_field_index("run"))  # the table is of format 1
+        expected = pa.schema([each for each in schemas[name] if not may_lack(each.name, 1)], schemas[name].metadata)
         assert found.equals(expected, check_metadata=name == "runs"), name
     assert sum((FOLDER / f"{name}.parquet").stat().st_size for name in TABLES) <= LARGEST
 

@@ -32,6 +32,7 @@ from nasbench_robust.releases import load, publish, upload
 from nasbench_robust.skeletons import Skeleton
 from nasbench_robust.table import (
     CURVES_SCHEMA,
+    FORMAT,
     OUTCOMES_SCHEMA,
     Benchmark,
     DatasetInfo,
@@ -138,7 +139,7 @@ def test_card_says_what_the_release_says_about_itself(release: Path) -> None:
 def test_manifest_gives_hash_and_size_of_every_file(release: Path) -> None:
     published = publish(release)
     manifest = json.loads((release / "manifest.json").read_text())
-    assert (manifest["name"], manifest["version"], manifest["format"]) == ("made-up", "3", 2)
+    assert (manifest["name"], manifest["version"], manifest["format"]) == ("made-up", "3", FORMAT)
     there = contents(release)
     assert set(there) == {*manifest["files"], "manifest.json"} == set(published.files)
     for name, facts in manifest["files"].items():

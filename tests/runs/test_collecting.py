@@ -10,14 +10,16 @@ import damages
 import numpy as np
 import pytest
 from conftest import run_program
-from run_folders import OLD, QUICK, file_of, old_file_of, rows_in
+from run_folders import OLD, QUICK, compact_in_second_format, file_of, in_format, old_file_of, rows_in
 
 import nasbench_robust as nbr
 from nasbench_robust import cells
 from nasbench_robust.errors import ConflictError, MissingDataError, TableError
+from nasbench_robust.files import latest
 from nasbench_robust.metrics import Metric
-from nasbench_robust.runs import Run, Unit, collect, find_missing, release_info, shard_name, write_run
+from nasbench_robust.runs import Run, Unit, collect, compact, find_missing, release_info, shard_name, write_run
 from nasbench_robust.runs.collecting import TABLES
+from nasbench_robust.search import TableProblem
 from nasbench_robust.table import Reader, write_table
 
 
@@ -60,6 +62,38 @@ def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs,
     assert "Traceback" not in done.stderr
 
 
+def test_work_goes_on_in_a_folder_of_the_second_format(runs, tmp_path):
+    folder, cpu = tmp_path / "shards", "train_cpu_seconds"
+    for run in runs[:2]:
+        write_run(run, QUICK, folder)
+    compact_in_second_format(folder)
+    assert cpu not in Reader(latest(folder).folder / "runs.parquet").schema.names
+    assert np.isnan(nbr.load(folder).values(metric=cpu)).all()
+    for run in runs[2:]:
+        write_run(run, QUICK, folder)
+    costs = {(run.row["index"], run.row["seed"]): run.row[cpu] for run in runs}
+
+    def check(place: Path) -> None:
+        rows = rows_in(place, ["index", "seed", cpu])
+        assert {(row["index"], row["seed"]): row[cpu] for row in rows} == {
+            key: None if key[0] == 9930 else cost for key, cost in costs.items()
+        }
+        bench = nbr.load(place)
+        assert bench.query(3, metric="clean_acc", seed=0) == runs[2].row["clean_acc"]
+        assert TableProblem(bench, "clean_acc").charged == "train_seconds"  # one coin for all cells
+
+    check(folder)
+    new = tmp_path / "new"
+    for run in runs[2:]:
+        write_run(run, QUICK, new)
+    collect([folder, new], tmp_path / "release")
+    check(tmp_path / "release")
+    compact(folder)
+    check(folder)
+    assert [finding for finding in nbr.validate(folder) if finding.severity == "error"] == []
+    assert nbr.load(tmp_path / "release").info == release_info(QUICK)
+
+
 def test_a_failed_run_has_one_reason(folder, tmp_path):
     other = tmp_path / "other"
     row = {"dataset": "digits", "index": 5, "seed": 0, "seeds": 1, "test_images": 517, "settings": QUICK.hash}
@@ -85,7 +119,7 @@ def whole_again(folder: Path, run: Run, damaged: list[Path], tmp_path: Path) -> 
     assert collect([folder], tmp_path / "release").quarantined == []
     for each in TABLES:
         first, second = (Reader(tmp_path / there / f"{each}.parquet").read() for there in ("undisturbed", "release"))
-        assert first.drop_columns("run").equals(second.drop_columns("run"))
+        assert in_format(1, first).equals(in_format(1, second))
 
 
 DAMAGES = [damages.cut, damages.take_rows, damages.misplace, damages.replace_by_another_table]
@@ -149,7 +183,7 @@ def test_a_folder_of_the_first_layout_is_collected_as_the_same_runs(folder, old_
         assert collect([place], tmp_path / f"{name}-release").runs == 4
     for name in TABLES:
         new, old = (Reader(tmp_path / f"{each}-release" / f"{name}.parquet").read() for each in ("new", "old"))
-        assert new.drop_columns("run").equals(old.drop_columns("run"))
+        assert in_format(1, new).equals(in_format(1, old))
     assert collect([folder, old_folder], tmp_path / "both").repeated == 4
 
 

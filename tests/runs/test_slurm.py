@@ -16,9 +16,11 @@ from conftest import ROOT, run_program
 from run_folders import rows_in
 from slurm_cluster import Cluster, why_not
 
+from nasbench_robust.table import RUN_COLUMNS
+
 GENERATION = ROOT / "generation"
 CELLS, COUNT = "0-20", 21
-CIRCUMSTANCES = {"train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision", "device", "versions"}
+CIRCUMSTANCES = {name for name, column in RUN_COLUMNS.items() if column.circumstance}
 SMALL = {
     "epochs": 15,
     "batch_size": 128,

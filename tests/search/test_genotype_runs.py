@@ -45,7 +45,15 @@ QUICK = replace(
     channels=2,
     layers=4,
 )
-TIMES = ("train_seconds", "eval_seconds", "peak_memory_mib", "date", "revision")
+TIMES = (
+    "train_seconds",
+    "eval_seconds",
+    "train_cpu_seconds",
+    "eval_cpu_seconds",
+    "peak_memory_mib",
+    "date",
+    "revision",
+)
 
 
 @pytest.fixture(scope="module")

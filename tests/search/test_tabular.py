@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from made_up_tables import SMALL
+from made_up_tables import run as made_up_run
 from numpy.random import default_rng
 
 from nasbench_robust import cells
@@ -33,7 +35,7 @@ from nasbench_robust.search import (
     run,
 )
 from nasbench_robust.skeletons import Skeleton
-from nasbench_robust.table import Benchmark, DatasetInfo, ReleaseInfo, runs_table
+from nasbench_robust.table import Benchmark, DatasetInfo, NATSAdapter, ReleaseInfo, runs_table
 
 METHODS = pytest.mark.parametrize("method", SEARCHERS.values(), ids=lambda method: method.name)
 
@@ -100,6 +102,36 @@ def test_seconds_can_be_named_where_the_table_has_none(bench):
     assert "seconds" not in run(problem, RandomSearch(default_rng(0)), Budget(queries=2)).frame()
     searched = run(on_test(bench, "clean_acc", seconds=6600), RandomSearch(default_rng(0)), Budget(seconds=10 * 6600))
     assert searched.frame()["seconds"].tolist() == [6600.0 * number for number in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "column", "costs"),
+    [(None, "train_cpu_seconds", [3.0, 5.0]), (1, "train_seconds", [30.0, 50.0]), (0, "train_seconds", [30.0, 50.0])],
+)
+def test_queries_are_charged_with_seconds_of_processors_where_all_runs_have_them(lacking, column, costs):
+    rows = [
+        made_up_run(index, seed, 300, 200, train_seconds=10.0 * cost, train_cpu_seconds=cost)
+        for index, seed, cost in ((0, 0, 2.0), (0, 1, 4.0), (1, 0, 5.0))
+    ]
+    if lacking is not None:
+        del rows[lacking]["train_cpu_seconds"]
+    bench = Benchmark(runs_table(SMALL, rows))
+    problem = on_test(bench, "pgd_acc")
+    assert problem.charged == column
+    assert problem.seconds[:2].tolist() == costs
+    found = repeat(problem, lambda _: Asker([0, 1]), Budget(queries=2), repeats=1)
+    assert found.settings["charged"] == column
+    assert found.trajectories[0].seconds.tolist() == np.cumsum(costs).tolist()
+    api = NATSAdapter(bench, "pgd_acc", valid_split="test")
+    assert [api.simulate_train_eval(index, "digits")[2] for index in (0, 1)] == costs
+    assert on_test(bench, "pgd_acc", seconds=60).charged is None
+
+
+def test_the_bundled_release_is_charged_by_the_clock_and_one_without_seconds_by_nothing(problem, bench):
+    assert problem.charged == "train_seconds"
+    assert np.array_equal(problem.seconds, problem.bench.values(metric="train_seconds"))
+    assert np.isnan(problem.bench.values(metric="train_cpu_seconds")).all()
+    assert on_test(bench, "clean_acc").charged is None
 
 
 def test_a_query_beyond_the_budget_is_refused_and_not_charged(problem):

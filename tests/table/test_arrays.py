@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasbench_robust import cells
-from nasbench_robust.table import mean_by_index, numpy_column, read_table
+from nasbench_robust.table import mean_by_index, numpy_column, plain_table, read_table
 
 NUMBERS = {
     pa.int8(): st.integers(-(2**7), 2**7 - 1),
@@ -59,3 +59,26 @@ def test_means_by_index_equal_the_mean_of_each_cells_values(pairs):
         assert number[cell] == len(values)
         assert mean[cell] == pytest.approx(math.fsum(values) / len(values), abs=1e-12)
     assert np.isnan(mean).sum() == cells.SIZE - len(set(index.tolist()))
+
+
+PLAIN = {
+    **{type_: values for type_, values in NUMBERS.items() if not pa.types.is_unsigned_integer(type_)},
+    **{pa.string(): st.text(), pa.binary(): st.binary()},
+    pa.timestamp("s", "UTC"): st.integers(0, 2**33),
+}
+
+
+@pytest.mark.parametrize("type_", PLAIN, ids=str)
+@given(data=st.data())
+def test_lists_become_the_columns_that_pyarrow_makes_of_them(type_, data):
+    values = data.draw(st.lists(PLAIN[type_] | st.none(), max_size=20))
+    schema = pa.schema([pa.field("first", type_), pa.field("second", pa.int16(), nullable=False)])
+    columns = {"second": list(range(len(values))), "first": values}
+    made = plain_table(columns, schema)
+    made.validate(full=True)
+    assert made.schema == schema
+    expected = pa.table({"first": pa.array(values, type_), "second": pa.array(columns["second"], pa.int16())})
+    for name in columns:
+        assert repr(made.column(name).to_pylist()) == repr(
+            expected.column(name).to_pylist()
+        )  # NaN is not equal to itself

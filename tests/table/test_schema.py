@@ -40,6 +40,7 @@ def test_every_column_of_a_run_survives(tmp_path):
         **{"pgd_acc@0.1#validation": 0.0, "pgd_correct@0.1#validation": 0},
         **{"failure": "", "settings": settings_for("digits").hash, "engine": "torch", "device": "cpu"},
         **{"train_seconds": 1.5, "eval_seconds": 0.25, "peak_memory_mib": 123.5},
+        **{"train_cpu_seconds": 1.25, "eval_cpu_seconds": 0.125},
         **{"versions": '{"torch": "2"}', "revision": "abc", "run": "0123456789abcdef"},
         "date": datetime.datetime(2024, 5, 6, 7, 8, 9, 123_000, tzinfo=datetime.timezone.utc),
     }

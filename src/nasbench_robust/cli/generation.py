@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would start a thread a core, which nothing here uses
     from ..engines import choose_engine
     from ..images import load_arrays
     from ..native import use_threads

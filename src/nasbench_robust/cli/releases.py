@@ -85,10 +85,10 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _releases(args: argparse.Namespace) -> int:
     from ..files import home
-    from ..registry import BUNDLED, RELEASES
+    from ..registry import BUNDLED, EARLIER, RELEASES
 
     kept = home() / "releases"
-    rows = [(BUNDLED, "digits", "part of the package")]
+    rows = [(name, "digits", "part of the package") for name in (BUNDLED, *EARLIER)]
     for release in RELEASES.values():
         there = any((kept / release.name).glob(f"{release.sha256[:8]}-*/runs.parquet"))
         rows.append((release.name, ", ".join(release.datasets), "on this machine" if there else "to be downloaded"))

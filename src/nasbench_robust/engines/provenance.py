@@ -60,7 +60,7 @@ def processor() -> str:
 @functools.cache
 def revision() -> str | None:
     """Return the commit of a source checkout, with ``-dirty`` behind it if files were changed; None if installed."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -24,6 +24,7 @@ from .watch import Step, stop_if_asked, tell, watching
 SPARING = 30.0
 # Seconds: more work than this is kept in the middle of an epoch too, which takes half an hour for a large cell.
 GENEROUS = 300.0
+_SECONDS = ("eval_seconds", "train_cpu_seconds", "eval_cpu_seconds")  # kept here; the trainer keeps its own
 
 
 class Running:
@@ -50,13 +51,15 @@ class Running:
         Which of them were so after each part of an AutoAttack, by the names of `part_name`.
     eval_seconds : float
         Time spent in measuring, also before an interruption.
+    train_cpu_seconds, eval_cpu_seconds : float
+        Seconds of processors that the process, all of its threads, spent in steps and in measuring; the same.
     """
 
     def __init__(self, engine: Engine, trainer: Trainer, label: str, key: list[Any], path: Path | None) -> None:
         self.trainer = trainer
         self.outcomes: dict[Metric, Booleans] = {}
         self.parts: dict[str, Booleans] = {}
-        self.eval_seconds = 0.0
+        self.eval_seconds = self.train_cpu_seconds = self.eval_cpu_seconds = 0.0
         self._engine, self._label = engine, label
         self._ended: list[Booleans] = []  # survivors by part of the metrics that are done, in the settings' order
         self._measured: list[Booleans] = []  # by the metric that is under way, of the first images of its split
@@ -73,7 +76,8 @@ class Running:
 
     def _take_up(self, state: dict[str, Any]) -> None:
         self.trainer.load_state_dict(state["training"])
-        eval_seconds, ended, measured = float(state["eval_seconds"]), state["ended"], state["measured"]
+        seconds = [float(state[name]) for name in _SECONDS]
+        ended, measured = state["ended"], state["measured"]
         metrics = self.trainer.settings.metrics
         for metric, survivors in zip(metrics, [*ended, measured], strict=False):
             rows = len(PARTS) if metric.name == "autoattack_acc" else 1
@@ -84,14 +88,15 @@ class Running:
         rest = [measured] if measured.size else []
         for metric, survivors in zip(metrics, ended, strict=False):
             self._end_metric(metric, survivors)
-        self.eval_seconds, self._measured = eval_seconds, rest
+        self._measured = rest
+        self.eval_seconds, self.train_cpu_seconds, self.eval_cpu_seconds = seconds
 
     def _keep(self) -> None:
         if self._checkpoint.path is None:
             return
         measured = np.concatenate(self._measured, axis=1) if self._measured else np.zeros((1, 0), bool)
         state = {"training": self.trainer.state_dict(), "ended": self._ended, "measured": measured}
-        self._checkpoint.save({**state, "eval_seconds": self.eval_seconds})
+        self._checkpoint.save({**state, **{name: getattr(self, name) for name in _SECONDS}})
         self._kept = time.monotonic()
 
     def _keep_after(self, seconds: float) -> None:
@@ -118,7 +123,7 @@ class Running:
         steps, done = -(-len(self.trainer.images.train) // self.trainer.settings.batch_size), 0
         with self._watching(should_stop):
             while not self.trainer.finished:
-                epoch, done = self.trainer.step(), done + 1
+                epoch, done = self._step(), done + 1
                 tell(Step(f"epoch {len(self.trainer.curve) + (epoch is None)}", done, max(steps, done)))
                 if epoch is not None:
                     done = 0
@@ -127,6 +132,13 @@ class Running:
                     if epoch.epoch % every == 0 or self.trainer.finished:
                         self._keep_after(SPARING)
                 stop_if_asked()
+
+    def _step(self) -> Epoch | None:
+        start = time.process_time()
+        try:
+            return self.trainer.step()
+        finally:
+            self.train_cpu_seconds += time.process_time() - start
 
     def measure(self, should_stop: Callable[[], bool]) -> None:
         """Measure what is left; every metric has draws of its own, so that an interruption changes nothing."""
@@ -143,22 +155,23 @@ class Running:
         done, images = sum(part.shape[1] for part in self._measured), len(self.trainer.images.held_out(metric.split))
         if done == images:
             return
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         try:
             for correct in self._engine.measure(self.trainer, metric, done):
                 self._measured.append(correct)
                 done += correct.shape[1]
-                self._count(start)
+                self._count(*start)
                 tell(Step(metric.column, done, images))
                 self._keep_after(SPARING)
-                start = time.perf_counter()
+                start = time.perf_counter(), time.process_time()
                 stop_if_asked()
         except RunInterruptedError:
-            self._count(start)
+            self._count(*start)
             raise
 
-    def _count(self, start: float) -> None:
+    def _count(self, start: float, cpu_start: float) -> None:
         self.eval_seconds += time.perf_counter() - start
+        self.eval_cpu_seconds += time.process_time() - cpu_start
 
     def _end_metric(self, metric: Metric, survivors: Booleans) -> None:
         """Take the survivors after each part of a metric, one row for those that have no parts."""

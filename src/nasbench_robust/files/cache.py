@@ -23,7 +23,7 @@ MOST_BYTES = 64 * 2**20  # of a file whose size is not known
 
 
 def home() -> Path:
-    """Return the folder of downloads and converted releases; ``NASBENCH_ROBUST_HOME`` names another one."""
+    """Return the folder of downloads and of what was made of files; ``NASBENCH_ROBUST_HOME`` names another one."""
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return as_path(named, HOME_VARIABLE)

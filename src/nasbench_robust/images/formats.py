@@ -17,6 +17,7 @@ from ..arrays import Integers
 from ..datasets import Dataset, Layout
 from ..errors import MissingDataError, MissingPackageError, SourceFormatError
 from ..files import checksum
+from .decoded import decoded_once
 from .images import ArraySplit, Split
 from .pickles import load_pickle
 
@@ -84,7 +85,7 @@ def _check_md5(path: Path, expected: str | None) -> None:
 
 
 def read_parquet(files: Sequence[Path], row: Dataset, layout: Layout) -> ArraySplit:  # noqa: ARG001
-    """Read encoded images from Parquet files as the Hugging Face Hub has them.
+    """Read encoded images from Parquet files as the Hugging Face Hub has them; those that were decoded before are kept.
 
     Parameters
     ----------
@@ -102,6 +103,11 @@ def read_parquet(files: Sequence[Path], row: Dataset, layout: Layout) -> ArraySp
         If pillow is not installed.
     """
     _check_shards(files)
+    return decoded_once(files, row, lambda: _decoded(files, row))
+
+
+def _decoded(files: Sequence[Path], row: Dataset) -> ArraySplit:
+    """Return what Parquet files hold, as `read_parquet` does."""
     pixels, labels = [], []
     for path in files:
         try:

@@ -220,7 +220,12 @@ _DICTIONARY: dict[str, tuple[tuple[str, str], ...]] = {
         ("failure", "why a run has no result"),
         ("settings", "hash of the training settings, which stand below"),
         ("engine, device, versions, revision, date", "what made the run, and when"),
-        ("train_seconds, eval_seconds, peak_memory_mib", "what it cost"),
+        ("train_seconds, eval_seconds", "what it cost by the clock"),
+        (
+            "train_cpu_seconds, eval_cpu_seconds",
+            "what it cost in seconds of processors; null or not there in older runs",
+        ),
+        ("peak_memory_mib", "the most memory that it took"),
     ),
     "cells": (
         ("index, arch, representative, connected", "as in table, for all 15,625 cells"),
@@ -262,6 +267,14 @@ def _settings(info: ReleaseInfo) -> str:
     return "\n\n".join(("## Training settings\n\nBy the hash in the column `settings`.", *parts))
 
 
+_COSTS = {
+    "train_seconds": "training, all runs",
+    "eval_seconds": "evaluation, all runs",
+    "train_cpu_seconds": "training, all runs, of processors",
+    "eval_cpu_seconds": "evaluation, all runs, of processors",
+}
+
+
 def _provenance(info: ReleaseInfo, runs: pa.Table) -> str:
     lines = [("source", info.source)]
     for column in ("engine", "device", "versions", "revision"):
@@ -270,10 +283,11 @@ def _provenance(info: ReleaseInfo, runs: pa.Table) -> str:
     dates = [date for date in runs.column("date").to_pylist() if date is not None]
     if dates:
         lines.append(("dates (UTC)", f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"))
-    for column, text in (("train_seconds", "training"), ("eval_seconds", "evaluation")):
-        seconds = [value for value in runs.column(column).to_pylist() if value is not None]
+    for column, text in _COSTS.items():
+        known = runs.column(column).to_pylist() if column in runs.column_names else []
+        seconds = [value for value in known if value is not None]
         if seconds:
-            lines.append((f"{text}, all runs", f"{sum(seconds) / 3600:.3g} hours"))
+            lines.append((text, f"{sum(seconds) / 3600:.3g} hours"))
     return f"## Provenance\n\n{_table(('what', 'value'), lines)}"
 
 

@@ -38,7 +38,7 @@ from ..files import (
     sweep_unfinished,
     write_bytes,
 )
-from ..registry import BUNDLED, RELEASES, Release, release_names
+from ..registry import BUNDLED, EARLIER, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BUNDLED_RUNS = Path(__file__).parents[1] / "data" / BUNDLED / "runs.parquet"
+_DATA = Path(__file__).parents[1] / "data"
 _CONVERSION = 2  # to be raised whenever an importer makes another table of the same file
 
 
@@ -103,8 +103,8 @@ def locate(
     """Return the runs table that `load` opens; parameters and errors are the same."""
     if source is None and path is not None:
         return _runs_in(as_path(path))
-    if source is None or (isinstance(source, str) and source == BUNDLED):
-        return _bundled(path, url)
+    if source is None or (isinstance(source, str) and source in (BUNDLED, *EARLIER)):
+        return _bundled(str(source or BUNDLED), path, url)
     if isinstance(source, str) and source in RELEASES:
         return fetch(RELEASES[source], path=path, url=url)
     if path is not None or url is not None:
@@ -122,15 +122,16 @@ def locate(
     raise UnknownNameError("release", source, release_names())
 
 
-def _bundled(path: object, url: object) -> Path:
-    """Return the runs table in the package; ``curves.parquet`` and ``outcomes.parquet`` are beside it."""
+def _bundled(release: str, path: object, url: object) -> Path:
+    """Return a runs table in the package; ``curves.parquet`` and ``outcomes.parquet`` are beside the newest."""
     for name, argument in (("path", path), ("url", url)):
         if argument is not None:
-            raise InvalidValueError(name, argument, f"None: {BUNDLED} is part of the package")
-    if not is_there(_BUNDLED_RUNS):
+            raise InvalidValueError(name, argument, f"None: {release} is part of the package")
+    table = _DATA / release / "runs.parquet"
+    if not is_there(table):
         remedy = "in a clone of the repository, python generation/make_digits.py makes it"
-        raise MissingDataError(f"this copy of the package has no table {_BUNDLED_RUNS}", remedy)
-    return _BUNDLED_RUNS
+        raise MissingDataError(f"this copy of the package has no table {table}", remedy)
+    return table
 
 
 def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: str | None = None) -> Path:

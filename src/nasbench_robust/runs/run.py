@@ -151,12 +151,13 @@ def _row(running: Running, cell: Cell, settings: TrainingSettings, seed: int) ->
         "test_images": running.test_images,
         "settings": settings.hash,
         "train_seconds": running.trainer.seconds,
+        "train_cpu_seconds": running.train_cpu_seconds,
         **running.provenance(),
         "revision": provenance.revision(),
         "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
     }
     if running.outcomes:
-        row["eval_seconds"] = running.eval_seconds
+        row |= {"eval_seconds": running.eval_seconds, "eval_cpu_seconds": running.eval_cpu_seconds}
     for metric, outcome in running.outcomes.items():
         row[metric.count_column] = int(outcome.sum())
         row[metric.column] = int(outcome.sum()) / len(outcome)

@@ -7,10 +7,10 @@ one is set aside when they are collected, so that it counts as missing and is ma
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..engines import provenance
 from ..errors import MissingDataError, TableError
 from ..files import entries, is_there
 from ..ntk import Scored
-from ..table import Reader, quarantine, shard_file, shard_name, write_table
+from ..table import Reader, plain_table, quarantine, shard_file, shard_name, write_table
 from .keys import ScoreKey, score_keys
 from .settings import ScoreSettings
 from .tables import IDENTITY, SCORES_SCHEMA, Units, check_settings, merged, settings_of, units_of, with_settings
@@ -54,10 +54,11 @@ def write_scores(
         "seed": seed,
         "revision": provenance.revision(),
         "device": device,
-        "date": datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0),
+        "date": int(time.time()),
     }
     entries = [{**circumstances, **asdict(row), "value": _rounded(row.value)} for row in rows]
-    table = with_settings(pa.Table.from_pylist(entries, SCORES_SCHEMA), settings.to_dict())
+    columns = {name: [entry[name] for entry in entries] for name in SCORES_SCHEMA.names}
+    table = with_settings(plain_table(columns, SCORES_SCHEMA), settings.to_dict())
     if not is_there(path) and write_table(table, path, replace=False):
         return path
     stored = read_shard(path)

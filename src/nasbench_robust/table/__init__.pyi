@@ -1,6 +1,8 @@
 from .arrays import mean_by_index as mean_by_index
 from .arrays import numpy_column as numpy_column
+from .arrays import plain_table as plain_table
 from .benchmark import Benchmark as Benchmark
+from .costs import charged_by as charged_by
 from .describing import merged_info as merged_info
 from .describing import release_info as release_info
 from .describing import release_info_of as release_info_of

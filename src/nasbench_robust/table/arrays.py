@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,3 +41,24 @@ def numpy_column(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], Booleans]:
         values.append(np.where(ok, part, np.nan) if dtype.kind == "f" else part)
         valid.append(ok)
     return np.concatenate(values), np.concatenate(valid)
+
+
+def plain_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Return lists of text, bytes and numbers, None among them, as a table of a schema, without importing pandas.
+
+    `pyarrow.array` would import pandas to find out that a list is none of its columns.
+    """
+    return pa.Table.from_arrays([_plain_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _plain_array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    is_there = np.array([value is not None for value in values], bool)
+    validity = None if is_there.all() else pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    content: list[Any]
+    if pa.types.is_string(type_) or pa.types.is_binary(type_):
+        parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+        content = [np.cumsum([0, *map(len, parts)], dtype=np.int32), b"".join(parts)]
+    else:
+        kind = "f" if pa.types.is_floating(type_) else "i"
+        content = [np.array([0 if value is None else value for value in values], f"{kind}{type_.bit_width // 8}")]
+    return pa.Array.from_buffers(type_, len(values), [validity, *map(pa.py_buffer, content)])

@@ -12,7 +12,7 @@ from ..files import json_hash
 from ..metrics import Metric
 from ..settings import TrainingSettings
 from .run_files import StoredRun
-from .schema import DatasetInfo, ReleaseInfo
+from .schema import FORMAT, DatasetInfo, ReleaseInfo
 
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
@@ -52,7 +52,7 @@ def merged_info(infos: Sequence[ReleaseInfo], places: Sequence[object]) -> Relea
     TableError
         If one column of two tables was measured in different ways.
     """
-    different = list({info.to_json(): info for info in infos}.values())
+    different = list({replace(info, format=FORMAT).to_json(): info for info in infos}.values())
     if len(different) == 1:
         return different[0]
     measured: dict[str, Metric] = {}

@@ -33,6 +33,7 @@ from ..files import (
     readable,
     write_with,
 )
+from .arrays import numpy_column
 from .damage import damage
 from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
 
@@ -86,7 +87,8 @@ def _by_dataset(table: pa.Table) -> Iterator[pa.Table]:
         return
     names = table.column("dataset").combine_chunks()
     encoded = names if pa.types.is_dictionary(names.type) else names.dictionary_encode()
-    codes = (encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded).indices.to_numpy()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    codes, _ = numpy_column(pa.chunked_array([encoded.indices]))  # its own conversion imports pandas
     starts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
     for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
         yield table.slice(start, end - start)

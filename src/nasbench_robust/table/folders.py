@@ -223,5 +223,7 @@ def _open_folder(folder: Path) -> Reader:
         raise MissingDataError(f"no run in {folder} is whole", "nasbench-robust repair says what is missing")
     table = runs_table(info, rows)
     if base is not None:
-        table = concatenate([base.read().cast(table.schema), table])
+        before = base.read()
+        fields = [field for field in table.schema if field.name in before.column_names]  # an older format has fewer
+        table = concatenate([before.cast(pa.schema(fields, table.schema.metadata)), table])
     return Reader(table, place=folder)

@@ -20,6 +20,8 @@ from ..errors import InvalidValueError, MissingResultError
 from ..files import ONE_AT_A_TIME
 from ..skeletons import Skeleton
 from .benchmark import Benchmark
+from .costs import charged_by
+from .store import CLOCK
 
 Arch: TypeAlias = int | str | Cell | Any  # or an object with a method ``tostr``
 
@@ -71,6 +73,7 @@ class NATSAdapter:
             bench.query_many([], dataset, metric)  # an unknown metric is an error here, not in the middle of a search
         self._rng = np.random.default_rng(integer(0)("seed", seed))
         self._used_time = 0.0
+        self._charged: dict[str, str | None] = {}  # by data set, the column that a training is charged by
 
     def __len__(self) -> int:
         return cells.SIZE
@@ -264,8 +267,12 @@ class NATSAdapter:
         """Return the seconds that one training is charged with."""
         if self._seconds is not None:
             return self._seconds
+        if dataset not in self._charged:
+            self._charged[dataset] = charged_by(self._bench, dataset)
         try:
-            return self._bench.train_seconds(arch, dataset, seed=seed)
+            known = self._bench.train_seconds(arch, dataset, seed=seed)
+            column = self._charged[dataset] or CLOCK
+            return known if column == CLOCK else float(self._bench.values(dataset, column, seed=seed)[arch])
         except MissingResultError as error:
             raise MissingResultError(f"{error.what}; pass seconds= to charge a fixed cost per training") from None
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ..arrays import Floats, Integers, Record
 from ..errors import TableError
 from ..files import read_bytes, write_bytes
+from .arrays import numpy_column, plain_table
 from .damage import damage, parquet_of
 from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, ReleaseInfo, runs_table
 
@@ -180,7 +181,7 @@ def _tidy(run: StoredRun) -> pa.Table:
         "images": [None] * run.curve.size + [outcome.images for outcome in outcomes],
         "correct": [None] * run.curve.size + [outcome.correct for outcome in outcomes],
     }
-    return pa.table(columns, schema=_SCHEMA)
+    return plain_table(columns, _SCHEMA)
 
 
 def _identity(about: str, table: pa.Table) -> str:
@@ -188,7 +189,7 @@ def _identity(about: str, table: pa.Table) -> str:
     digest = hashlib.sha256(about.encode())
     plain = [table.column(name).to_pylist() for name in ("metric", "epoch", "images")]
     digest.update(json.dumps(plain).encode())
-    digest.update(table.column("value").to_numpy().astype("<f8").tobytes())
+    digest.update(numpy_column(table.column("value"))[0].astype("<f8").tobytes())
     for bits in table.column("correct").to_pylist():
         digest.update(bits or b"")
     return digest.hexdigest()[:16]
@@ -201,7 +202,7 @@ def _rebuild(about: dict[str, Any], table: pa.Table, name: str) -> StoredRun:
     metric, epoch, images, correct = (table.column(key).to_pylist() for key in ("metric", "epoch", "images", "correct"))
     size = len(epoch) - epoch.count(None)
     epochs = epoch[: size // len(CURVE_COLUMNS)]
-    curve = table.column("value").to_numpy()[:size].reshape(len(CURVE_COLUMNS), len(epochs)).T
+    curve = numpy_column(table.column("value"))[0][:size].reshape(len(CURVE_COLUMNS), len(epochs)).T
     outcomes = [Outcome(*each) for each in zip(metric[size:], images[size:], correct[size:], strict=True)]
     for outcome in outcomes:
         if ">" not in outcome.name:

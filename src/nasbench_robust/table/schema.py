@@ -20,7 +20,7 @@ from ..errors import InvalidValueError
 from ..metrics import Metric, checked_eps, stored_fields
 from ..skeletons import Skeleton
 
-FORMAT = 2  # 1 has no column `run`
+FORMAT = 3  # 1 has no column `run`, 2 no CPU seconds
 METADATA_KEY = b"nasbench_robust"
 
 
@@ -154,6 +154,8 @@ RUN_COLUMNS: dict[str, Column] = {
         Column("engine", pa.string()),
         Column("train_seconds", pa.float64(), circumstance=True),
         Column("eval_seconds", pa.float64(), circumstance=True),
+        Column("train_cpu_seconds", pa.float64(), since=3, circumstance=True),
+        Column("eval_cpu_seconds", pa.float64(), since=3, circumstance=True),
         Column("peak_memory_mib", pa.float64(), circumstance=True),
         Column("device", pa.string(), circumstance=True),
         Column("versions", pa.string(), circumstance=True),

@@ -36,6 +36,7 @@ class Rows:
     value: Floats
 
 
+CLOCK, PROCESSORS = COSTS = ("train_seconds", "train_cpu_seconds")  # columns that say what a training cost
 # Seed (-1: not known), number of runs behind the row, value, count of correct images (NaN: not known).
 Runs = list[tuple[int, int, float, float]]
 
@@ -201,9 +202,9 @@ class Store:
         values, has_value = self._column(dataset, name)
         return np.where(has_value, values, np.nan)
 
-    def seconds(self, dataset: str, seed: object = None) -> tuple[Integers, Floats]:
-        """Return cell indices and training times of the runs that recorded them, of one seed or of all."""
-        index, seconds = self.integers(dataset, "index"), self.floats(dataset, "train_seconds")
+    def seconds(self, dataset: str, column: str, seed: object = None) -> tuple[Integers, Floats]:
+        """Return cell indices and times, a column of `COSTS`, of the runs that have them, of one seed or of all."""
+        index, seconds = self.integers(dataset, "index"), self.floats(dataset, column)
         chosen = ~np.isnan(seconds)
         if seed is not None:
             of_seed = self.integers(dataset, "seed") == _checked_seed(seed)

@@ -177,6 +177,8 @@ def run_architecture(
         **ending,
         "train_seconds": trainer.seconds,
         "eval_seconds": running.eval_seconds,
+        "train_cpu_seconds": running.train_cpu_seconds,
+        "eval_cpu_seconds": running.eval_cpu_seconds,
         **running.provenance(),
         "revision": provenance.revision(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

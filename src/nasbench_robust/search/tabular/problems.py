@@ -19,7 +19,7 @@ from ...cells import Cell
 from ...checks import flag, integer, kind, number
 from ...errors import InvalidValueError, MissingResultError
 from ...metrics import UNATTACKED, Metric, parse_long_name
-from ...table import Benchmark, Result
+from ...table import Benchmark, Result, charged_by
 from .pareto import running_hypervolume
 
 RANDOM = "random"
@@ -37,7 +37,7 @@ class Budget:
         Number of charged queries.
     seconds : float or None
         Training time: each charged query costs what the table recorded for training its cell once (the mean over
-        seeds), or what the problem says.
+        seeds, of processors where the release has them), or what the problem says.
     charge_repeats : bool
         Whether asking again for a cell of a class that was already queried is charged. True, the default, is what
         NATS-Bench's ``simulate_train_eval`` and NASLib do: a method that asks twice trains twice. False is a method
@@ -83,7 +83,8 @@ class TableProblem(Record):
         What a query returns: None, the default, the mean over the seeds there are; an integer, that run; ``"random"``,
         each time one of the cell's runs, drawn anew, as if it were trained then.
     seconds : float, optional
-        Cost of a query in seconds; by default the training time that the table recorded for the cell, where it did.
+        Cost of a query in seconds; by default the training time that the table recorded for the cell, where it did: of
+        processors where it has those, else by the clock.
 
     Attributes
     ----------
@@ -95,6 +96,9 @@ class TableProblem(Record):
         Their long names.
     split, seed, cost
         As they were given, `cost` as ``seconds``.
+    charged : str or None
+        The column of the table that queries are charged by, ``"train_cpu_seconds"`` or ``"train_seconds"``; None where
+        `seconds` says what they cost, or nothing does.
 
     Raises
     ------
@@ -130,9 +134,9 @@ class TableProblem(Record):
         self._seed = None if isinstance(seed, str) else seed
         self.values = self._table(self._seed)
         self.runs = self._single_runs() if seed == RANDOM else None
+        self.charged = charged_by(bench, dataset) if seconds is None else None
         if seconds is None:
-            recorded = bench.values(dataset, "train_seconds")
-            self._seconds = None if np.isnan(recorded).all() else recorded
+            self._seconds = None if self.charged is None else bench.values(dataset, self.charged)
         else:
             self._seconds = read_only(np.full(cells.SIZE, number(above=True)("seconds", seconds)))
 

@@ -232,7 +232,7 @@ def repeat(
         If `repeats` or `seed` is not a number of its kind.
     """
     seed, numbers = integer(0)("seed", seed), range(integer(1)("repeats", repeats))
-    settings = {"method": _described(make), "budget": asdict(budget), "seed": seed}
+    settings = {"method": _described(make), "budget": asdict(budget), "seed": seed, "charged": problem.charged}
     if integer(1)("n_jobs", n_jobs) == 1:
         return Repeats(tuple(_searched(problem, make, budget, seed, number) for number in numbers), settings)
     try:

@@ -154,7 +154,7 @@ class Repeats(Record):
     trajectories : tuple of Trajectory
         In the order of the repeats.
     settings : dict
-        Method, budget and seed, where `repeat` made them.
+        Method, budget and seed, where `repeat` made them, and the column that queries are ``charged`` by.
     """
 
     trajectories: tuple[Trajectory, ...]
