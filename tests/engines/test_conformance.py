@@ -39,7 +39,7 @@ from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.runs.jobs import EXIT_REQUEUE
 from nasbench_robust.settings import settings_for
 
-# Engines that can run here; a graph needs a GPU, and is played back on a CPU in test_graphs.py.
+# Engines that can run here; graphs are played back on a pretended GPU in tests/pretend_cuda.
 HERE = [
     pytest.param(name, marks=pytest.mark.skipif(name == "native" and not is_available(), reason="no native engine"))
     for name, row in ENGINES.items()
