@@ -345,7 +345,7 @@ def test_every_row_says_what_it_is_for_and_why_it_may_be_trusted() -> None:
     for name, row in ENGINES.items():
         assert name == row.name == engine_named(name).name
         assert min(len(row.use), len(row.evidence)) > 10
-        assert row.precision == ("bf16" if "bf16" in name else "fp32")
+        assert row.precision == next((kind for kind in ("bf16", "tf32") if kind in name), "fp32")
         assert row.graph == name.endswith("graph")
 
 
@@ -374,7 +374,7 @@ def test_auto_takes_the_engine_of_the_largest_affinity(monkeypatch: pytest.Monke
     assert choose_engine("auto", QUICK) == choose_engine("auto", large) == first
     assert choose_engine("auto", QUICK, threads=2) == first
     assert choose_engine("auto", large, threads=2) == choose_engine("auto", l2) == "torch-fast"
-    assert choose_engine("auto", QUICK, "cuda") == "torch-fast"
+    assert choose_engine("auto", QUICK, "cuda") == "torch-fast-graph"
     monkeypatch.setattr("nasbench_robust.engines.native.engine.is_available", lambda: False)
     assert choose_engine("auto", QUICK) == "torch-fast"
     with pytest.raises(MissingDataError, match="this installation has no native engine; install a C\\+\\+ compiler"):

@@ -2,8 +2,9 @@
 
 A tensor "on cuda" is a wrapper around one of the CPU. Every operation passes through `PretendCuda`, which raises
 `RuleError` where CUDA would fail: devices that mix, a generator of another device, and in a capture whatever a stream
-cannot record. Where the host waits for the device, or sends to it what it has, is counted, and raises `at_work`.
-A captured graph does nothing until it is replayed, as on a GPU. Not shown by it: CUDA's kernels, and any time.
+cannot record; and where a convolution would round to TF32, or be free to take sums in any order. Where the host waits
+for the device, or sends it what it has, is counted, and raises `at_work`. A captured graph does nothing until it is
+replayed, as on a GPU. Not shown by it: CUDA's kernels, and any time.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class PretendCuda(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.stream = self.main = Stream()
         self.graph: Graph | None = None  # that is being captured
+        self.tf32 = False  # whether convolutions are to round their operands
         self._working = False
         self._warm: set[Any] = set()  # operations that a side stream has seen
         self._generators: dict[int, Any] = {}  # of the device, by address, which torch passes on under new names
@@ -150,6 +152,8 @@ class PretendCuda(TorchDispatchMode):
     def _check(self, func: Any, name: str, args: Any, given: list[torch.Tensor], target: Any, to_cuda: bool) -> None:
         if self.graph is not None and func not in self._warm:
             raise RuleError(f"{func} is captured without a warm-up on a side stream")
+        if "convolution" in name and args[0].dtype == torch.float32 and (_rounds(), _varies()) != (self.tf32, False):
+            raise RuleError(f"{func} {'does not round' if self.tf32 else 'rounds'} to TF32, or varies")
         if name in ("_to_copy", "copy_"):
             sides = [isinstance(each, OnCuda) for each in given]
             sides = sides if name == "copy_" else [to_cuda if target is not None else sides[0], *sides]
@@ -322,6 +326,15 @@ def installed(patch: pytest.MonkeyPatch) -> Iterator[PretendCuda]:
 
 def _real(each: Any) -> Any:
     return each.held if isinstance(each, OnCuda) else each
+
+
+def _rounds() -> bool:
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision != "ieee" if hasattr(cudnn, "conv") else cudnn.allow_tf32
+
+
+def _varies() -> bool:
+    return torch.backends.cudnn.benchmark or not torch.backends.cudnn.deterministic
 
 
 def _wrapped(each: Any, stays: bool) -> Any:

@@ -22,7 +22,7 @@ from nasbench_robust.settings import TrainingSettings, settings_for
 
 CELL = Cell.from_index(9930)
 GRAPHED = [name for name, row in ENGINES.items() if row.graph]
-PATHS = [ENGINES[name].path for name in GRAPHED]
+PATHS = ["fast", "fast-bf16"]
 
 
 def finish(trainer: Trainer) -> Trainer:

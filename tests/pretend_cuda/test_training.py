@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from pretend_cuda.device import PretendCuda, RuleError
 from nasbench_robust.cells import Cell
 from nasbench_robust.cli import main
 from nasbench_robust.cli.command import guarded
-from nasbench_robust.engines import ENGINES
+from nasbench_robust.engines import ENGINES, engine_named
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
 from nasbench_robust.images import TensorImages
@@ -25,7 +26,7 @@ from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import TrainingSettings
 
 CELL = Cell.from_index(9930)
-ON_CUDA = [name for name in ENGINES if name != "native"]
+ON_CUDA = [name for name, row in ENGINES.items() if name != "native" and row.precision != "tf32"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -50,6 +51,23 @@ def test_a_run_that_is_interrupted_is_the_run(
     assert all(np.array_equal(outcome, whole.outcomes[metric]) for metric, outcome in again.outcomes.items())
     assert again.row["device"] == "a pretend GPU"
     assert again.row["peak_memory_mib"] == 1
+    assert re.search(
+        r"torch .* for sm_90, CUDA .*, cuDNN .*, driver .*, float32 .*, deterministic", again.row["versions"]
+    )
+
+
+def test_only_training_by_the_engine_of_that_name_rounds_to_tf32(
+    device: PretendCuda, few: TensorImages, quick: TrainingSettings
+) -> None:
+    engine = engine_named("torch-fast-tf32-graph")
+    trainer = engine.trainer(CELL, quick, few, 0)
+    with pytest.raises(RuleError, match="rounds to TF32"):
+        trainer.step()
+    device.tf32 = True
+    trainer.step()
+    device.tf32 = False
+    (_,) = engine.measure(trainer, quick.metrics[0], 0)
+    assert "TF32 in training" in engine.provenance(trainer)["versions"]
 
 
 def test_a_checkpoint_stays_on_its_device(few: TensorImages, quick: TrainingSettings, tmp_path: Path) -> None:

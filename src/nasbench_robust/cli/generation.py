@@ -44,8 +44,8 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    text = "auto (default: native on a CPU where it was built, else torch-fast), native, torch, torch-fast, "
-    text += "torch-fast-bf16; with --device cuda also torch-fast-graph and torch-fast-bf16-graph"
+    text = "auto (default: native on a CPU where it was built, torch-fast-graph on a GPU, else torch-fast), native, "
+    text += "torch, torch-fast, torch-fast-bf16; with --device cuda torch-fast-graph, -tf32-graph and -bf16-graph too"
     parser.add_argument("--engine", default="auto", help=text)
 
 
