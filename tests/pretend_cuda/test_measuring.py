@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nasbench_robust import metrics
+from nasbench_robust.attacks import perturb
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines.torch import evaluate, make_generator
 from nasbench_robust.images import TensorImages
@@ -43,6 +44,19 @@ def test_attacks_measure(path: str, attack: Attack, network: Network, few: Tenso
     clean = Metric("clean_acc")
     (before,) = evaluate(measured, few.test.pixels, few.test.labels, [clean], draws).values()
     assert not (right & ~before).any()  # nobody is right under attack who is not so without
+
+
+def test_survivors_pass_in_batches_of_few_sizes(network: Network, few: TensorImages) -> None:
+    """Every size of a batch is another plan of the library of convolutions."""
+    sizes = set()
+    network.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
+    for count in (3, 12, 50):
+        for part in PARTS:
+            batch = few.train[:count]
+            draws = make_generator(0, "evaluation", "cuda")
+            found = perturb(network, *batch, AUTO.part(part), draws, batch_size=40)
+            assert found.shape == batch.pixels.shape
+    assert sizes == {32, 40}
 
 
 @pytest.mark.parametrize("bn", BN_MODES)

@@ -180,9 +180,8 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_table(parser)
     add_images(parser)
     _add_engine(parser)
-    parser.add_argument(
-        "--runs-per-task", type=positive, default=1, help="runs that one task makes in turn (default: 1)"
-    )
+    text = "runs that one task makes in turn, on the average of tasks that take equally long (default: 1)"
+    parser.add_argument("--runs-per-task", type=positive, default=1, help=text)
     text = "tasks that run at once at most (default: no limit of our own); several arrays then run one after the other"
     parser.add_argument("--throttle", type=positive, help=text)
     parser.add_argument("--time", default="12:00:00", help="time limit of a task (default: 12:00:00)")
@@ -210,7 +209,7 @@ def _submit(args: argparse.Namespace) -> int:
     tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing{queue}")
     if not left:
         return 0
-    tasks = make_tasks(left, args.runs_per_task)
+    tasks = make_tasks(left, args.runs_per_task, settings.skeleton)
     if args.write_worklist:
         remember(args.out, settings, args.cells, args.seeds)
         write_worklist(tasks, args.write_worklist)
