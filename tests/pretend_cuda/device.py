@@ -90,7 +90,7 @@ class PretendCuda(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.stream = self.main = Stream()
         self.graph: Graph | None = None  # that is being captured
-        self.tf32 = False  # whether convolutions are to round their operands
+        self.tf32: bool | None = False  # whether convolutions are to round their operands; None: as they like
         self._working = False
         self._warm: set[Any] = set()  # operations that a side stream has seen
         self._generators: dict[int, Any] = {}  # of the device, by address, which torch passes on under new names
@@ -152,7 +152,8 @@ class PretendCuda(TorchDispatchMode):
     def _check(self, func: Any, name: str, args: Any, given: list[torch.Tensor], target: Any, to_cuda: bool) -> None:
         if self.graph is not None and func not in self._warm:
             raise RuleError(f"{func} is captured without a warm-up on a side stream")
-        if "convolution" in name and args[0].dtype == torch.float32 and (_rounds(), _varies()) != (self.tf32, False):
+        free = self.tf32 is None or "convolution" not in name or args[0].dtype != torch.float32
+        if not free and (_rounds(), _varies()) != (self.tf32, False):
             raise RuleError(f"{func} {'does not round' if self.tf32 else 'rounds'} to TF32, or varies")
         if name in ("_to_copy", "copy_"):
             sides = [isinstance(each, OnCuda) for each in given]
@@ -302,7 +303,7 @@ def installed(patch: pytest.MonkeyPatch) -> Iterator[PretendCuda]:
     values: dict[str, Any] = {
         **{"is_available": True, "is_initialized": True, "device_count": 1, "current_device": 0, "_lazy_init": None},
         **{"synchronize": None, "get_device_name": "a pretend GPU", "get_device_capability": (9, 0)},
-        **{"max_memory_allocated": 2**20, "reset_peak_memory_stats": None, "empty_cache": None},
+        **{"max_memory_allocated": 2**20, "reset_peak_memory_stats": None, "set_sync_debug_mode": None},
     }
     for name, value in values.items():
         patch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)

@@ -86,8 +86,9 @@ def test_a_run_of_the_first_layout_is_there_if_it_is_whole(old_folder):
 
 
 def test_tasks_take_about_equally_long() -> None:
-    """By the seconds that the bundled table recorded."""
-    skeleton, recorded = settings_for("digits").skeleton, load("digits").values("digits", "train_seconds", seed=0)
+    """By the seconds that the bundled table recorded: of the seed that was disturbed least."""
+    skeleton, bench = settings_for("digits").skeleton, load("digits")
+    recorded = np.min([bench.values("digits", "train_seconds", seed=seed) for seed in range(3)], axis=0)
     units = [Unit(index, 0) for index in parse_cells("every:5")]
 
     def spread(tasks: list[list[Unit]]) -> float:
