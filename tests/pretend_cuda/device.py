@@ -248,13 +248,13 @@ class Graph:
 
     def remember(self, given: list[torch.Tensor]) -> None:
         """Keep what tensors hold that were there before the capture, which changes nothing."""
-        for storage in map(_storage, given):
+        for storage in map(storage_of, given):
             if storage.data_ptr() not in self._made and storage.data_ptr() not in self._before:
                 self._before[storage.data_ptr()] = storage, storage.clone()
 
     def record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         self._tape.append((func, args, kwargs, result))
-        made = {_storage(each).data_ptr() for each in _tensors(result)}
+        made = {storage_of(each).data_ptr() for each in _tensors(result)}
         self._made |= made - self._before.keys()
 
     @contextlib.contextmanager
@@ -273,9 +273,9 @@ class Graph:
     @torch.no_grad()
     def replay(self) -> None:
         for func, args, kwargs, kept in self._tape:
-            given = {_storage(each).data_ptr() for each in _tensors((args, tuple(kwargs.values())))}
+            given = {storage_of(each).data_ptr() for each in _tensors((args, tuple(kwargs.values())))}
             for old, new in zip(_tensors(kept), _tensors(func(*args, **kwargs)), strict=True):
-                if _storage(new).data_ptr() not in given:  # neither a view nor changed in place
+                if storage_of(new).data_ptr() not in given:  # neither a view nor changed in place
                     old.held.copy_(new.held)
 
 
@@ -360,5 +360,5 @@ def _each(change: Callable[[Any], Any], values: Any) -> Any:
     return change(values)
 
 
-def _storage(tensor: torch.Tensor) -> Any:
+def storage_of(tensor: torch.Tensor) -> Any:
     return _real(tensor).untyped_storage()

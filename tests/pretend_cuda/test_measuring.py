@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretend_cuda.device import PretendCuda, storage_of
 
 from nasbench_robust import metrics
 from nasbench_robust.attacks import perturb
@@ -15,6 +16,7 @@ from nasbench_robust.engines.torch import evaluate, make_generator
 from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.networks import Network, make_path, network_for
+from nasbench_robust.networks.fast.sums import Sums
 from nasbench_robust.ntk import BN_MODES, PRECISIONS, kernels, ntk
 from nasbench_robust.proxies import PROXIES, scores
 from nasbench_robust.scores import chosen_images, score_cell, score_settings_for
@@ -57,6 +59,15 @@ def test_survivors_pass_in_batches_of_few_sizes(network: Network, few: TensorIma
             found = perturb(network, *batch, AUTO.part(part), draws, batch_size=40)
             assert found.shape == batch.pixels.shape
     assert sizes == {32, 40}
+
+
+def test_parts_of_bfloat16_are_copied_on_a_cpu_alone(device: PretendCuda) -> None:
+    for place in ("cuda", "cpu"):
+        side_by_side = torch.ones(1, 4, 2, 2).to(place, torch.bfloat16, memory_format=torch.channels_last)
+        sums = Sums(side_by_side)
+        sums.add_parts((0, 1), side_by_side)
+        is_view = storage_of(sums[1]).data_ptr() == storage_of(side_by_side).data_ptr()
+        assert is_view == (place == "cuda")
 
 
 @pytest.mark.parametrize("bn", BN_MODES)

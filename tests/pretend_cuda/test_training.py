@@ -17,6 +17,7 @@ from pretend_cuda.device import PretendCuda, RuleError
 from nasbench_robust.cells import Cell
 from nasbench_robust.cli import main
 from nasbench_robust.cli.command import guarded
+from nasbench_robust.cli.generation import devices
 from nasbench_robust.engines import ENGINES, engine_named
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.errors import InvalidValueError, RunInterruptedError
@@ -78,10 +79,11 @@ def test_a_checkpoint_stays_on_its_device(few: TensorImages, quick: TrainingSett
         run_cell(CELL, quick, few.to("cpu"), 0, engine="torch-fast", checkpoint=path)
 
 
-def test_the_peak_of_memory_is_that_of_a_run(few: TensorImages, quick: TrainingSettings) -> None:
+def test_auto_takes_graphs_and_the_peak_of_memory_is_that_of_a_run(few: TensorImages, quick: TrainingSettings) -> None:
     with mock.patch.object(torch.cuda, "reset_peak_memory_stats") as reset:
-        run_cell(CELL, replace(quick, epochs=1), few, 0, engine="torch-fast")
+        run = run_cell(CELL, replace(quick, epochs=1), few, 0, engine="auto")
     reset.assert_called_once()
+    assert run.row["engine"] == "torch-fast-graph"
 
 
 # ------------------------------------------------------------------ planted faults
@@ -128,6 +130,12 @@ def test_a_planted_mix_of_devices_is_found(few: TensorImages, quick: TrainingSet
 def test_what_makes_the_host_wait_is_counted(work: Callable, device: PretendCuda) -> None:
     work(torch.ones(1, device="cuda").expand(2)[:1])
     assert sum(device.waits.values()) == (work is not torch.Tensor.sum)
+
+
+def test_workers_are_spread_over_the_gpus(device: PretendCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices("cuda") == ["cuda:0", "cuda:1"]
+    assert devices("cuda:1") == devices("cpu") == []
 
 
 def test_another_gpu_than_those_there_are_is_one_sentence(device: PretendCuda, tmp_path: Path, capsys) -> None:
