@@ -46,6 +46,9 @@ class OnCuda(torch.Tensor):
     is_cuda = property(lambda _: True)
     is_meta = property(lambda _: False)
 
+    def __repr__(self) -> str:
+        return f"OnCuda({self.held})"
+
     def tolist(self) -> Any:
         torch.cuda.CUDAGraph.device.wait("tolist")
         return self.held.tolist()
@@ -63,8 +66,6 @@ class OnCuda(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if "detach" in str(func) or "view" in str(func):  # of a message, after a failed test
-            return OnCuda(func(args[0].held, *args[1:]))
         raise RuleError(f"{func} after the pretend device was removed")
 
 
