@@ -6,7 +6,8 @@ independent samples: the first engine minus the second for every cell (Welch), a
 cells, with the standard error that the spread between seeds gives it. Run: ``python analysis/engine_parity.py --workers
 2``, with ``--engines torch-fast-bf16 torch-fast`` for what bfloat16 does, or with ``--engines native torch-fast
 --channels 16`` for what Winograd's convolutions do, which the native engine takes from 16 channels on. Runs are kept
-under ``--runs`` and never made twice: stop it and start it again. It writes a CSV and a figure, and prints what follows.
+under ``--runs`` and never made twice: stop it and start it again. It writes a CSV and a figure, and prints what
+follows.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 Every operation that torch runs in a PGD-7 step is counted: its multiplications and additions (convolutions and products
 of matrices), the bytes of the tensors that it reads and writes, and that it was launched at all; views count nothing.
 The ceilings are measured here: for arithmetic the faster of a product of large matrices and of a wide convolution, for
-memory a copy of a large array. What a step would take at either ceiling, next to what it takes, says what limits it and
-what the floor is. Bytes are those of a machine without caches, so on a CPU, whose caches hold small tensors, the memory
-floor can lie above the time. The native engine launches nothing that could be counted: its row has the operations of
-the path that needs the fewest, products with the zeros of the padding included. Run:
+memory a copy of a large array; on a GPU float32 is IEEE's in both, as in training. What a step would take at either
+ceiling, next to what it takes, says what limits it and what the floor is. Bytes are those of a machine without caches,
+so on a CPU, whose caches hold small tensors, the memory floor can lie above the time. The native engine launches
+nothing that could be counted: its row has the operations of the path that needs the fewest, products with the zeros of
+the padding included. Run:
 ``python benchmarks/roofline.py``; ``--device cuda`` where there is one. ``--out FILE`` keeps the table.
 """
 
@@ -28,6 +29,7 @@ from steps import NATIVE, make_step, sides_on
 from nasbench_robust.cells import Cell
 from nasbench_robust.cli.command import positive
 from nasbench_robust.engines.torch import Trainer
+from nasbench_robust.images import pinned_float32
 from nasbench_robust.networks import PATHS, OperationCounter
 from nasbench_robust.settings import settings_for
 
@@ -56,6 +58,7 @@ def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
     return float(np.median(times))
 
 
+@pinned_float32()
 def ceilings(device: str, dtype: torch.dtype) -> Ceilings:
     """Measure products of matrices and convolutions in a type, and copies."""
     side, channels = (8192, 512) if device == "cuda" else (1024, 128)

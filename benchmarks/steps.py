@@ -12,7 +12,7 @@ from nasbench_robust import native
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines.native import NativeTrainer
 from nasbench_robust.engines.torch import GraphedTrainer, Trainer
-from nasbench_robust.images import ArrayImages, TensorImages
+from nasbench_robust.images import ArrayImages, TensorImages, pinned_float32
 from nasbench_robust.networks import PATHS
 from nasbench_robust.settings import settings_for
 
@@ -53,7 +53,7 @@ def make_step(side: str, cell: Cell, dataset: str, batch_size: int, steps: int, 
         return NativeTrainer(cell, settings, as_arrays(images), seed=0).step
     if side == REFERENCE:
         trainer = ReferenceTrainer(cell, settings, steps, seed=0, device=device)
-        return lambda: trainer.step(images.train.pixels, images.train.labels)
+        return pinned_float32()(lambda: trainer.step(images.train.pixels, images.train.labels))
     if side in GRAPHS:
         return GraphedTrainer(cell, settings, images, seed=0, path=GRAPHS[side]).step
     return Trainer(cell, settings, images, seed=0, path=side).step

@@ -4,7 +4,7 @@ All augment a batch in the same way, attack it with PGD-7 with the network in ev
 adversarial images with the network in train mode. They are timed in turns in one process, and the ratio to the
 reference is taken turn by turn, so that a machine that is busy with other work disturbs all of them alike. Run:
 ``python benchmarks/training_step.py`` (needs torchattacks: ``pip install --no-deps torchattacks==3.5.1``;
-``--dataset cifar10`` steps on random pixels of its shape; ``--device cuda`` compares graphs too).
+``--dataset cifar10`` steps on random pixels of its shape; ``--device cuda`` compares graphs, in IEEE's float32).
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ nasbench-robust score --out o --workers 0 => expected a positive integer
 benchmarks/bounds.py --repeats x => invalid int value: 'x'
 benchmarks/cold_start.py --repeats x => invalid int value: 'x'
 benchmarks/evaluation.py --epochs 0 => expected a positive integer
+benchmarks/first_gpu.py --minutes 0 => expected a positive integer
 benchmarks/folders.py --runs 0 => expected a positive integer
 benchmarks/memory.py --batch-size 0 => expected a positive integer
 benchmarks/native_engine.py --repeats 0 => expected a positive integer

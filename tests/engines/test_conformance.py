@@ -41,7 +41,7 @@ from nasbench_robust.runs import Run, run_cell
 from nasbench_robust.runs.jobs import EXIT_REQUEUE
 from nasbench_robust.settings import settings_for
 
-# Engines that can run here; a graph needs a GPU, and is played back on a CPU in test_graphs.py.
+# Engines that can run here; graphs are played back on a pretended GPU in tests/pretend_cuda.
 HERE = [
     pytest.param(name, marks=pytest.mark.skipif(name == "native" and not is_available(), reason="no native engine"))
     for name, row in ENGINES.items()
@@ -371,7 +371,7 @@ def test_every_row_says_what_it_is_for_and_why_it_may_be_trusted() -> None:
     for name, row in ENGINES.items():
         assert name == row.name == engine_named(name).name
         assert min(len(row.use), len(row.evidence)) > 10
-        assert row.precision == ("bf16" if "bf16" in name else "fp32")
+        assert row.precision == next((kind for kind in ("bf16", "tf32") if kind in name), "fp32")
         assert row.graph == name.endswith("graph")
 
 
@@ -401,7 +401,7 @@ def test_auto_takes_the_engine_of_the_largest_affinity(monkeypatch: pytest.Monke
     assert choose_engine("auto", QUICK, threads=2) == first
     assert choose_engine("auto", large, threads=2) == first
     assert choose_engine("auto", l2) == "torch-fast"
-    assert choose_engine("auto", QUICK, "cuda") == "torch-fast"
+    assert choose_engine("auto", QUICK, "cuda") == "torch-fast-graph"
     monkeypatch.setattr("nasbench_robust.engines.native.engine.is_available", lambda: False)
     assert choose_engine("auto", QUICK) == "torch-fast"
     with pytest.raises(MissingDataError, match="this installation has no native engine; install a C\\+\\+ compiler"):

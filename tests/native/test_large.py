@@ -175,7 +175,7 @@ def test_autoattack_on_large_images_is_that_of_torch_but_for_chance(trained):
 def test_auto_takes_the_engine_for_natural_images():
     for name in ("digits", "cifar10", "cifar100", "ImageNet16-120"):
         assert choose_engine("auto", settings_for(name)) == "native"
-        assert choose_engine("auto", settings_for(name), "cuda") == "torch-fast"
+        assert choose_engine("auto", settings_for(name), "cuda") == "torch-fast-graph"
         assert choose_engine("auto", settings_for(name), threads=2) == "native"
     larger = replace(settings_for("cifar10"), skeleton=Skeleton(16, 5, 10, 3, 64))
     assert choose_engine("auto", larger) == "torch-fast"

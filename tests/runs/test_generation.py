@@ -12,11 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import run_program
 from processes import PATIENCE, started
 from run_folders import QUICK, file_of, old_file_of, rows_in
 
+from nasbench_robust import load
 from nasbench_robust.errors import (
     InvalidValueError,
     MissingDataError,
@@ -81,6 +83,24 @@ def test_a_run_of_the_first_layout_is_there_if_it_is_whole(old_folder):
     old_file_of(old_folder, QUICK, 3, 0, "curves").unlink()
     old_file_of(old_folder, QUICK, 9930, 1, "outcomes").unlink()
     assert find_missing(old_folder, QUICK, units) == [Unit(3, 0), Unit(4, 0), Unit(4, 1), Unit(9930, 1)]
+
+
+def test_tasks_take_about_equally_long() -> None:
+    """By the seconds that the bundled table recorded: of the seed that was disturbed least."""
+    skeleton, bench = settings_for("digits").skeleton, load("digits")
+    recorded = np.min([bench.values("digits", "train_seconds", seed=seed) for seed in range(3)], axis=0)
+    units = [Unit(index, 0) for index in parse_cells("every:5")]
+
+    def spread(tasks: list[list[Unit]]) -> float:
+        assert [unit for task in tasks for unit in task] == units
+        taken = np.array([recorded[[unit.index for unit in task]].sum() for task in tasks])
+        return taken.std() / taken.mean()
+
+    by_cost = make_tasks(units, 10, skeleton)
+    assert len(by_cost) == -(-len(units) // 10)
+    assert spread(by_cost) < 0.7 * spread(make_tasks(units, 10))
+    assert make_tasks(units, 1, skeleton) == [[unit] for unit in units]
+    assert make_tasks([], 10, skeleton) == []
 
 
 def test_work_list_comes_back_task_by_task(tmp_path):

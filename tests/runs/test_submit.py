@@ -68,6 +68,7 @@ def test_memory_is_twice_the_most_that_a_run_took(tmp_path: Path, capsys: pytest
         write_run(Run({**row, "peak_memory_mib": peak}, [], {}), settings_for("digits"), tmp_path)
     assert "--mem=502M" in script()
     assert "--mem" not in script("--device", "cuda")
+    assert "--gres=gpu:1" in script("--device", "cuda")
     compact(tmp_path)
     assert "--mem=502M" in script()
 

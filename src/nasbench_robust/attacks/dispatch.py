@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 from .._door import resolve
 from ..checks import integer, kind
 from ..errors import InvalidValueError, UnknownNameError
+from ..images import pinned_float32
 from ..metrics import ATTACKS, PARTS, Attack
 from .preconditions import check_images, check_labels, differentiable, evaluating, labels_in_range
 
@@ -60,7 +61,13 @@ def checked(function: Callable[P, R], name: str = "") -> Callable[P, R]:
             integer(1)("batch_size", options["batch_size"])
         check_images(images, shape=_shape_of(network))
         check_labels(labels, len(images))
-        with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
+        with (
+            pinned_float32(),
+            evaluating(network),
+            labels_in_range(network, labels),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             return run(network, differentiable(images), differentiable(labels), attack, *args, **options)
 
     attacked.unchecked = function  # type: ignore[attr-defined]

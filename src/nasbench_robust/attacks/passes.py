@@ -13,8 +13,8 @@ import torch
 from ._fgsm import gradient_of
 from .preconditions import check_labels
 
-# Batches are filled up to multiples of this: convolution libraries prepare themselves anew for every batch size, which
-# costs more than a few images when survivors leave one by one.
+# The last batch is filled up to a multiple of this: convolution libraries prepare themselves anew for every batch size,
+# which costs more than a few images when survivors leave one by one.
 PACK = 32
 
 # Takes images and their labels and returns the images found, and which of them the network gets wrong. The third
@@ -25,10 +25,17 @@ Attempt = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tenso
 @torch.no_grad()
 def logits_of(network: torch.nn.Module, images: torch.Tensor, batch_size: int) -> torch.Tensor:
     """Return the logits of all images, shape (n, classes), computed in batches."""
-    count = len(images)
-    if count > PACK and count % PACK:
-        images = torch.cat([images, images[:1].expand(-count % PACK, *images.shape[1:])])
-    return torch.cat([network(batch) for batch in torch.split(images, batch_size)])[:count]
+    (filled,) = _filled_up(batch_size, images)
+    return torch.cat([network(batch) for batch in torch.split(filled, batch_size)])[: len(images)]
+
+
+def _filled_up(batch_size: int, *columns: torch.Tensor) -> list[torch.Tensor]:
+    """Return tensors of equal length with their first rows repeated until the last batch is full enough."""
+    left = len(columns[0]) % batch_size
+    # A few images alone are not worth it on a CPU; a GPU has room for more.
+    few = len(columns[0]) <= PACK and not columns[0].is_cuda
+    missing = 0 if few else min(-left % PACK, batch_size - left)
+    return [torch.cat([each, each[:1].expand(missing, *each.shape[1:])]) if missing else each for each in columns]
 
 
 def value_and_gradient(
@@ -54,12 +61,13 @@ def value_and_gradient(
         Images at a time.
     """
     parts = []
-    for batch, *rows in zip(*(torch.split(each, batch_size) for each in (images, *aims)), strict=True):
+    filled = _filled_up(batch_size, images, *aims)
+    for batch, *rows in zip(*(torch.split(each, batch_size) for each in filled), strict=True):
         pixels = batch.detach().requires_grad_()
         logits = network(pixels)
         values = objective(logits, *rows)
         parts.append((logits.detach(), values.detach(), gradient_of(values.sum(), pixels)))
-    logits, values, gradient = (torch.cat(column) for column in zip(*parts, strict=True))
+    logits, values, gradient = (torch.cat(column)[: len(images)] for column in zip(*parts, strict=True))
     return logits, values, gradient
 
 

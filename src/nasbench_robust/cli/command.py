@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 AnySettings = TypeVar("AnySettings", bound="Settings")
 # Where schedulers say which task of an array this is.
 TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX")
+# What torch's errors of memory, drivers and libraries of a GPU are told by: they have no class that all versions know.
+_GPU = re.compile("CUDA|cuDNN|cuBLAS|NVIDIA")
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,18 @@ def guarded(name: str, work: Callable[[], int], out: str = "output") -> int:
         print(f"{name}: {place}: {error.strerror or error}", file=sys.stderr)
     except MemoryError:
         print(f"{name}: {out}: not enough memory", file=sys.stderr)
+    except RuntimeError as error:
+        if not _GPU.search(str(error)):
+            raise
+        print(f"{name}: {out}: the GPU failed: {_first_sentence(str(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 2
+
+
+def _first_sentence(text: str) -> str:
+    """Return what an error of torch says first; advice for programmers follows."""
+    return text.strip().splitlines()[0].partition(". ")[0].rstrip(".")
 
 
 def say(line: str) -> None:

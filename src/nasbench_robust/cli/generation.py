@@ -45,8 +45,8 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    text = "auto (default: native on a CPU where it was built, else torch-fast), native, torch, torch-fast, "
-    text += "torch-fast-bf16; with --device cuda also torch-fast-graph and torch-fast-bf16-graph"
+    text = "auto (default: native on a CPU where it was built, torch-fast-graph on a GPU, else torch-fast), native, "
+    text += "torch, torch-fast, torch-fast-bf16; with --device cuda torch-fast-graph, -tf32-graph and -bf16-graph too"
     parser.add_argument("--engine", default="auto", help=text)
 
 
@@ -185,9 +185,8 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_table(parser)
     add_images(parser)
     _add_engine(parser)
-    parser.add_argument(
-        "--runs-per-task", type=positive, default=1, help="runs that one task makes in turn (default: 1)"
-    )
+    text = "runs that one task makes in turn, on the average of tasks that take equally long (default: 1)"
+    parser.add_argument("--runs-per-task", type=positive, default=1, help=text)
     text = "tasks that run at once at most (default: no limit of our own); several arrays then run one after the other"
     parser.add_argument("--throttle", type=positive, help=text)
     parser.add_argument("--time", default="12:00:00", help="time limit of a task (default: 12:00:00)")
@@ -215,7 +214,7 @@ def _submit(args: argparse.Namespace) -> int:
     tell(f"{len(units)} runs, {len(units) - len(missing)} there, {len(missing)} missing{queue}")
     if not left:
         return 0
-    tasks = make_tasks(left, args.runs_per_task)
+    tasks = make_tasks(left, args.runs_per_task, settings.skeleton)
     if args.write_worklist:
         remember(args.out, settings, args.cells, args.seeds)
         write_worklist(tasks, args.write_worklist)

@@ -28,7 +28,8 @@ class EngineRow:
     path : str
         How images pass through the network, one of `networks.PATHS`; "" for an engine with networks of its own.
     precision : str
-        Of convolutions in attacks of training and in updates; accuracies are always measured in float32.
+        Of convolutions in attacks of training and in updates: ``"fp32"``, ``"tf32"``, which is float32 with operands of
+        ten bits, on GPUs, or ``"bf16"``; accuracies are always measured in float32.
     graph : bool
         Whether a step is one CUDA graph.
     use : str
@@ -61,6 +62,11 @@ _ROWS = (
     ),
     EngineRow("torch", _TORCH, "plain", "fp32", False, "any network anywhere", "the network as published, as it is"),
     EngineRow("torch-fast", _TORCH, "fast", "fp32", False, "large networks, on a CPU or a GPU", _FOLDED),
+    EngineRow(
+        *("torch-fast-tf32-graph", _TORCH, "fast", "tf32", True),
+        use="a GPU, to train as torch does there if nobody asks for float32",
+        evidence="torch-fast-graph with another rounding; its accuracies were not compared",
+    ),
     EngineRow("torch-fast-bf16", _TORCH, "fast-bf16", "bf16", False, "where float32 is too slow", _BFLOAT16),
     EngineRow(
         *("torch-fast-graph", _TORCH, "fast", "fp32", True),
@@ -98,7 +104,7 @@ def choose_engine(name: str, settings: TrainingSettings, device: str = "cpu", th
     ----------
     name : str
         One of them, or ``"auto"``: native on a CPU where the package was built with it, for images of up to 32x32;
-        else torch-fast, which gives what torch gives up to rounding.
+        else torch-fast, which gives what torch gives up to rounding, on a GPU as graphs.
     settings : TrainingSettings
         How cells are to be trained.
     device : str

@@ -58,6 +58,17 @@ def processor() -> str:
 
 
 @functools.cache
+def gpu_driver() -> str:
+    """Return the version of NVIDIA's driver, where the system tells it: ``"driver 580.65.06"``."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"\d+\.\d+(\.\d+)?", text)
+    return f"driver {found[0] if found else 'unknown'}"
+
+
+@functools.cache
 def revision() -> str | None:
     """Return the commit of a source checkout, with ``-dirty`` behind it if files were changed; None if installed."""
     root = Path(__file__).resolve().parents[3]

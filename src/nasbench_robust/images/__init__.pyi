@@ -1,3 +1,4 @@
+from .arithmetic import pinned_float32 as pinned_float32
 from .augment import crop as crop
 from .augment import flip as flip
 from .augment import to_unit as to_unit

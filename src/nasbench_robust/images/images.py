@@ -130,6 +130,9 @@ def checked_device(device: str | torch.device) -> torch.device:
         raise InvalidValueError("device", str(device), "cpu, cuda or cuda:0", "cpu") from None
     if place.type == "cuda" and not torch.cuda.is_available():
         raise InvalidValueError("device", str(device), "cpu: there is no CUDA device here", "cpu")
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        expected = f"one of the {torch.cuda.device_count()} CUDA devices here, from cuda:0"
+        raise InvalidValueError("device", str(device), expected, "cuda")
     return place
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..attacks import check_images, check_labels, perturb
 from ..errors import InvalidValueError, UnknownNameError
+from ..images import pinned_float32
 from ..metrics import Attack
 from ..networks import Network
 from .engines import kernel_engine, native_twin
@@ -45,6 +46,7 @@ class FixedNetwork:
         If an argument is not as above, or the engine cannot do it.
     """
 
+    @pinned_float32()
     def __init__(
         self, network: nn.Module, images: torch.Tensor, *, bn: str, precision: str = "fp32", engine: str = "auto"
     ) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
+from ..images import pinned_float32
 from .coupled import contract_coupled
 from .fixed import FixedNetwork, check_batch
 from .layers import contract_layers
@@ -77,6 +78,7 @@ def ntk(
     return gram_matrix(fixed, images, others, output=output, budget_mib=budget_mib)
 
 
+@pinned_float32()
 def gram_matrix(
     fixed: FixedNetwork,
     images: torch.Tensor,

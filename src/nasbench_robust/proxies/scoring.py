@@ -12,6 +12,7 @@ import torch
 from .._door import resolve
 from ..attacks import check_images, check_labels
 from ..errors import InvalidValueError, UncomputableScoreError
+from ..images import pinned_float32
 from ..networks import Network
 from ..ntk import Scored, Value
 from .catalogue import PROXIES, Proxy, find_proxy
@@ -106,6 +107,7 @@ def scores(
     return rows
 
 
+@pinned_float32()
 @torch.enable_grad()
 def _value(
     network: Network, images: torch.Tensor, labels: torch.Tensor, proxy: Proxy, generator: torch.Generator

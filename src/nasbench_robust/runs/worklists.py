@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from .. import cells
@@ -24,6 +25,7 @@ from ..cells import Cell
 from ..checks import seed
 from ..errors import InvalidValueError, NasbenchRobustError, TableError
 from ..files import ONE_AT_A_TIME, parse_json, read_text, write_bytes
+from ..skeletons import Skeleton
 from ..table import OfDataset, present_runs, shard_name
 
 _TRIES, _PAUSE_SECONDS = 4, 0.25
@@ -75,9 +77,28 @@ def find_missing(folder: str | os.PathLike[str], settings: OfDataset, units: Ite
     return [unit for unit in units if shard_name(settings, unit.index, unit.seed) not in present]
 
 
-def make_tasks(units: Sequence[Unit], units_per_task: int) -> list[list[Unit]]:
-    """Cut units into tasks of at most so many."""
-    return [list(units[start : start + units_per_task]) for start in range(0, len(units), units_per_task)]
+def make_tasks(units: Sequence[Unit], units_per_task: int, skeleton: Skeleton | None = None) -> list[list[Unit]]:
+    """Cut units into tasks of so many; of so many on the average that train equally long, given the network."""
+    if skeleton is None or units_per_task == 1:
+        return [list(units[start : start + units_per_task]) for start in range(0, len(units), units_per_task)]
+    costs = [step_cost(unit.index, skeleton) for unit in units]
+    share = sum(costs) / max(1, -(-len(units) // units_per_task))
+    ends = [end - cost / 2 for end, cost in zip(accumulate(costs), costs, strict=True)]
+    numbered = groupby(zip(ends, units, strict=True), key=lambda pair: pair[0] // share)
+    return [[unit for _, unit in task] for _, task in numbered]
+
+
+def step_cost(index: int, skeleton: Skeleton) -> float:
+    """Return about how long a step of training a cell takes beside others, in multiplications of a pass.
+
+    What the plan computes: its multiplications, and ten for every value that an operation reads, writes and adds to a
+    sum. That is between what a core of a CPU and what a GPU multiplies while it moves one.
+    """
+    cell = Cell.from_index(index)
+    made = [name for name, node in zip(cell.operations, cell.plan.reads, strict=True) if node is not None]
+    values = sum(width * size**2 for width, size in zip(skeleton.widths, skeleton.sizes, strict=True))
+    moved = 3 * len(made) * skeleton.cells_per_stage * values
+    return skeleton.flops(made.count("nor_conv_1x1"), made.count("nor_conv_3x3")) + 10 * moved
 
 
 def write_worklist(tasks: Iterable[Sequence[Unit]], path: str | os.PathLike[str]) -> None:

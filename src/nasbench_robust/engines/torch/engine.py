@@ -40,8 +40,8 @@ class TorchEngine:
         return f"torch-fast for {device}" if self._row.graph and not device.startswith("cuda") else None
 
     def affinity(self, settings: TrainingSettings, device: str, threads: int) -> int:
-        """Return 1 for the fast path in float32, which is exact and works everywhere, else 0."""
-        return int(self._row.path == "fast" and not self._row.graph)
+        """Return 1 for the fast path in float32, which is exact and works everywhere, 2 with graphs, for others 0."""
+        return 1 + self._row.graph if (self._row.path, self._row.precision) == ("fast", "fp32") else 0
 
     def load(self, images: Images[Any], device: str) -> TensorImages:
         """Return the images as tensors on the device."""
@@ -52,7 +52,9 @@ class TorchEngine:
         from . import GraphedTrainer, Trainer
 
         make = GraphedTrainer if self._row.graph else Trainer
-        return make(cell, settings, images, seed, path=self._row.path)
+        trainer = make(cell, settings, images, seed, path=self._row.path)
+        trainer.tf32 = self._row.precision == "tf32"
+        return trainer
 
     def measure(self, trainer: AnyTrainer, metric: Metric, done: int) -> Iterator[Booleans]:
         """Measure all images of the split; what an interrupted call had done is with the trainer."""
@@ -82,17 +84,21 @@ class TorchEngine:
         device = trainer.images.test.pixels.device
         on_gpu = device.type == "cuda"
         peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
-        return {"peak_memory_mib": peak, **made_on(device)}
+        return {"peak_memory_mib": peak, **made_on(device, tf32=self._row.precision == "tf32")}
 
 
-def made_on(device: torch.device) -> dict[str, str]:
+def made_on(device: torch.device, *, tf32: bool = False) -> dict[str, str]:
     """Return which processor or GPU a device is, and the versions of all that makes a result on it."""
     import torch
 
     if device.type == "cuda":
+        build = "torch {} for sm_{}{}".format(torch.__version__, *torch.cuda.get_device_capability(device))
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        libraries = f"CUDA {torch.version.cuda}, cuDNN {cudnn}, {provenance.gpu_driver()}"
+        how = f"float32 {'with TF32 in training' if tf32 else 'as IEEE has it'}, deterministic convolutions"
         return {
             "device": torch.cuda.get_device_name(device),
-            "versions": provenance.versions(f"torch {torch.__version__}"),
+            "versions": provenance.versions(f"{build}, {libraries}, {how}"),
         }
     # Instructions and threads decide in which order a CPU takes sums.
     build = f"torch {torch.__version__} for {torch.backends.cpu.get_cpu_capability()}"

@@ -21,13 +21,14 @@ from ...attacks import (
 )
 from ...checks import integer, kind
 from ...errors import UnknownNameError
-from ...images import to_unit
+from ...images import pinned_float32, to_unit
 from ...metrics import ATTACKS, PARTS, Metric
 from ..watch import Step, stop_if_asked, tell
 
 LOOKED_AT = 32  # images, for signs that attacks fail
 
 
+@pinned_float32()
 def evaluate(
     network: torch.nn.Module,
     images: torch.Tensor,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,14 +13,18 @@ from ...images import TensorImages
 from ...settings import TrainingSettings
 from .training import Trainer
 
-# Steps taken one operation at a time before one is captured: libraries choose their algorithms and allocate then.
+log = logging.getLogger(__name__)
+
+# Full batches taken one operation at a time before one is captured: libraries choose algorithms and allocate then.
 WARM_UP = 3
+# How far the step of a graph may lie from the same step without it, in lengths of that step. Rounding is far below, and
+# other draws, images or learning rates are far above.
+CLOSE = 0.1
 
 Replay = Callable[[], None]
-Capture = Callable[[Callable[[], None], torch.Generator], Replay]
 
 
-def capture(work: Callable[[], None], generator: torch.Generator) -> Replay:
+def capture(work: Callable[[], None], generator: torch.Generator, stream: torch.cuda.Stream) -> Replay:
     """Record what a function launches on a CUDA device, without running it; return what runs it.
 
     Parameters
@@ -28,10 +33,13 @@ def capture(work: Callable[[], None], generator: torch.Generator) -> Replay:
         Reads and writes tensors that keep their places, and nothing of the host.
     generator : torch.Generator
         Of that device; every replay draws from it anew.
+    stream : torch.cuda.Stream
+        Of that device, on which the function ran before.
     """
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
-    with torch.cuda.device(generator.device), torch.cuda.graph(graph):
+    # The stream is entered here too: torch's own context does not leave it where a capture fails.
+    with torch.cuda.device(generator.device), torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
         work()
     replay: Replay = graph.replay
     return replay
@@ -72,14 +80,13 @@ class GraphedTrainer(Trainer):
 
     A graph repeats what was launched with the numbers that the host had then. What changes from step to step is
     therefore in tensors that keep their places: which images, learning rate, momentum. The graph is captured once per
-    run, after a few steps without it; the short batch at the end of an epoch goes without it too.
+    run, after a few steps without it, and its first step is compared with the step itself; where it cannot be captured
+    or is another step, a warning says why and the run goes on without it. So does the short batch that ends an epoch.
 
     Parameters
     ----------
     path : str
         ``"fast"`` or ``"fast-bf16"``.
-    capture : callable
-        Records a function and returns what repeats it; a graph of CUDA by default.
 
     Other parameters are those of `Trainer`.
     """
@@ -87,19 +94,14 @@ class GraphedTrainer(Trainer):
     _optimiser: DeviceSGD
 
     def __init__(
-        self,
-        cell: Cell,
-        settings: TrainingSettings,
-        images: TensorImages,
-        seed: int,
-        *,
-        path: str = "fast",
-        capture: Capture = capture,
+        self, cell: Cell, settings: TrainingSettings, images: TensorImages, seed: int, *, path: str = "fast"
     ) -> None:
         super().__init__(cell, settings, images, seed, path=path)
-        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=images.train.pixels.device)
-        self._capture, self._warm_up = capture, WARM_UP
-        self._replay: Replay | None = None
+        device = images.train.pixels.device
+        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._warm_up = WARM_UP
+        self._take: Replay | None = None  # what takes a step on the chosen images, once that is decided
 
     def _make_optimiser(self) -> DeviceSGD:
         parameters: list[torch.Tensor] = list(self.network.parameters())
@@ -107,19 +109,79 @@ class GraphedTrainer(Trainer):
 
     def _descend(self, chosen: torch.Tensor) -> None:
         self._optimiser.take_over()
-        if len(chosen) < len(self._chosen) or self._warm_up:
-            self._warm_up = max(0, self._warm_up - 1)
+        if len(chosen) < len(self._chosen):
             super()._descend(chosen)
             return
         self._chosen.copy_(chosen)
-        if self._replay is None:
-            self._replay = self._capture(self._descend_chosen, self._draws)
-        self._replay()
+        if self._take is not None:
+            self._take()
+        elif self._warm_up:
+            self._warm_up -= 1
+            self._descend_aside()
+        else:
+            self._take = self._first_of_graph()
 
     def _descend_chosen(self) -> None:
         super()._descend(self._chosen)
 
+    def _descend_aside(self) -> None:
+        """Take a step on the stream of the capture, as CUDA asks for."""
+        here = torch.cuda.current_stream(self._chosen.device)
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            self._descend_chosen()
+        here.wait_stream(self._stream)
+
+    def _first_of_graph(self) -> Replay:
+        """Take a step with the graph and without, and return what is to take those that follow."""
+        draws = self._draws.get_state()
+        try:
+            replay = capture(self._descend_chosen, self._draws, self._stream)
+        except Exception as error:  # whatever a driver, torch or an attack says
+            log.warning("no graph of a step could be captured (%s): the run goes on without", _first(error))
+            self._draws = torch.Generator(self._chosen.device)  # the other one may still wait for the capture's end
+            self._draws.set_state(draws)
+            self._descend_chosen()
+            return self._descend_chosen
+        before = self._copies()
+        self._descend_chosen()
+        after, drawn = self._copies(), self._draws.get_state()
+        self._put_back(before, draws)
+        replay()
+        step, apart = (_distance(copies[0], after[0]) for copies in (before, self._copies()))
+        if apart <= CLOSE * step and torch.equal(self._draws.get_state(), drawn):
+            return replay
+        log.warning("the graph of a step is another step (%.1e off in %.1e): the run goes on without", apart, step)
+        self._put_back(after, drawn)
+        return self._descend_chosen
+
+    def _state(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the tensors that a step changes: the parameters, and all others."""
+        moments = [self._optimiser.state[each]["momentum_buffer"] for each in self.network.parameters()]
+        return list(self.network.parameters()), [*self.network.buffers(), *moments, self._loss, self._correct]
+
+    def _copies(self) -> list[list[torch.Tensor]]:
+        return [[tensor.detach().clone() for tensor in tensors] for tensors in self._state()]
+
+    @torch.no_grad()
+    def _put_back(self, copies: list[list[torch.Tensor]], draws: torch.Tensor) -> None:
+        for tensors, values in zip(self._state(), copies, strict=True):
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
+        self._draws.set_state(draws)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a run where `state_dict` left it."""
         super().load_state_dict(state)
-        self._replay = None  # it plays with the tensors that were there before
+        self._take = None  # it plays with the tensors that were there before
+
+
+def _distance(tensors: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    return float(torch.cat([(one - other).flatten() for one, other in zip(tensors, others, strict=True)]).norm())
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error that all others followed from: the end of a broken capture is one too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ...attacks import check_splits, is_right, unchecked
 from ...cells import Cell
 from ...errors import TrainingDivergedError
-from ...images import TensorImages, random_crop, random_flip, to_unit
+from ...images import TensorImages, pinned_float32, random_crop, random_flip, to_unit
 from ...metrics import Metric
 from ...networks import Network, make_path, network_for
 from ...settings import AdversarialSettings, TrainingSettings
@@ -75,7 +75,7 @@ class NetworkTrainer:
         On the device that is to be used.
     seed : int
         Decides order, augmentation and random starts; equal seeds give equal results on one kind of CPU with one number
-        of threads. On a GPU some sums are taken in an order that changes from run to run.
+        of threads. On a GPU convolutions take sums in one order too; whether all operations do was not tried.
     path : str
         One of `paths.PATHS`: how images pass through the network.
 
@@ -89,6 +89,8 @@ class NetworkTrainer:
         Time spent in `step` so far, also before an interruption.
     kept : dict
         What `evaluation.evaluate` has done of a measurement that is under way.
+    tf32 : bool
+        Whether a GPU may round operands to TF32 in attacks of training and in updates; False.
 
     Raises
     ------
@@ -97,6 +99,8 @@ class NetworkTrainer:
     UnknownNameError
         If there is no such path.
     """
+
+    tf32 = False
 
     def __init__(
         self,
@@ -160,7 +164,8 @@ class NetworkTrainer:
         try:
             if self._done < count:  # else it was stopped while the epoch's end was measured
                 chosen = self._next_chosen()
-                self._descend(chosen)
+                with pinned_float32(tf32=self.tf32):
+                    self._descend(chosen)
                 self._done += len(chosen)
             ended = self._end_epoch(float(self._schedule.get_last_lr()[0])) if self._done == count else None
             self._schedule.step()

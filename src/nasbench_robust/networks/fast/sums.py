@@ -44,6 +44,7 @@ class Sums:
             self.add(EDGES[edges[0]][1], outputs, own=True)
             return
         for edge, part in zip(edges, torch.split(outputs, outputs.shape[1] // len(edges), dim=1), strict=True):
-            copied = outputs.dtype == torch.bfloat16  # whose sums of views are not vectorised
+            # On a CPU the sums of its views are not vectorised.
+            copied = outputs.dtype == torch.bfloat16 and outputs.device.type == "cpu"
             summand = part.contiguous(memory_format=torch.channels_last) if copied else part
             self.add(EDGES[edge][1], summand, own=copied)

@@ -20,12 +20,14 @@ from torch import nn
 
 from ...attacks import check_labels
 from ...errors import InvalidValueError
+from ...images import pinned_float32
 from ...networks import NONE, MixedCell, Network, Subnetwork, Supernet
 from .boxes import Box, image_box, in_turn, propagate, through_cell
 
 ROUNDING = 1e-6  # by how much straight-through weights of operations may be below zero
 
 
+@pinned_float32()
 def interval_bounds(
     network: nn.Module, lower: torch.Tensor, upper: torch.Tensor, mixture: torch.Tensor | None = None
 ) -> Box:
@@ -60,6 +62,7 @@ def interval_bounds(
     return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
 
 
+@pinned_float32()
 def certified_margins(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float, mixture: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -95,6 +98,7 @@ def certified_margins(
     return lowest.scatter(1, labels[:, None], torch.inf)
 
 
+@pinned_float32()
 def log_radius(
     network: nn.Module, images: torch.Tensor, eps: float, mixture: torch.Tensor | None = None
 ) -> torch.Tensor:

@@ -21,10 +21,12 @@ from torch.overrides import TorchFunctionMode
 
 from ...attacks import check_images, checked_radius, evaluating, ranked_targets
 from ...errors import InvalidValueError
+from ...images import pinned_float32
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
+@pinned_float32()
 def jacobian_norms(
     forward: Forward,
     images: torch.Tensor,
@@ -104,6 +106,7 @@ def jacobian_robustness(
     return -eps * norms.mean()
 
 
+@pinned_float32()
 def linearised_radius(
     forward: Forward,
     images: torch.Tensor,

@@ -18,7 +18,7 @@ from ...attacks import check_splits, evaluating, unchecked
 from ...engines import check_form
 from ...engines.torch import as_tensors, check_moments, make_generator, set_draws
 from ...errors import TrainingDivergedError
-from ...images import TensorImages, random_crop, random_flip, to_unit
+from ...images import TensorImages, pinned_float32, random_crop, random_flip, to_unit
 from .methods import Method, check_settings, find_method
 from .settings import SearchSettings
 from .spaces import make_supernet
@@ -125,6 +125,7 @@ class BilevelSearch:
         """Steps of an epoch; a last, short batch is left out."""
         return max(1, len(self.halves[0]) // self.settings.batch_size)
 
+    @pinned_float32()
     def step(self) -> SearchEpoch | None:
         """Take one step of the architecture and one of the weights; return the epoch if it was the last of one.
 

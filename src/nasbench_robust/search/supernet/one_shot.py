@@ -12,13 +12,14 @@ from ...attacks import check_images
 from ...cells import Cell
 from ...engines import Step, tell
 from ...engines.torch import evaluate
-from ...images import to_unit
+from ...images import pinned_float32, to_unit
 from ...metrics import Metric
 from ...networks import Subnetwork, Supernet
 
 BATCH = 256  # images of a forward pass that collects statistics
 
 
+@pinned_float32()
 def one_shot_accuracies(
     supernet: Supernet,
     cells: Sequence[Cell],
