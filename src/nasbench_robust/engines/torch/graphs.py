@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -97,11 +98,14 @@ class GraphedTrainer(Trainer):
         self, cell: Cell, settings: TrainingSettings, images: TensorImages, seed: int, *, path: str = "fast"
     ) -> None:
         super().__init__(cell, settings, images, seed, path=path)
-        device = images.train.pixels.device
-        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=device)
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._chosen = torch.zeros(settings.batch_size, dtype=torch.int64, device=images.train.pixels.device)
         self._warm_up = WARM_UP
         self._take: Replay | None = None  # what takes a step on the chosen images, once that is decided
+
+    @cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        """The stream of the capture and of the steps before it."""
+        return torch.cuda.Stream(self._chosen.device)  # type: ignore[no-untyped-call]
 
     def _make_optimiser(self) -> DeviceSGD:
         parameters: list[torch.Tensor] = list(self.network.parameters())
