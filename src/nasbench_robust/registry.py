@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """A published file that can be downloaded and converted.
 
     Attributes

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nasbench_robust import cells
 from nasbench_robust.table import mean_by_index, numpy_column, read_table
+from nasbench_robust.table.arrays import text_column
 
 NUMBERS = {
     pa.int8(): st.integers(-(2**7), 2**7 - 1),
@@ -59,3 +60,14 @@ def test_means_by_index_equal_the_mean_of_each_cells_values(pairs):
         assert number[cell] == len(values)
         assert mean[cell] == pytest.approx(math.fsum(values) / len(values), abs=1e-12)
     assert np.isnan(mean).sum() == cells.SIZE - len(set(index.tolist()))
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+@given(data=st.data())
+def test_texts_equal_pyarrows_own_conversion(encoded, data):
+    lists = data.draw(st.lists(st.lists(st.sampled_from(["a", "b", "", None]), max_size=9), max_size=4))
+    column = pa.chunked_array([pa.array(values, pa.string()) for values in lists], type=pa.string())
+    column = column.dictionary_encode() if encoded else column
+    start = data.draw(st.integers(0, len(column)))
+    column = column.slice(start, data.draw(st.integers(0, len(column) - start)))
+    assert text_column(column).tolist() == column.to_pylist()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from operator import index as as_integer
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidCellError, InvalidValueError
-from ..skeletons import Skeleton
 from . import encodings
 from .classes import representatives
 from .encodings import EDGES, OPERATIONS
-from .plan import Plan, plan_of
 from .space import PLACES, SIZE, index_of_number, index_of_string, number_of_index
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..skeletons import Skeleton
+    from .plan import Plan
+else:
+    from .._door import np
 
 
 class Cell:
@@ -189,6 +193,8 @@ class Cell:
     @property
     def plan(self) -> Plan:
         """Which edges matter, and what of the cell has to be computed."""
+        from .plan import plan_of
+
         return plan_of(self._codes)
 
     def count(self, operation: str) -> int:
@@ -197,11 +203,11 @@ class Cell:
 
     def parameters(self, skeleton: Skeleton | None = None) -> int:
         """Trainable parameters of the network with this cell; the published CIFAR-10 skeleton by default."""
-        return (skeleton or Skeleton()).parameters(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
+        return _or_published(skeleton).parameters(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
 
     def flops(self, skeleton: Skeleton | None = None) -> int:
         """Multiply-accumulate operations for one image; `skeletons.FLOPS_RULE` states what is counted."""
-        return (skeleton or Skeleton()).flops(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
+        return _or_published(skeleton).flops(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
 
     def neighbours(self) -> Iterator[Cell]:
         """Yield the 24 cells that differ in the operation of one edge, edge by edge."""
@@ -236,6 +242,12 @@ class Cell:
 
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return Cell.from_index, (self._index,)
+
+
+def _or_published(skeleton: Skeleton | None) -> Skeleton:
+    from ..skeletons import Skeleton  # with data sets and attacks behind it, which a cell has nothing to do with
+
+    return skeleton or Skeleton()
 
 
 def _checked(rng: object) -> np.random.Generator:

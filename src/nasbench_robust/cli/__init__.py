@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,9 @@ COMMANDS = tuple(command for room in ROOMS for command in room.COMMANDS)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    everything = parser()
-    args = everything.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    everything = parser(next((word for word in words if word in {command.name for command in COMMANDS}), None))
+    args = everything.parse_args(words)
     if not hasattr(args, "command"):
         everything.print_help()
         return 2
@@ -43,8 +45,11 @@ class _Completion(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands: `command` of its result is what to run."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands: `command` of its result is what to run.
+
+    With `only` the name of the one that is wanted, the arguments of all others are left out, which take a while to add.
+    """
     everything = argparse.ArgumentParser(
         prog="nasbench-robust",
         description="Query, make, search and publish tables of adversarially trained NAS-Bench-201 cells.",
@@ -59,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     commands = everything.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.text, description=command.description)
-        command.add_arguments(own)
+        if only in (None, command.name):
+            command.add_arguments(own)
         own.add_argument("-q", "--quiet", default=argparse.SUPPRESS, **quiet)
         own.set_defaults(command=command)
     return everything

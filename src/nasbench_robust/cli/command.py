@@ -7,9 +7,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import InvalidValueError, NasbenchRobustError
 
@@ -21,8 +20,7 @@ AnySettings = TypeVar("AnySettings", bound="Settings")
 TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX")
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command of the shell.
 
     Attributes

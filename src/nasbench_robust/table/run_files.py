@@ -24,7 +24,8 @@ from ..arrays import Floats, Integers, Record
 from ..errors import TableError
 from ..files import read_bytes, write_bytes
 from .damage import damage, parquet_of
-from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, ReleaseInfo, runs_table
+from .info import ReleaseInfo
+from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_table
 
 _KEY = b"nasbench_robust_run"
 _SCHEMA = pa.schema(
