@@ -85,10 +85,19 @@ def lines(tables: Iterable[str], release: str, repeats: int) -> Iterator[str]:
         yield f"\nnot installed, and left out: {', '.join(sorted(MISSING))}"
 
 
+def table_name(text: str) -> str:
+    """Read the name of a table: the type of an argument."""
+    if text not in TABLES:
+        raise argparse.ArgumentTypeError(f"{text}: expected one of {', '.join(TABLES)}")
+    return text
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], metavar="TABLE", help=f"{', '.join(TABLES)}; all")
+    parser.add_argument(
+        "tables", nargs="*", type=table_name, metavar="TABLE", help=f"{', '.join(TABLES)} (default: all)"
+    )
     parser.add_argument("--release", default="digits", help="name of a release, or path of a table (default: digits)")
     parser.add_argument("--repeats", type=positive, default=9, help="turns of every side (default: 9)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables to a file too")

@@ -15,13 +15,15 @@ import nasbench_robust as nbr
 CELL = 9930
 # What each peer runs: FLAT is a Parquet file with a row per cell, PAGE the values of all cells as JSON.
 QUESTION = {
-    "json": "import json; print(json.load(open('PAGE'))['CELL'][PLACE])",
-    "pyarrow": "import pyarrow.parquet as pq; table = pq.read_table('FLAT', columns=['index', 'METRIC']); "
-    "print(table['METRIC'].to_numpy()[table['index'].to_numpy() == CELL][0])",
+    "json": "import json; page = json.load(open('PAGE')); entry = page['CELL']; "
+    "print((page[entry] if isinstance(entry, str) else entry)[PLACE])",
+    "pyarrow": "import pyarrow.parquet as pq; table = pq.ParquetFile('FLAT').read(['index', 'METRIC']); "
+    "print(dict(zip(table['index'].to_pylist(), table['METRIC'].to_pylist()))[CELL])",
     "pandas": "import pandas as pd; print(pd.read_parquet('FLAT').set_index('index')['METRIC'][CELL])",
     "polars": "import polars as pl; "
     "print(pl.scan_parquet('FLAT').filter(pl.col('index') == CELL).select('METRIC').collect().item())",
-    "duckdb": "import duckdb; print(duckdb.sql('''select \"METRIC\" from 'FLAT' where \"index\" = CELL''').fetchall()[0][0])",
+    "duckdb": "import duckdb; "
+    "print(duckdb.sql('''select \"METRIC\" from 'FLAT' where \"index\" = CELL''').fetchall()[0][0])",
 }
 BEST = {
     "pandas": "import pandas as pd; print(pd.read_parquet('FLAT').nlargest(10, 'METRIC'))",
@@ -38,14 +40,11 @@ EXPORT = {
 def process_rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[Row]:
     """Yield the rows; peers read what they need of the first data set, and no more."""
     dataset = bench.datasets[0]
-    columns = [metric.column for metric in bench.measured(dataset)]
-    frame = bench.frame(dataset, cells="all")
     metric = bench.lookup(CELL, dataset, "pgd_acc").metric
-    frame.to_parquet(folder / "flat.parquet", index=False)
-    page = dict(zip(map(str, range(len(frame))), frame[columns].to_numpy().tolist(), strict=True))
-    (folder / "page.json").write_text(json.dumps(page))
+    bench.frame(dataset, cells="all").to_parquet(folder / "flat.parquet", index=False)
+    place = write_page(bench, metric, folder / "page.json")
     facts = {"FLAT": folder / "flat.parquet", "PAGE": folder / "page.json", "CELL": CELL, "METRIC": metric}
-    facts["PLACE"] = columns.index(metric)
+    facts["PLACE"] = place
 
     def sides(*ours: str, **programs: str) -> dict[str, Side]:
         found = {"ours": _process(*ours)}
@@ -66,6 +65,19 @@ def process_rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[R
     yield Row("`nasbench-robust best`", sides(*command, "best", *asked, "-m", "pgd_acc", **BEST), same=False)
     yield Row("`nasbench-robust validate`", sides(*command, "validate", release), same=False)
     yield Row("`nasbench-robust export`", sides(*command, "export", *asked, "--cells", "all", **EXPORT), same=False)
+
+
+def write_page(bench: nbr.Benchmark, column: str, path: Path) -> int:
+    """Write all values as the published page has them, and return where a metric of the first data set stands.
+
+    A representative has a list of values, every other cell the index of its own.
+    """
+    asked = [(name, metric.column) for name in bench.datasets for metric in bench.measured(name)]
+    rows = list(zip(*(bench.values(*question).tolist() for question in asked), strict=True))
+    same = nbr.cells.representatives().tolist()
+    page = {str(cell): rows[cell] if own == cell else str(own) for cell, own in enumerate(same)}
+    path.write_text(json.dumps(page))
+    return asked.index((bench.datasets[0], column))
 
 
 def _process(*arguments: str) -> Side:

@@ -19,7 +19,7 @@ from processes import started
 
 import nasbench_robust
 from nasbench_robust.cells import Cell
-from nasbench_robust.cli import COMMANDS, main
+from nasbench_robust.cli import commands, main
 from nasbench_robust.cli.tables import _aligned
 from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
@@ -70,7 +70,7 @@ def error_of(result: tuple[int, str, str]) -> str:
 def test_help_lists_the_commands():
     done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    for command in COMMANDS:
+    for command in commands():
         assert f"\n    {command.name} " in done.stdout
 
 

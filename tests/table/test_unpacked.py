@@ -224,7 +224,7 @@ def test_where_the_package_cannot_be_written_to_it_lies_with_the_downloads(table
 @pytest.mark.parametrize("obstacle", ["no place", "a full disk", "a home that is a file"])
 def test_where_it_can_be_kept_nowhere_the_table_answers(table, value, private_home, monkeypatch, obstacle):
     if obstacle == "a full disk":
-        monkeypatch.setattr("nasbench_robust.table.unpacking.write_bytes", fail)
+        monkeypatch.setattr("nasbench_robust.files.write_bytes", fail)
     else:
         monkeypatch.setattr(os, "access", lambda *_: False)
     if obstacle == "a home that is a file":

@@ -105,15 +105,7 @@ class Cell:
         InvalidCellError
             If it is neither, and for digits that may be no index: those that begin with 0, and opcodes.
         """
-        digits = text.strip()
-        if not re.fullmatch(r"-?[0-9]{1,18}", digits):
-            return cls.from_str(text)
-        if digits != str(int(digits)):
-            problem = f"an index does not begin with 0; did you mean {int(digits)}?"
-            if re.fullmatch(r"[0-4]{6}", digits):
-                problem += f" As opcodes it is {cls.decode(digits, encoding='opcodes')}"
-            raise InvalidCellError(text, problem)
-        return cls.from_index(int(digits))
+        return cls.of(index_or_string(text))
 
     @classmethod
     def of(cls, arch: object) -> Cell:
@@ -242,6 +234,19 @@ class Cell:
 
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return Cell.from_index, (self._index,)
+
+
+def index_or_string(text: str) -> int | str:
+    """Return what `Cell.from_text` reads, an index as a number; errors are the same but for what is no cell."""
+    digits = text.strip()
+    if not re.fullmatch(r"-?[0-9]{1,18}", digits):
+        return text
+    if digits != str(int(digits)):
+        problem = f"an index does not begin with 0; did you mean {int(digits)}?"
+        if re.fullmatch(r"[0-4]{6}", digits):
+            problem += f" As opcodes it is {Cell.decode(digits, encoding='opcodes')}"
+        raise InvalidCellError(text, problem)
+    return int(digits)
 
 
 def _or_published(skeleton: Skeleton | None) -> Skeleton:

@@ -61,11 +61,11 @@ def _query_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _query(args: argparse.Namespace) -> int:
-    from ..cells import Cell
+    from ..cells import index_or_string
 
-    bench = _load(args)
+    bench, arch = _load(args), index_or_string(args.arch)
     ask: Callable[..., Any] = bench.lookup if args.json else bench.query
-    answer = ask(Cell.from_text(args.arch), args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
+    answer = ask(arch, args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
     print(json.dumps(_fields(answer)) if args.json else answer)
     return 0
 
@@ -132,7 +132,10 @@ def _print_cells(columns: dict[str, Any], metrics: int, as_json: bool) -> int:
 def _lists(columns: dict[str, Any]) -> dict[str, list[Any]]:
     """Return columns as plain values; None where there is none."""
     lists = {name: column.tolist() for name, column in columns.items()}
-    return {name: [None if value != value else value for value in values] for name, values in lists.items()}
+    for name, values in lists.items():
+        if values and isinstance(values[0], float):
+            lists[name] = [None if value != value else value for value in values]
+    return lists
 
 
 def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:

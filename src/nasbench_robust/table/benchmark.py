@@ -64,6 +64,7 @@ class Benchmark:
             _ = self._store  # or says what is wrong with it
         # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
         self._answers: dict[tuple[Any, ...], list[float]] = {}
+        self._index_of_string: Mapping[str, int] = {}  # until the first string is asked for
 
     @cached_property
     def _store(self) -> Store:
@@ -125,11 +126,11 @@ class Benchmark:
             answers = None  # whatever is wrong is said outside of this clause, and so in one traceback
         if answers is None or (seed is not None and type(seed) is not int):  # True and 1.0 equal a seed, and are none
             answers = self._prepare(dataset, metric, eps, seed, split)
-        if type(arch) is int:  # by itself, since a Cell takes longer than all the rest
-            index = arch if 0 <= arch < cells.SIZE else None
+        if type(arch) is int and 0 <= arch < len(answers):  # by itself, since a Cell takes longer than all the rest
+            value = answers[arch]
         else:
             index = self._index_of_string.get(arch) if type(arch) is str else None
-        value = answers[cells.Cell.of(arch).index if index is None else index]
+            value = answers[self._index(arch) if index is None else index]
         if value != value:  # NaN marks a cell without a result
             self._store.raise_missing(cells.Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
         return value
@@ -382,9 +383,10 @@ class Benchmark:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store.reader,)  # what was read is read again
 
-    @cached_property
-    def _index_of_string(self) -> Mapping[str, int]:
-        return cells.index_of_string()
+    def _index(self, arch: Any) -> int:
+        if not self._index_of_string and isinstance(arch, str):
+            self._index_of_string = cells.index_of_string()
+        return cells.Cell.of(arch).index
 
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
         """Read the answers to a question once; the next query with the same arguments is a dictionary look-up."""

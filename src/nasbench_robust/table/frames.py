@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import Booleans, Floats, Integers
-from ..cells import Cell
+from ..cells import encodings, opcodes
 from ..checks import integer
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
@@ -122,17 +122,25 @@ def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str
         raise InvalidValueError("metrics", metrics, "at least two metric names")
     name, chosen = store.dataset(dataset), view(cells)
     columns = {metric: store.metric(name, metric) for metric in wanted}
-    points = np.stack([store.array(name, metric, None)[chosen.indices] for metric in columns.values()], axis=1)
-    rows = np.flatnonzero(~np.isnan(points).any(axis=1))
-    rows = rows[np.lexsort(-points[rows].T[::-1])]  # the first metric counts most; of equals, the order of the cells
-    return _some(store, name, columns, chosen, rows[_unbeaten(points[rows])])
+    values = [store.array(name, metric, None)[chosen.indices] for metric in columns.values()]
+    total = np.sum(values, axis=0)  # NaN where a metric is missing
+    kept = ~np.isnan(total)
+    if kept.any():  # most are beaten by one that is good in all metrics, and need not be sorted
+        good = np.nanargmax(total)
+        better, equal = ([compare(column, column[good]) for column in values] for compare in (np.greater, np.equal))
+        kept &= np.logical_or.reduce(better) | np.logical_and.reduce(equal)
+    rows = np.flatnonzero(kept)
+    points = np.stack([column[rows] for column in values], axis=1)
+    order = np.lexsort(-points.T[::-1])  # the first metric counts most; of equals, the order of the cells
+    return _some(store, name, columns, chosen, rows[order][_unbeaten(points[order])])
 
 
 def _some(store: Store, dataset: str, metrics: dict[str, Metric], chosen: View, rows: Integers) -> Columns:
     """Return the rows of one data set, in this order."""
     few = chosen.take(rows)
     known = cell_columns(few, [store.info.datasets[dataset]])
-    known["arch"] = Texts([str(Cell.from_index(index)) for index in few.indices.tolist()], np.arange(len(rows)))
+    strings = [encodings.string_from_codes(codes) for codes in opcodes()[few.indices].tolist()]
+    known["arch"] = Texts(strings, np.arange(len(rows)))  # of few cells, for which those of all need not be made
     values = {name: store.array(dataset, metric, None)[few.indices] for name, metric in metrics.items()}
     return {"dataset": Texts([dataset], np.zeros(len(rows), np.int64)), **known, **values}
 

@@ -12,8 +12,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import NasbenchRobustError, TableError
-from ..files import checksum, home, write_bytes
 from ..version import __version__
 from .unpacked import HEAD, Unpacked, read_about
 
@@ -40,7 +40,7 @@ def unpack(path: Path, digest: str, commit: str = "") -> Unpacked | Path:
             return Unpacked(path, commit, place, about)
         if os.access(place.parent, os.W_OK):
             with suppress(OSError, MemoryError, NasbenchRobustError):  # a full disk, say
-                write_bytes(_content(path, digest), place)
+                files.write_bytes(_content(path, digest), place)
             about = read_about(place, digest)
             return path if about is None else Unpacked(path, commit, place, about)
     return path
@@ -49,7 +49,7 @@ def unpack(path: Path, digest: str, commit: str = "") -> Unpacked | Path:
 def _places(path: Path, name: str) -> Iterator[Path]:
     yield path.with_name(name)
     with suppress(OSError, NasbenchRobustError):
-        folder = home() / "unpacked"
+        folder = files.home() / "unpacked"
         folder.mkdir(parents=True, exist_ok=True)
         yield folder / name
 
@@ -81,7 +81,7 @@ def _content(path: Path, digest: str) -> bytes:
             parts[f"{dataset} {name} validity"] = has_value
         for metric in measured:
             parts[f"{dataset} {metric.column} answers"] = store.array(dataset, metric, None)
-    if checksum(path) != digest:
+    if files.checksum(path) != digest:
         raise TableError(path, "changed while it was read")
     contents = [array.tobytes() for array in parts.values()]
     starts = [0, *accumulate(map(len, contents))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,13 +35,9 @@ def indices_of(archs: Any) -> Integers:
         return archs.astype(np.int64)
     if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
         return np.array(archs, dtype=np.int64)
-    try:  # strings are the common case by far
-        known: list[int | None] = list(map(cells.index_of_string().get, archs))
-    except Exception:  # what has no hash, or an odd one, is no string
-        known = [None] * len(archs)
-    return np.array(
-        [Cell.of(arch).index if index is None else index for arch, index in zip(archs, known, strict=True)], np.int64
-    )
+    with suppress(Exception):  # all are strings, the common case by far; what has no hash, or an odd one, is none
+        return np.array(list(map(cells.index_of_string().__getitem__, archs)), np.int64)
+    return np.array([Cell.of(arch).index for arch in archs], np.int64)
 
 
 def _plain(archs: Any) -> Any:
@@ -128,7 +125,10 @@ class Texts(NamedTuple):
 @lru_cache(maxsize=1)
 def arch_strings() -> tuple[str, ...]:
     """Return the NAS-Bench-201 strings of all cells, by index."""
-    return tuple(sorted(cells.index_of_string(), key=cells.index_of_string().__getitem__))
+    strings = [""] * cells.SIZE
+    for string, index in cells.index_of_string().items():
+        strings[index] = string
+    return tuple(strings)
 
 
 def view(name: str) -> View:

@@ -24,7 +24,7 @@ from .problems import Budget, TableProblem
 from .trajectories import Repeats, Trajectory
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
-MOST_AT_ONCE = 1000  # searches side by side: what they draw beforehand has to lie in memory
+MOST_AT_ONCE = 200_000  # queries of searches side by side: what they draw beforehand has to lie in memory
 Value = float | tuple[float, ...]
 
 
@@ -261,7 +261,8 @@ def repeat(
     seed, numbers = integer(0)("seed", seed), range(integer(1)("repeats", repeats))
     settings = {"method": _described(make), "budget": asdict(budget), "seed": seed}
     if integer(1)("n_jobs", n_jobs) == 1:
-        groups = (numbers[start : start + MOST_AT_ONCE] for start in numbers[::MOST_AT_ONCE])
+        size = max(1, MOST_AT_ONCE // (budget.queries or MOST_AT_ONCE))
+        groups = (numbers[start : start + size] for start in numbers[::size])
         return Repeats(
             tuple(one for group in groups for one in _searched(problem, make, budget, seed, group)), settings
         )
@@ -288,8 +289,8 @@ def _searched(problem: TableProblem, make: Any, budget: Budget, seed: int, numbe
     rngs = [np.random.default_rng([seed, number]) for number in numbers]
     kind: Any = make.func if isinstance(make, partial) and not make.args else make
     can = isinstance(kind, type) and _knows_indices(kind) and "at_once" in vars(kind)
-    is_plain = budget.seconds is None and budget.charge_repeats and problem.runs is None and problem.objectives == 1
-    if not (can and is_plain) or np.isnan(problem.values).any():
+    is_plain = budget.seconds is None and budget.charge_repeats and (budget.queries or 0) <= MOST_AT_ONCE
+    if not (can and is_plain and problem.runs is None and problem.objectives == 1) or np.isnan(problem.values).any():
         return [run(problem, make(rng), budget, rng=rng) for rng in rngs]
     settings, values = make.keywords if isinstance(make, partial) else {}, problem.values
     return [
