@@ -89,7 +89,7 @@ class Reinforce(IndexSearch):
             codes = many._drawn(chances[query])
             index[query] = index_of(codes)
             many._move(codes, values[index[query]][:, None, None])
-        return index.T
+        return np.ascontiguousarray(index.T)
 
     def ask_index(self) -> int:
         """Return a cell drawn from the policy."""
