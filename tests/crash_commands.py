@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -211,7 +211,7 @@ def provide_page(folder: Path) -> Server:
     server = Server(_Pages)
     server.page = (folder / PAGE).read_bytes()
     sha256, size = hashlib.sha256(server.page).hexdigest(), len(server.page)
-    release = replace(RELEASES[RELEASE], url=f"{server.address}/{PAGE}", sha256=sha256, size=size)
+    release = RELEASES[RELEASE]._replace(url=f"{server.address}/{PAGE}", sha256=sha256, size=size)
     RELEASES[RELEASE] = release
     os.environ[HOME_VARIABLE] = HOME
     return server

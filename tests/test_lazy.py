@@ -21,7 +21,7 @@ REPORT = """
 import json, sys
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-HEAVY = {"pandas", "scipy", "torch", "requests", "pooch", "huggingface_hub"}
+HEAVY = {"pandas", "scipy", "torch", "requests", "huggingface_hub"}
 
 
 def imported_by(program: str) -> set[str]:
@@ -57,10 +57,36 @@ def test_a_question_imports_numpy_and_pyarrow_and_no_heavier_library(made_up_tab
     assert imported.isdisjoint(HEAVY)
 
 
-def test_the_bundled_release_is_asked_without_heavy_libraries():
-    imported = imported_by("import nasbench_robust as nbr\nnbr.load().query(9930, metric='pgd_acc')\n")
-    assert {"numpy", "pyarrow"} <= imported
-    assert imported.isdisjoint(HEAVY)
+@pytest.mark.parametrize(
+    ("question", "without"),
+    [
+        ("query(9930, metric='pgd_acc')", {"numpy", "pyarrow"}),
+        (f"query({ARCH!r}, 'digits', 'clean_acc')", {"numpy", "pyarrow"}),
+        ("lookup(9930, metric='pgd_acc', seed=1)", {"pyarrow"}),
+        ("query_many([1, 2], metric='pgd_acc', split='validation')", {"pyarrow"}),
+    ],
+)
+def test_the_bundled_release_is_asked_without_libraries(question, without):
+    nasbench_robust.load()  # unpacks it
+    imported = imported_by(f"import nasbench_robust as nbr\nnbr.load().{question}\n")
+    assert imported.isdisjoint(HEAVY | without)
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        (["query", "9930", "-m", "pgd_acc"], {"numpy", "pyarrow"}),
+        (["best", "-m", "pgd_acc"], {"pyarrow"}),
+        (["pareto", "--json"], {"pyarrow"}),
+        (["export", "--metrics", "clean_acc"], {"pyarrow"}),
+        (["validate", "digits"], set()),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_commands_import_what_they_need(command, without):
+    nasbench_robust.load()  # unpacks it
+    imported = imported_by(f"from nasbench_robust.cli import main\nmain({command})\n")
+    assert imported.isdisjoint(HEAVY | without)
 
 
 @pytest.mark.skipif(not is_available(), reason="the package was installed without the native engine")

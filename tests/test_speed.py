@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 import timeit
+from types import SimpleNamespace
 
 import pytest
-from conftest import DATA_VARIABLE
 
+import nasbench_robust as nbr
 from nasbench_robust.cells import Cell
 
 pytestmark = pytest.mark.alone
@@ -18,22 +18,51 @@ pytestmark = pytest.mark.alone
 ATTEMPTS = 3  # a busy machine makes any time longer, never shorter: one good measurement shows that it can be done
 
 
-@pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> str:
-    """Return the published table where its data are at hand, the made-up one of the same size elsewhere."""
-    return str(request.getfixturevalue("published_table" if os.environ.get(DATA_VARIABLE) else "made_up_table"))
+def row(load_program, table: str, tmp_path, operation: str):
+    """Return the program that compares, and a row of one of its tables about the bundled release."""
+    program = load_program("benchmarks/side_by_side")
+    rows = program.TABLES[table](nbr.load(), "digits", tmp_path)
+    return program, next(row for row in rows if row.operation == operation)
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
-def test_a_first_query_takes_at_most_twice_the_bare_imports(load_program, table, dataset):
-    cold_start, ratios = load_program("benchmarks/cold_start"), []
-    for _ in range(ATTEMPTS):
-        seconds = cold_start.measure("digits" if dataset == "digits" else table, dataset, repeats=12)
-        assert len(seconds["query"]) == len(seconds["bare"]) == 12
-        ratios.append(min(seconds["query"]) / min(seconds["bare"]))
-        if ratios[-1] <= 2:
-            break
-    assert min(ratios) <= 2
+def shortest(load_program, table: str, tmp_path, operation: str, repeats: int) -> dict[str, float]:
+    """Return for each side of a row the shortest of its medians in some attempts."""
+    program, compared = row(load_program, table, tmp_path, operation)
+    attempts = [program.measure(compared, repeats) for _ in range(ATTEMPTS)]
+    return {name: min(seconds[name] for seconds in attempts) for name in attempts[0]}
+
+
+def test_a_first_query_takes_about_as_long_as_reading_json(load_program, tmp_path):
+    seconds = shortest(load_program, "processes", tmp_path, "import, load, one `query`", 7)
+    assert seconds["ours"] <= 1.5 * seconds["json"]
+    assert seconds["ours"] <= seconds["pyarrow"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "limit"),
+    [
+        ("`query(index)`", 1e-6),
+        ("`query(string)`", 2e-6),
+        ("`lookup`: a value with its facts", 20e-6),
+        ("`query_many` of all strings", 5e-3),
+        ("`frame()`", 5e-3),
+        ('`frame(cells="all")`', 10e-3),
+        ("`best(k=10)`", 1e-3),
+        ("`pareto()`", 2e-3),
+    ],
+)
+def test_warm_questions_are_instant(load_program, tmp_path, operation, limit):
+    assert shortest(load_program, "questions", tmp_path, operation, 5)["ours"] < limit
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["random search", "regularised evolution", "local search", "REINFORCE"],
+    ids=lambda name: name.split()[0],
+)
+def test_searches_take_no_longer_than_plain_loops(load_program, tmp_path, operation):
+    seconds = shortest(load_program, "searches", tmp_path, f"{operation}, 150 queries", 3)
+    assert seconds["ours"] <= 1.2 * seconds["plain loop"]
 
 
 CLASS_MAP = """
@@ -64,37 +93,28 @@ def test_reading_a_string_takes_less_than_ten_microseconds():
     assert min(timeit.repeat(lambda: Cell.from_str(arch), number=2_000, repeat=7)) / 2_000 < 10e-6
 
 
-def test_warm_queries_are_instant(load_program, table):
-    query = load_program("benchmarks/query")
-    limits = {"query(string)": 5e-6, "query_many(15,625 strings)": 5e-3}
-    best = dict.fromkeys(limits, float("inf"))
-    for _ in range(ATTEMPTS):
-        timings = {timing.label: timing.ours for timing in query.measure(table, "cifar10", "pgd_acc", repeats=10)}
-        best = {label: min(best[label], timings[label]) for label in limits}
-        if all(best[label] < limit for label, limit in limits.items()):
-            break
-    assert {label: seconds for label, seconds in best.items() if seconds >= limits[label]} == {}
+def test_the_program_prints_a_line_for_every_row(load_program, capsys, monkeypatch, tmp_path):
+    out = tmp_path / "table.md"
+    arguments = ["side_by_side.py", "questions", "--repeats", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    load_program("benchmarks/side_by_side").main()
+    printed = capsys.readouterr().out
+    assert out.read_text() == printed
+    assert [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("| `")] == [
+        "| `query(index)`",
+        "| `query(index, eps=)`",
+        "| `query(string)`",
+        "| `query_many` of all strings",
+        "| `lookup`: a value with its facts",
+        "| `frame()`",
+        '| `frame(cells="all")`',
+        "| `best(k=10)`",
+        "| `pareto()`",
+    ]
 
 
-def test_the_programs_print_what_they_measure(load_program, made_up_table, capsys, monkeypatch):
-    for name, arguments, expected in (
-        ("cold_start", ["--dataset", "cifar10", "--repeats", "1"], "ratio of the medians"),
-        ("query", ["--metric", "autoattack_acc", "--repeats", "1"], "query_many(15,625 Cells)"),
-    ):
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", str(made_up_table), *arguments])
-        load_program(f"benchmarks/{name}").main()
-        assert expected in capsys.readouterr().out
-
-
-def test_a_comparison_with_other_values_is_refused(load_program, made_up_table, monkeypatch):
-    query = load_program("benchmarks/query")
-    honest = query.make_peer
-
-    def dishonest(bench):
-        peer = honest(bench)
-        next(iter(peer.values()))["cifar10"]["clean_acc"] = 0.5
-        return peer
-
-    monkeypatch.setattr(query, "make_peer", dishonest)
-    with pytest.raises(RuntimeError, match="does not hold the values of the table"):
-        query.measure(str(made_up_table), "cifar10", repeats=1)
+def test_a_comparison_with_other_answers_is_refused(load_program, tmp_path):
+    program = load_program("benchmarks/side_by_side")
+    compared = SimpleNamespace(operation="x", same=True, sides={"ours": (lambda: [1], 1), "peer": (lambda: [2], 1)})
+    with pytest.raises(RuntimeError, match=r"x: peer answers \[2\], ours \[1\]"):
+        program.measure(compared, 1)

@@ -1,12 +1,12 @@
 """The doors of the rooms: what a package offers is listed once, in its ``__init__.pyi``, and imported when it is used.
 
 The list is a stub, so editors and type checkers read the same lines. Importing a room costs nothing, and what needs
-torch, say, asks for it when it is asked for.
+torch, say, asks for it when it is asked for. Files on the way of a first query have NumPy from here, as importing it
+takes longer than the whole query.
 """
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -47,13 +47,12 @@ def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], li
 
 def _homes(file: str) -> dict[str, tuple[str, str]]:
     """Return by name its module, relative to the package, and what it is called there; "" for a module itself."""
+    homes = {}
     with open(f"{file}i", encoding="utf-8") as stub:
-        lines = [node for node in ast.parse(stub.read()).body if isinstance(node, ast.ImportFrom)]
-    return {
-        alias.name: (f"{'.' * node.level}{node.module or alias.name}", alias.name if node.module else "")
-        for node in lines
-        for alias in node.names
-    }
+        for line in stub:  # "from .room import name as name": parsing them as Python takes longer than all that follows
+            _, module, _, name, _, _ = line.split()
+            homes[name] = (module, name) if module.strip(".") else (module + name, "")
+    return homes
 
 
 def _import(module: str, package: str) -> Any:
@@ -67,6 +66,21 @@ def _import(module: str, package: str) -> Any:
         from .errors import MissingPackageError
 
         raise MissingPackageError({"PIL": "pillow"}.get(missing, missing), EXTRAS[missing]) from None
+
+
+def waiting(name: str) -> Any:
+    """Return a module that is imported when something of it is first asked for."""
+
+    class Waiting:
+        def __getattr__(self, attribute: str) -> Any:
+            module = import_module(name)
+            self.__dict__ = vars(module)  # from now on it is as fast as the module, and follows its changes
+            return getattr(module, attribute)
+
+    return Waiting()
+
+
+np = waiting("numpy")
 
 
 def resolve(target: str | Callable[..., Any]) -> Callable[..., Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any, cast
 
 PACKAGE = "nasbench_robust"
 MOVED = {
@@ -27,13 +27,16 @@ MOVED = {
 }
 
 
-class MovedModules(MetaPathFinder, Loader):
-    """Finds a module under the name that it had."""
+class MovedModules:
+    """Finds a module under the name that it had; derived from nothing, as ``importlib.abc`` imports half a library."""
 
     def find_spec(self, fullname: str, *_others: object) -> ModuleSpec | None:
         """Return a spec for a name in `MOVED`, None for any other one."""
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == PACKAGE and name in MOVED else None
+        return ModuleSpec(fullname, cast("Any", self)) if package == PACKAGE and name in MOVED else None
+
+    def create_module(self, _: ModuleSpec) -> None:
+        """Let Python make the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module of the new name in the place of an empty one."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .errors import shorten
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Singles: TypeAlias = npt.NDArray[np.float32]
-Integers: TypeAlias = npt.NDArray[np.int64]
-Booleans: TypeAlias = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    from ._door import np
+
+Floats: TypeAlias = "npt.NDArray[np.float64]"
+Singles: TypeAlias = "npt.NDArray[np.float32]"
+Integers: TypeAlias = "npt.NDArray[np.int64]"
+Booleans: TypeAlias = "npt.NDArray[np.bool_]"
 Array = TypeVar("Array", bound="npt.NDArray[Any]")
 _LONGEST_LINE, _LONGEST_VALUE, _MOST_ITEMS = 240, 60, 4
 
@@ -43,6 +45,8 @@ class Record:
         return shorten(_Text(f"{type(self).__name__}({content})"), _LONGEST_LINE)
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         cells = ((name, brief(value)) for name, value in vars(self).items() if name[0] != "_")
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells)
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
 EARLIER: tuple[str, ...] = ()  # versions of it that were bundled before and are part of the package too: "digits-1"
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """A published file that can be downloaded and converted.
 
     Attributes

@@ -19,7 +19,8 @@ from processes import started
 
 import nasbench_robust
 from nasbench_robust.cells import Cell
-from nasbench_robust.cli import COMMANDS, main
+from nasbench_robust.cli import commands, main
+from nasbench_robust.cli.tables import _aligned
 from nasbench_robust.files import HOME_VARIABLE, OFFLINE_VARIABLE
 from nasbench_robust.registry import RELEASES, Release
 from nasbench_robust.releases import locate
@@ -69,7 +70,7 @@ def error_of(result: tuple[int, str, str]) -> str:
 def test_help_lists_the_commands():
     done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    for command in COMMANDS:
+    for command in commands():
         assert f"\n    {command.name} " in done.stdout
 
 
@@ -164,6 +165,17 @@ def test_best_lists_the_best_cells(run, table, bench):
     assert lines[0].split() == ["index", "pgd_acc@3/255", "parameters", "arch"]
     assert [int(line.split()[0]) for line in lines[1:]] == expected["index"].tolist()
     assert [line.split()[-1] for line in lines[1:]] == expected["arch"].tolist()
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.25], [1.0, 0.0], [0.123456789, 0.1], [0.1]])
+def test_cells_are_printed_as_a_data_frame_prints_itself(values):
+    columns = {"index": [7, 15_624], "clean_acc": values, "parameters": [1, 1_000_000], "arch": ["|a~0|", "|longer~0|"]}
+    columns = {name: column[: len(values)] for name, column in columns.items()}
+    assert _aligned(columns) == pd.DataFrame(columns).to_string(index=False)
+
+
+def test_no_cells_are_printed_as_a_heading():
+    assert _aligned({"index": [], "clean_acc": [], "arch": []}) == " index  clean_acc arch"
 
 
 def test_best_hands_on_the_split(run, table):

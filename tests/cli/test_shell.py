@@ -14,7 +14,7 @@ import tomllib
 
 import nasbench_robust
 from nasbench_robust import errors
-from nasbench_robust.cli import COMMANDS, main
+from nasbench_robust.cli import commands, main
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = f"{sys.executable} -m nasbench_robust"
@@ -50,10 +50,10 @@ def test_ctrl_c_ends_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_bare_call_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     printed = capsys.readouterr().out
-    assert all(f"    {command.name} " in printed for command in COMMANDS)
+    assert all(f"    {command.name} " in printed for command in commands())
 
 
-@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+@pytest.mark.parametrize("command", [command.name for command in commands()])
 def test_quiet_is_understood_before_and_behind_every_command(command: str, capsys) -> None:
     from nasbench_robust.cli import parser
 
@@ -72,7 +72,7 @@ def test_completion_knows_every_command(shell_name: str, capsys: pytest.CaptureF
         main(["--print-completion", shell_name])
     assert not ended.value.code
     printed = capsys.readouterr().out
-    assert all(command.name in printed for command in COMMANDS)
+    assert all(command.name in printed for command in commands())
 
 
 def test_completion_without_shtab_says_what_to_install(monkeypatch, capsys) -> None:

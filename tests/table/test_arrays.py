@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nasbench_robust import cells
 from nasbench_robust.table import mean_by_index, numpy_column, plain_table, read_table
+from nasbench_robust.table.arrays import text_column
 
 NUMBERS = {
     pa.int8(): st.integers(-(2**7), 2**7 - 1),
@@ -82,3 +83,14 @@ def test_lists_become_the_columns_that_pyarrow_makes_of_them(type_, data):
         assert repr(made.column(name).to_pylist()) == repr(
             expected.column(name).to_pylist()
         )  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+@given(data=st.data())
+def test_texts_equal_pyarrows_own_conversion(encoded, data):
+    lists = data.draw(st.lists(st.lists(st.sampled_from(["a", "b", "", None]), max_size=9), max_size=4))
+    column = pa.chunked_array([pa.array(values, pa.string()) for values in lists], type=pa.string())
+    column = column.dictionary_encode() if encoded else column
+    start = data.draw(st.integers(0, len(column)))
+    column = column.slice(start, data.draw(st.integers(0, len(column) - start)))
+    assert text_column(column).tolist() == column.to_pylist()

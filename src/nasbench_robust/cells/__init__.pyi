@@ -1,5 +1,6 @@
 from . import encodings as encodings
 from .cell import Cell as Cell
+from .cell import index_or_string as index_or_string
 from .classes import representatives as representatives
 from .classes import smallest_members as smallest_members
 from .encodings import EDGES as EDGES

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from operator import index as as_integer
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidCellError, InvalidValueError
-from ..skeletons import Skeleton
 from . import encodings
 from .classes import representatives
 from .encodings import EDGES, OPERATIONS
-from .plan import Plan, plan_of
 from .space import PLACES, SIZE, index_of_number, index_of_string, number_of_index
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..skeletons import Skeleton
+    from .plan import Plan
+else:
+    from .._door import np
 
 
 class Cell:
@@ -101,15 +105,7 @@ class Cell:
         InvalidCellError
             If it is neither, and for digits that may be no index: those that begin with 0, and opcodes.
         """
-        digits = text.strip()
-        if not re.fullmatch(r"-?[0-9]{1,18}", digits):
-            return cls.from_str(text)
-        if digits != str(int(digits)):
-            problem = f"an index does not begin with 0; did you mean {int(digits)}?"
-            if re.fullmatch(r"[0-4]{6}", digits):
-                problem += f" As opcodes it is {cls.decode(digits, encoding='opcodes')}"
-            raise InvalidCellError(text, problem)
-        return cls.from_index(int(digits))
+        return cls.of(index_or_string(text))
 
     @classmethod
     def of(cls, arch: object) -> Cell:
@@ -189,6 +185,8 @@ class Cell:
     @property
     def plan(self) -> Plan:
         """Which edges matter, and what of the cell has to be computed."""
+        from .plan import plan_of
+
         return plan_of(self._codes)
 
     def count(self, operation: str) -> int:
@@ -197,11 +195,11 @@ class Cell:
 
     def parameters(self, skeleton: Skeleton | None = None) -> int:
         """Trainable parameters of the network with this cell; the published CIFAR-10 skeleton by default."""
-        return (skeleton or Skeleton()).parameters(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
+        return _or_published(skeleton).parameters(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
 
     def flops(self, skeleton: Skeleton | None = None) -> int:
         """Multiply-accumulate operations for one image; `skeletons.FLOPS_RULE` states what is counted."""
-        return (skeleton or Skeleton()).flops(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
+        return _or_published(skeleton).flops(self.count("nor_conv_1x1"), self.count("nor_conv_3x3"))
 
     def neighbours(self) -> Iterator[Cell]:
         """Yield the 24 cells that differ in the operation of one edge, edge by edge."""
@@ -236,6 +234,25 @@ class Cell:
 
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return Cell.from_index, (self._index,)
+
+
+def index_or_string(text: str) -> int | str:
+    """Return what `Cell.from_text` reads, an index as a number; errors are the same but for what is no cell."""
+    digits = text.strip()
+    if not re.fullmatch(r"-?[0-9]{1,18}", digits):
+        return text
+    if digits != str(int(digits)):
+        problem = f"an index does not begin with 0; did you mean {int(digits)}?"
+        if re.fullmatch(r"[0-4]{6}", digits):
+            problem += f" As opcodes it is {Cell.decode(digits, encoding='opcodes')}"
+        raise InvalidCellError(text, problem)
+    return int(digits)
+
+
+def _or_published(skeleton: Skeleton | None) -> Skeleton:
+    from ..skeletons import Skeleton  # with data sets and attacks behind it, which a cell has nothing to do with
+
+    return skeleton or Skeleton()
 
 
 def _checked(rng: object) -> np.random.Generator:

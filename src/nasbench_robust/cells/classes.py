@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from ..arrays import Integers, read_only
 from .encodings import OPERATIONS
 from .space import NONE, SIZE, SKIP, opcodes, operation_counts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    from .._door import np
 
 
 @lru_cache(maxsize=1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NoReturn
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, NoReturn
 
 from ..arrays import Booleans, Integers, read_only
 from . import encodings
 from .encodings import EDGES, OPERATIONS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    from .._door import np
 
 SIZE: int = len(OPERATIONS) ** len(EDGES)
 NONE, SKIP = OPERATIONS.index("none"), OPERATIONS.index("skip_connect")
@@ -23,6 +25,8 @@ PLACES = tuple(len(OPERATIONS) ** place for place in range(len(EDGES) - 1, -1, -
 @lru_cache(maxsize=1)
 def number_of_index() -> tuple[int, ...]:
     """Return the base-5 number of every cell, by index."""
+    import random
+
     numbers = list(range(SIZE))
     random.Random(88).shuffle(numbers)  # noqa: S311 (the published order)
     return tuple(numbers)

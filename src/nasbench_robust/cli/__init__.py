@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from ..errors import MissingPackageError
 from ..version import __version__
-from . import generation, moving, releases, scoring, searching, tables
-from .command import guarded, log_to_stderr, run
+from .command import Command, guarded, log_to_stderr, run
 
-ROOMS = (tables, releases, generation, moving, scoring, searching)
-COMMANDS = tuple(command for room in ROOMS for command in room.COMMANDS)
+_FILES = ("tables", "releases", "generation", "moving", "scoring", "searching")
+
+
+def commands() -> Iterator[Command]:
+    """Yield all commands in the order of the help; a file of them is imported when it is reached."""
+    for name in _FILES:
+        yield from import_module(f".{name}", __name__).COMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    everything = parser()
-    args = everything.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    first = next((word for word in words if not word.startswith("-")), "")
+    everything = parser(next((command for command in commands() if command.name == first), None))
+    args = everything.parse_args(words)
     if not hasattr(args, "command"):
         everything.print_help()
         return 2
@@ -43,8 +51,8 @@ class _Completion(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands: `command` of its result is what to run."""
+def parser(only: Command | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, or of the one that is wanted: `command` of its result is what to run."""
     everything = argparse.ArgumentParser(
         prog="nasbench-robust",
         description="Query, make, search and publish tables of adversarially trained NAS-Bench-201 cells.",
@@ -56,9 +64,9 @@ def parser() -> argparse.ArgumentParser:
     shells = ("bash", "zsh", "tcsh")
     completion = "print what makes a shell complete commands: source <(nasbench-robust --print-completion bash)"
     everything.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
-    commands = everything.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        own = commands.add_parser(command.name, help=command.text, description=command.description)
+    known = everything.add_subparsers(title="commands", metavar="COMMAND")
+    for command in commands() if only is None else (only,):
+        own = known.add_parser(command.name, help=command.text, description=command.description)
         command.add_arguments(own)
         own.add_argument("-q", "--quiet", default=argparse.SUPPRESS, **quiet)
         own.set_defaults(command=command)

@@ -8,9 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import InvalidValueError, NasbenchRobustError
 
@@ -24,8 +23,7 @@ TASK_VARIABLES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB
 _GPU = re.compile("CUDA|cuDNN|cuBLAS|NVIDIA")
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command of the shell.
 
     Attributes

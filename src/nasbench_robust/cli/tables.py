@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -60,15 +61,19 @@ def _query_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _query(args: argparse.Namespace) -> int:
+    from ..cells import index_or_string
+
+    bench, arch = _load(args), index_or_string(args.arch)
+    ask: Callable[..., Any] = bench.lookup if args.json else bench.query
+    answer = ask(arch, args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split)
+    print(json.dumps(_fields(answer)) if args.json else answer)
+    return 0
+
+
+def _fields(record: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from ..cells import Cell
-
-    result = _load(args).lookup(
-        Cell.from_text(args.arch), args.dataset, args.metric, eps=args.eps, seed=args.seed, split=args.split
-    )
-    print(json.dumps(asdict(result)) if args.json else result.value)
-    return 0
+    return asdict(record)
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,17 +109,51 @@ def _best_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _best(args: argparse.Namespace) -> int:
     metric = f"{args.metric}#{args.split}" if args.split else args.metric
-    best = _load(args).best(args.dataset, metric, args.k, eps=args.eps, cells=args.cells)
-    return _print_cells(best, 1, args.json)
+    from ..table import frames
+
+    return _print_cells(frames.best(_store(args), args.dataset, metric, args.k, args.eps, args.cells), 1, args.json)
 
 
-def _print_cells(frame: pd.DataFrame, metrics: int, as_json: bool) -> int:
+def _store(args: argparse.Namespace) -> Any:
+    """Return what the data frames of a release are made of; importing pandas takes longer than all else together."""
+    return _load(args)._store
+
+
+def _print_cells(columns: dict[str, Any], metrics: int, as_json: bool) -> int:
     """Print cells with their last columns, the metrics."""
+    lists = _lists(columns)
     if as_json:
-        print(json.dumps(_records(frame)))
+        print(json.dumps(_rows(lists)))
     else:
-        print(frame[["index", *frame.columns[-metrics:], "parameters", "arch"]].to_string(index=False))
+        print(_aligned({name: lists[name] for name in ("index", *list(lists)[-metrics:], "parameters", "arch")}))
     return 0
+
+
+def _lists(columns: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return columns as plain values; None where there is none."""
+    lists = {name: column.tolist() for name, column in columns.items()}
+    for name, values in lists.items():
+        if values and isinstance(values[0], float):
+            lists[name] = [None if value != value else value for value in values]
+    return lists
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return rows as JSON takes them, with every digit."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _aligned(columns: dict[str, list[Any]]) -> str:
+    """Return columns as a table of text, floats with up to six decimals."""
+    texts = []
+    for name, values in columns.items():
+        column = [f"{value:.6f}" if isinstance(value, float) else str(value) for value in values]
+        while column and all(re.fullmatch(r"-?\d+\.\d+0", text) for text in column):  # zeros that all of them end in
+            column = [text[:-1] for text in column]
+        column.insert(0, name if name == "arch" else f" {name}")
+        width = max(map(len, column))
+        texts.append([text.rjust(width) for text in column])
+    return "\n".join(map(" ".join, zip(*texts, strict=True)))
 
 
 def _pareto_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +168,9 @@ def _pareto_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _pareto(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",")
-    return _print_cells(_load(args).pareto(args.dataset, metrics), len(metrics), args.json)
+    from ..table import frames
+
+    return _print_cells(frames.pareto(_store(args), args.dataset, metrics), len(metrics), args.json)
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -180,11 +221,13 @@ def _add_view(parser: argparse.ArgumentParser) -> None:
 def _export(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",") if args.metrics else None
     form, compress = _form(args)
-    frame = _load(args).frame(args.dataset, metrics, args.cells)
     if form == "parquet":
-        _export_parquet(frame, args.out)
+        _export_parquet(_load(args).frame(args.dataset, metrics, args.cells), args.out)
         return 0
-    text = frame.to_csv(index=False, lineterminator="\n") if form == "csv" else json.dumps(_records(frame)) + "\n"
+    from ..table import frames
+
+    columns = _lists(frames.everything(_store(args), args.dataset, metrics, args.cells))
+    text = _csv(columns) if form == "csv" else json.dumps(_rows(columns)) + "\n"
     if args.out is None:
         sys.stdout.write(text)
     else:
@@ -192,6 +235,17 @@ def _export(args: argparse.Namespace) -> int:
 
         write_bytes(compress(text.encode()), Path(args.out))
     return 0
+
+
+def _csv(columns: dict[str, list[Any]]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
 
 
 def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:
@@ -237,14 +291,12 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
     from ..releases import locate
     from ..table import validate
 
     findings = validate(locate(args.table))
     if args.json:
-        print(json.dumps([asdict(finding) for finding in findings]))
+        print(json.dumps([_fields(finding) for finding in findings]))
     else:
         for finding in findings:
             print(finding)

@@ -22,6 +22,7 @@ from .commits import read_steadily as read_steadily
 from .commits import sweep as sweep
 from .locks import ONE_AT_A_TIME as ONE_AT_A_TIME
 from .manifests import MANIFEST as MANIFEST
+from .manifests import checked as checked
 from .manifests import manifest_text as manifest_text
 from .manifests import mismatch as mismatch
 from .reading import as_path as as_path

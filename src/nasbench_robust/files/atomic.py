@@ -6,9 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
-import shutil
-import socket
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
@@ -79,13 +76,13 @@ def _write(path: Path, write: Callable[[Path], None], replace: bool) -> bool:
 
 def unfinished(path: Path) -> Path:
     """Return a name beside a path for what is not finished, which no reader looks at and which tells who writes it."""
-    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """Return what tells where numbers of processes mean the same: nodes and containers may share one name."""
-    known = [socket.gethostname()]
+    known = [os.uname().nodename]
     with contextlib.suppress(OSError):  # where there is no Linux
         known += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").stat().st_ino)]
     return json_hash(known)[:8]
@@ -119,11 +116,13 @@ def free_name(path: Path) -> Path:
 
 def sweep_unfinished(folder: Path) -> list[Path]:
     """Remove what writers left unfinished in a folder that are gone; return what was removed."""
+    from shutil import rmtree  # by itself, since reading needs none of it
+
     removed = []
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if is_abandoned(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
 

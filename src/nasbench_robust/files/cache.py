@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import time
 from pathlib import Path
 
 from ..errors import DownloadError, MissingDataError
 from .atomic import checksum, write_with
-from .fetching import FetchError, fetch
 from .reading import as_path
-
-log = logging.getLogger(__name__)
 
 HOME_VARIABLE = "NASBENCH_ROBUST_HOME"
 OFFLINE_VARIABLE = "NASBENCH_ROBUST_OFFLINE"
@@ -27,10 +23,10 @@ def home() -> Path:
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return as_path(named, HOME_VARIABLE)
-    import pooch
+    from platformdirs import user_cache_dir
 
     try:
-        folder = Path(pooch.os_cache("nasbench-robust"))
+        folder = Path(user_cache_dir("nasbench-robust"))
     except (KeyError, RuntimeError):  # the system knows no home
         folder = Path("~")
     if not folder.is_absolute():  # a "~" that nobody could expand: a user without a home
@@ -62,7 +58,11 @@ def download(url: str, hash_: str, filename: str, title: str, size: int | None =
     DownloadError
         If it cannot be had, or has another hash. Nothing is kept then.
     """
-    folder = home() / "downloads"
+    import logging  # like the client, not needed where a release is at hand
+
+    from .fetching import FetchError, fetch
+
+    log, folder = logging.getLogger(__name__), home() / "downloads"
     target = folder / filename
     try:
         if target.exists() and checksum(target) == hash_:

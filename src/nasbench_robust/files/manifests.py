@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import TableError
 from .atomic import checksum
-from .reading import read_bytes
+from .reading import is_there, read_bytes, readable
 
 MANIFEST = "manifest.json"
 
@@ -29,3 +32,29 @@ def mismatch(manifest: Path, path: Path) -> str | None:
         return f"its {manifest.name} gives no SHA-256 of {path.name}"
     digest = checksum(path)
     return None if digest == promised else f"the SHA-256 of {path.name} is {digest}, {manifest.name} gives {promised}"
+
+
+def checked(path: Path) -> tuple[str, str]:
+    """Return the SHA-256 of a file and 12 digits of that of the manifest which names it; nothing where none does.
+
+    Raises
+    ------
+    TableError
+        If the file is not the one of the manifest.
+    """
+    try:
+        with readable(path):
+            # Of a link, that beside what it names, if there is one: caches keep content and names apart.
+            beside = Path(os.path.realpath(path, strict=True)).with_name(MANIFEST)
+            manifest = beside if is_there(beside) else path.with_name(MANIFEST)
+        content = read_bytes(manifest)
+        listed = json.loads(content).get("files", {})
+    except FileNotFoundError:
+        return "", ""
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise TableError(manifest, f"not a manifest: {error}") from None
+    if path.name not in listed:
+        return "", ""
+    if problem := mismatch(manifest, path):
+        raise TableError(path, problem)
+    return listed[path.name]["sha256"], hashlib.sha256(content).hexdigest()[:12]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from ..skeletons import Skeleton
 from .library import library
 
 Ints = npt.NDArray[np.int32]
-Labels = npt.NDArray[np.int32] | Integers
+Labels: TypeAlias = "npt.NDArray[np.int32] | Integers"
 _steps, _step_size = integer(0, MOST), number(most=MOST)
 
 

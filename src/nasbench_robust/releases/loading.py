@@ -1,19 +1,20 @@
 """From the name of a release to a verified table on this disk: `load`.
 
-``digits`` is part of the package: it is opened where it lies, nothing is written and nothing is asked for. Published
-files are downloaded once, checked against a SHA-256 that stands here, converted to Parquet and kept under
-``NASBENCH_ROBUST_HOME`` (by default the platform's cache folder). Everything works offline afterwards;
-``NASBENCH_ROBUST_OFFLINE=1`` forbids the network altogether. A download appears whole or not at all.
+``digits`` is part of the package: it is opened where it lies, and nothing is asked for. Published files are downloaded
+once, checked against a SHA-256 that stands here, converted to Parquet and kept under ``NASBENCH_ROBUST_HOME`` (by
+default the platform's cache folder). Everything works offline afterwards; ``NASBENCH_ROBUST_OFFLINE=1`` forbids the
+network altogether. A download appears whole or not at all. The numbers of releases that have a name are unpacked once,
+so that the next process answers without pyarrow; the table is checked against its hash all the same.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import (
     DownloadError,
     InvalidValueError,
@@ -22,30 +23,14 @@ from ..errors import (
     TableError,
     UnknownNameError,
 )
-from ..files import (
-    COMMITS,
-    HOME_VARIABLE,
-    as_path,
-    checksum,
-    download,
-    home,
-    is_file,
-    is_folder,
-    is_there,
-    latest,
-    read_bytes,
-    read_steadily,
-    sweep_unfinished,
-    write_bytes,
-)
 from ..registry import BUNDLED, EARLIER, RELEASES, Release, release_names
 
 if TYPE_CHECKING:
+    import logging
+
     import pyarrow as pa
 
     from ..table import Benchmark
-
-log = logging.getLogger(__name__)
 
 _DATA = Path(__file__).parents[1] / "data"
 _CONVERSION = 2  # to be raised whenever an importer makes another table of the same file
@@ -89,12 +74,15 @@ def load(
     TableError, SourceFormatError
         If a table or a published file is damaged, or is none.
     """
-    from ..table import Benchmark
+    from ..table import Benchmark, unpack
 
     table = locate(source, path=path, url=url)
-    if table.parent.parent.name != COMMITS:
+    if table.parents[1] == _DATA or (isinstance(source, str) and source in RELEASES):
+        digest, commit = files.checked(table)  # one that was converted has no manifest, and was looked at by `fetch`
+        return Benchmark(unpack(table, digest or files.checksum(table), commit))
+    if table.parent.parent.name != files.COMMITS:
         return Benchmark(table)
-    return read_steadily(table.parents[2], lambda: Benchmark(locate(source, path=path, url=url)))
+    return files.read_steadily(table.parents[2], lambda: Benchmark(locate(source, path=path, url=url)))
 
 
 def locate(
@@ -102,7 +90,7 @@ def locate(
 ) -> Path:
     """Return the runs table that `load` opens; parameters and errors are the same."""
     if source is None and path is not None:
-        return _runs_in(as_path(path))
+        return _runs_in(files.as_path(path))
     if source is None or (isinstance(source, str) and source in (BUNDLED, *EARLIER)):
         return _bundled(str(source or BUNDLED), path, url)
     if isinstance(source, str) and source in RELEASES:
@@ -115,7 +103,7 @@ def locate(
         return hub.download_table(source)
     if not isinstance(source, (str, os.PathLike)):
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
-    if is_there(there := as_path(source, "source")):
+    if files.is_there(there := files.as_path(source, "source")):
         return _runs_in(there)
     if isinstance(source, os.PathLike) or os.sep in source or source.endswith(".parquet"):
         raise MissingDataError(f"no file or folder {os.fspath(source)}", "check the path")
@@ -128,7 +116,7 @@ def _bundled(release: str, path: object, url: object) -> Path:
         if argument is not None:
             raise InvalidValueError(name, argument, f"None: {release} is part of the package")
     table = _DATA / release / "runs.parquet"
-    if not is_there(table):
+    if not files.is_there(table):
         remedy = "in a clone of the repository, python generation/make_digits.py makes it"
         raise MissingDataError(f"this copy of the package has no table {table}", remedy)
     return table
@@ -139,16 +127,16 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
 
     Parameters and errors are those of `load`.
     """
-    folder = home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}"
+    folder = files.home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}"
     table = folder / "runs.parquet"
     if path is not None:
-        _check_copy(as_path(path), release)
+        _check_copy(files.as_path(path), release)
     if _is_readable(table):
         return table
     published = (
-        as_path(path)
+        files.as_path(path)
         if path is not None
-        else download(
+        else files.download(
             url or release.url, release.sha256, f"{release.sha256[:8]}-{release.filename}", release.name, release.size
         )
     )
@@ -158,21 +146,28 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
         if isinstance(error, NasbenchRobustError):
             raise
         problem = f"{release.name} could not be stored in {folder} ({error.strerror or error})"
-        raise MissingDataError(problem, f"let {HOME_VARIABLE} name a folder with room that can be written to") from None
+        raise MissingDataError(
+            problem, f"let {files.HOME_VARIABLE} name a folder with room that can be written to"
+        ) from None
     return table
 
 
-def _is_readable(table: Path) -> bool:
-    from ..table import Reader
+def _log() -> logging.Logger:
+    import logging  # which takes a tenth of a first query
 
+    return logging.getLogger(__name__)
+
+
+def _is_readable(table: Path) -> bool:
+    if not files.is_there(table):
+        return False
     try:
-        Reader(table).info()
-        if checksum(table).encode() != read_bytes(table.with_suffix(".sha256")):
+        if files.checksum(table).encode() != files.read_bytes(table.with_suffix(".sha256")):
             raise TableError(table, "damaged: not what was written")
     except FileNotFoundError:
         return False
     except TableError as error:
-        log.warning("%s; converting the published file again", error)
+        _log().warning("%s; converting the published file again", error)
         return False
     return True
 
@@ -181,20 +176,20 @@ def _convert(published: Path, release: Release, folder: Path) -> None:
     from ..table import Reader, cells_table, write_table
     from .importers import IMPORTERS
 
-    sweep_unfinished(folder)
-    log.info("converting %s", published)
+    files.sweep_unfinished(folder)
+    _log().info("converting %s", published)
     importer: Callable[[Path], pa.Table] = IMPORTERS[release.importer]
     runs = importer(published)
     # The hash of the runs comes last: its presence says that the folder is complete.
     write_table(cells_table(Reader(runs).info()), folder / "cells.parquet")
     write_table(runs, folder / "runs.parquet")
-    write_bytes(checksum(folder / "runs.parquet").encode(), folder / "runs.sha256")
+    files.write_bytes(files.checksum(folder / "runs.parquet").encode(), folder / "runs.sha256")
 
 
 def _check_copy(path: Path, release: Release) -> None:
-    if not is_file(path):
+    if not files.is_file(path):
         raise MissingDataError(f"cannot read {path} (there is no such file)", "check the path")
-    digest = checksum(path)
+    digest = files.checksum(path)
     if digest != release.sha256:
         raise DownloadError(
             str(path),
@@ -207,8 +202,8 @@ def _runs_in(path: Path) -> Path:
     """Return the runs table that `path` is or holds; of a folder in which one is being made, the folder."""
     from ..table import is_run_folder
 
-    if not is_folder(path) or is_run_folder(path):
+    if not files.is_folder(path) or is_run_folder(path):
         return path
-    if (state := latest(path)) is not None:
+    if (state := files.latest(path)) is not None:
         return state.folder / "runs.parquet"
-    return path / "runs.parquet" if is_there(path / "runs.parquet") else path
+    return path / "runs.parquet" if files.is_there(path / "runs.parquet") else path

@@ -1,3 +1,4 @@
+from . import frames as frames
 from .arrays import mean_by_index as mean_by_index
 from .arrays import numpy_column as numpy_column
 from .arrays import plain_table as plain_table
@@ -20,6 +21,9 @@ from .folders import run_path as run_path
 from .folders import runs_of as runs_of
 from .folders import settings_in as settings_in
 from .folders import whole as whole
+from .info import FORMAT as FORMAT
+from .info import DatasetInfo as DatasetInfo
+from .info import ReleaseInfo as ReleaseInfo
 from .nats import NATSAdapter as NATSAdapter
 from .opening import open_table as open_table
 from .result import Result as Result
@@ -29,12 +33,9 @@ from .run_files import tables_of as tables_of
 from .run_files import write_run_file as write_run_file
 from .schema import CURVE_COLUMNS as CURVE_COLUMNS
 from .schema import CURVES_SCHEMA as CURVES_SCHEMA
-from .schema import FORMAT as FORMAT
 from .schema import OUTCOMES_SCHEMA as OUTCOMES_SCHEMA
 from .schema import RUN_COLUMNS as RUN_COLUMNS
 from .schema import Column as Column
-from .schema import DatasetInfo as DatasetInfo
-from .schema import ReleaseInfo as ReleaseInfo
 from .schema import cells_table as cells_table
 from .schema import may_lack as may_lack
 from .schema import runs_schema as runs_schema
@@ -47,6 +48,7 @@ from .shards import is_run_folder as is_run_folder
 from .shards import quarantine as quarantine
 from .shards import shard_file as shard_file
 from .shards import shard_name as shard_name
+from .unpacking import unpack as unpack
 from .validation import GRID_TOLERANCE as GRID_TOLERANCE
 from .validation import Finding as Finding
 from .validation import validate as validate

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from .. import cells
 from ..arrays import Booleans, Floats, Integers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+else:
+    from .._door import np
 
 
 def mean_by_index(index: npt.NDArray[Any], value: Floats) -> tuple[Floats, Integers]:
@@ -18,6 +21,21 @@ def mean_by_index(index: npt.NDArray[Any], value: Floats) -> tuple[Floats, Integ
     number = np.bincount(index, minlength=cells.SIZE)
     total = np.bincount(index, weights=value, minlength=cells.SIZE)
     return np.divide(total, number, out=np.full(cells.SIZE, np.nan), where=number > 0), number
+
+
+def text_column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return the texts of a column, None where it is null, as an array of objects, without importing pandas."""
+    import pyarrow as pa
+
+    parts = [np.empty(0, object)]
+    for chunk in column.chunks:
+        if hasattr(chunk, "dictionary"):
+            codes, has_value = numpy_column(pa.chunked_array([chunk.indices]))
+            words = np.array([*chunk.dictionary.to_pylist(), None], object)
+            parts.append(words[np.where(has_value, codes, -1)])
+        else:
+            parts.append(np.fromiter(chunk.to_pylist(), object, len(chunk)))
+    return np.concatenate(parts)
 
 
 def numpy_column(column: pa.ChunkedArray) -> tuple[npt.NDArray[Any], Booleans]:

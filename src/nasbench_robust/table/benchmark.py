@@ -7,31 +7,34 @@ says which that was.
 
 from __future__ import annotations
 
-import html
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from .. import cells
-from ..arrays import Floats, read_only
-from ..cells import Cell
 from ..errors import InvalidValueError, MissingResultError
-from ..metrics import Metric
-from . import frames
-from .arrays import mean_by_index
-from .files import Reader
-from .result import Result, summary
-from .schema import ReleaseInfo, complete_citation
-from .store import COSTS, Store
-from .views import indices_of
+from .unpacked import Unpacked
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
     import pyarrow as pa
+
+    from ..arrays import Floats
+    from ..cells import Cell
+    from ..metrics import Metric
+    from . import frames
+    from .files import Reader
+    from .info import ReleaseInfo
+    from .result import Result
+    from .store import Store
+else:  # a first query does without
+    from .._door import np, waiting
+
+    frames = waiting(f"{__package__}.frames")
 
 
 class Benchmark:
@@ -55,13 +58,24 @@ class Benchmark:
         If there is no table, or it cannot be read.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader) -> None:
-        self._store = Store(source)
-        self.info: ReleaseInfo = self._store.info
+    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader | Unpacked) -> None:
+        self._source = source
+        if not isinstance(source, Unpacked):
+            _ = self._store  # or says what is wrong with it
         # Answers by (dataset, metric, eps, seed, split) as the caller wrote them: one list of floats by cell index.
         self._answers: dict[tuple[Any, ...], list[float]] = {}
-        self._resolved: dict[tuple[Any, ...], tuple[str, Metric, int | None]] = {}  # and what they name
-        self._index_of_string = cells.index_of_string()
+        self._index_of_string: Mapping[str, int] = {}  # until the first string is asked for
+
+    @cached_property
+    def _store(self) -> Store:
+        from .store import Store
+
+        return Store(self._source)
+
+    @cached_property
+    def info(self) -> ReleaseInfo:
+        """What the release says about itself."""
+        return self._store.info
 
     # ------------------------------------------------------------------ single answers
 
@@ -112,13 +126,13 @@ class Benchmark:
             answers = None  # whatever is wrong is said outside of this clause, and so in one traceback
         if answers is None or (seed is not None and type(seed) is not int):  # True and 1.0 equal a seed, and are none
             answers = self._prepare(dataset, metric, eps, seed, split)
-        if type(arch) is int:  # by itself, since a Cell takes longer than all the rest
-            index = arch if 0 <= arch < cells.SIZE else None
+        if type(arch) is int and 0 <= arch < len(answers):  # by itself, since a Cell takes longer than all the rest
+            value = answers[arch]
         else:
             index = self._index_of_string.get(arch) if type(arch) is str else None
-        value = answers[Cell.of(arch).index if index is None else index]
+            value = answers[self._index(arch) if index is None else index]
         if value != value:  # NaN marks a cell without a result
-            self._store.raise_missing(Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
+            self._store.raise_missing(cells.Cell.of(arch), *self._store.resolve(dataset, metric, eps, seed, split))
         return value
 
     def lookup(
@@ -133,24 +147,7 @@ class Benchmark:
     ) -> Result:
         """Return one accuracy with everything known about it; parameters and errors are those of `query`."""
         value = self.query(arch, dataset, metric, eps=eps, seed=seed, split=split)
-        index = Cell.of(arch).index
-        representative = int(cells.representatives()[index])
-        name, measured, seed = self._resolve(dataset, metric, eps, seed, split)
-        return Result(
-            value=value,
-            **summary(self._store.runs(name, measured, seed)[representative]),
-            index=index,
-            representative=representative,
-            connected=bool(cells.connected()[index]),
-            dataset=name,
-            metric=measured.long_name,
-            split=measured.split,
-            test_images=self._store.images(name, measured),
-            attack=measured.attack,
-            release=self.name,
-            version=self.version,
-            source=self.info.source,
-        )
+        return self._store.result(cells.Cell.of(arch).index, value, (dataset, metric, eps, seed, split))
 
     def query_many(
         self,
@@ -173,13 +170,15 @@ class Benchmark:
         -------
         ndarray of float64, shape (len(archs),), in their order
         """
+        from .views import indices_of
+
         name, measured, seed = self._store.resolve(dataset, metric, eps, seed, split)
         answers = self._store.array(name, measured, seed)
         indices = indices_of(archs)
         values = answers[indices]
         missing = np.isnan(values)
         if missing.any():
-            self._store.raise_missing(Cell.from_index(int(indices[missing.argmax()])), name, measured, seed)
+            self._store.raise_missing(cells.Cell.from_index(int(indices[missing.argmax()])), name, measured, seed)
         return values
 
     def values(
@@ -206,17 +205,18 @@ class Benchmark:
 
         The errors are those of `query`, but for cells without a result.
         """
+        from .store import COSTS
+
         if not isinstance(metric, str) or metric not in COSTS:
             return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
         for argument, value in (("eps", eps), ("split", split)):
             if value is not None:
                 raise InvalidValueError(argument, value, "None: training time has none")
-        index, seconds = self._store.seconds(self._store.dataset(dataset), metric, seed)
-        return read_only(mean_by_index(index, seconds)[0][cells.representatives()])
+        return self._store.mean_seconds(self._store.dataset(dataset), metric, seed)
 
     def train_seconds(self, arch: Cell | int | str, dataset: str | None = None, *, seed: int | None = None) -> float:
         """Return what training the cell cost: seconds of one run, that of a seed or the mean over all seeds."""
-        cell, seconds = Cell.of(arch), self.values(dataset, "train_seconds", seed=seed)
+        cell, seconds = cells.Cell.of(arch), self.values(dataset, "train_seconds", seed=seed)
         if np.isnan(seconds[cell.index]):
             of = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
             raise MissingResultError(f"{self.name} records no training time for {of} on {self._store.dataset(dataset)}")
@@ -248,13 +248,13 @@ class Benchmark:
             that of the row's own cell, whichever member of its class was trained. Rows are labelled by cell index, in
             all frames: ``frame["clean_acc"].idxmax()`` is a cell.
         """
-        return frames.frame(self._store, dataset, metrics, cells)
+        return frames.as_frame(frames.everything(self._store, dataset, metrics, cells))
 
     def arrow(
         self, dataset: str | None = None, metrics: Sequence[str] | None = None, cells: str = "representatives"
     ) -> pa.Table:
         """Return the rows and columns of `frame` as an Arrow table, which polars and duckdb take as it is."""
-        return frames.arrow(self._store, dataset, metrics, cells)
+        return frames.as_arrow(frames.everything(self._store, dataset, metrics, cells))
 
     def metrics(self) -> pd.DataFrame:
         """Return what was measured: a row per data set and metric.
@@ -273,8 +273,8 @@ class Benchmark:
         No seeds stand where the source gives only means, or does not name them.
         """
         name = self._store.dataset(dataset)
-        seeds = {metric: np.unique(self._store.rows(name, metric).seed) for metric in self._store.measured(name)}
-        return {metric: tuple(ran[ran >= 0].tolist()) for metric, ran in seeds.items()}
+        seeds = {metric: self._store.seeds(name, metric) for metric in self._store.measured(name)}
+        return {metric: tuple(seed for seed in ran if seed >= 0) for metric, ran in seeds.items()}
 
     def best(
         self,
@@ -301,7 +301,7 @@ class Benchmark:
         pandas.DataFrame
             Rows and columns as in `frame`, with this metric alone.
         """
-        return frames.best(self._store, dataset, metric, k, eps, cells)
+        return frames.as_frame(frames.best(self._store, dataset, metric, k, eps, cells))
 
     def pareto(
         self,
@@ -325,7 +325,7 @@ class Benchmark:
         pandas.DataFrame
             Rows and columns as in `frame`, with these metrics, the best in the first metric on top.
         """
-        return frames.pareto(self._store, dataset, metrics, cells)
+        return frames.as_frame(frames.pareto(self._store, dataset, metrics, cells))
 
     def join(self, other: Benchmark, cells: str = "representatives") -> pd.DataFrame:
         """Put two releases side by side on the cell.
@@ -355,8 +355,7 @@ class Benchmark:
     @property
     def version(self) -> str:
         """Version of the release; behind a ``+``, where there is a manifest, the hash that names this state of it."""
-        commit = self._store.reader.commit
-        return f"{self.info.version}+{commit}" if commit else self.info.version
+        return self._store.version
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -365,12 +364,16 @@ class Benchmark:
 
     def cite(self) -> str:
         """Return the BibTeX entry to cite for these numbers; of a table made by this package, as of its last run."""
+        from .info import complete_citation
+
         return complete_citation(self.info, self._store.last_year())
 
     def __repr__(self) -> str:
         return f"<Benchmark {self.name} {self.version}: {', '.join(self.datasets)}>"
 
     def _repr_html_(self) -> str:
+        import html
+
         columns = ["dataset", "long_name", "split", "test_images", "seeds", "cells"]
         return f"<p>{html.escape(repr(self))}</p>{self.metrics()[columns].to_html(index=False)}"
 
@@ -383,17 +386,18 @@ class Benchmark:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store.reader,)  # what was read is read again
 
-    def _resolve(self, *question: Any) -> tuple[str, Metric, int | None]:
-        try:
-            return self._resolved[question]
-        except Exception:  # an odd object that cannot be a key
-            return self._store.resolve(*question)
+    def _index(self, arch: Any) -> int:
+        if not self._index_of_string and isinstance(arch, str):
+            self._index_of_string = cells.index_of_string()
+        return cells.Cell.of(arch).index
 
     def _prepare(self, dataset: Any, metric: Any, eps: Any, seed: Any, split: Any) -> list[float]:
-        """Resolve the arguments of a query once; the next query with the same ones is a dictionary look-up."""
-        resolved = self._store.resolve(dataset, metric, eps, seed, split)
-        answers: list[float] = self._store.array(*resolved).tolist()
+        """Read the answers to a question once; the next query with the same arguments is a dictionary look-up."""
+        answers = None
+        if isinstance(self._source, Unpacked) and eps is seed is split is None:
+            answers = self._source.plain(dataset, metric)
+        if answers is None:
+            answers = self._store.array(*self._store.resolve(dataset, metric, eps, seed, split)).tolist()
         with suppress(Exception):  # an array of one eps, say, is a valid argument and no key
-            self._resolved[dataset, metric, eps, seed, split] = resolved
             self._answers[dataset, metric, eps, seed, split] = answers
         return answers

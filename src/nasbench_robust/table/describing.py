@@ -11,8 +11,8 @@ from ..errors import TableError
 from ..files import json_hash
 from ..metrics import Metric
 from ..settings import TrainingSettings
+from .info import FORMAT, DatasetInfo, ReleaseInfo
 from .run_files import StoredRun
-from .schema import FORMAT, DatasetInfo, ReleaseInfo
 
 _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},

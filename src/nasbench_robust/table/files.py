@@ -6,7 +6,6 @@ A table is a file or a folder of shards of the same schema; `tables` says what t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -15,27 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..arrays import Booleans
 from ..errors import MissingDataError, TableError
 from ..files import (
-    MANIFEST,
     ONE_AT_A_TIME,
     as_path,
+    checked,
     checksum,
     entries,
     is_file,
     is_folder,
     is_there,
-    mismatch,
-    read_bytes,
     readable,
     write_with,
 )
 from .arrays import numpy_column
 from .damage import damage
-from .schema import METADATA_KEY, RUN_COLUMNS, ReleaseInfo, may_lack
+from .info import METADATA_KEY, ReleaseInfo
+from .schema import RUN_COLUMNS, may_lack
 
 _PACKAGE = Path(__file__).parents[1]
 # What a table may take in memory, whatever its footer says: so much, or so many times the size of its file.
@@ -128,14 +128,14 @@ class Reader:
         self._table: Any = None  # either a table or a file is there
         self._file: Any = None
         self._digest = ""
-        self.commit = ""  # the hash of the manifest that names the file
+        self.commit: str = ""  # the hash of the manifest that names the file
         if isinstance(source, pa.Table):
             self.paths: list[Path] = [] if place is None else [place]
             self._table = source
         else:
             self.paths = _shards(as_path(source, "source"))
             if len(self.paths) == 1:
-                self.commit = _checked_commit(self.paths[0])
+                _, self.commit = checked(self.paths[0])
                 self._stamp = _stamp(self.paths[0])
                 self._file = _open(self.paths[0])
             else:  # there may be more shards than a process may keep open
@@ -217,6 +217,15 @@ class Reader:
         for name in lacking:
             table = table.append_column(RUN_COLUMNS[name].field, pa.nulls(table.num_rows, RUN_COLUMNS[name].type))
         return table if columns is None else table.select(list(columns))
+
+    def numbers(self, dataset: str, name: str) -> tuple[npt.NDArray[Any], Booleans]:
+        """Return the values of a column of numbers, of the rows of a data set, and which of them there are."""
+        column = self.read([name], dataset=dataset).column(name)
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.float64())
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            raise TableError(self._place, f"column {name!r} is {column.type}, expected numbers")
+        return numpy_column(column)
 
     @property
     def _place(self) -> Path | str:
@@ -312,28 +321,6 @@ def _concatenate(paths: Sequence[Path]) -> pa.Table:
                 raise TableError(path, f"its columns or its release description differ from those of {paths[0]}")
             parts.append(_read(path, file, None, None))
     return concatenate(parts)
-
-
-def _checked_commit(path: Path) -> str:
-    """Return the first 12 digits of the hash of the manifest that names a file, after checking the file against it."""
-    try:
-        with readable(path):
-            # Of a link, that beside what it names, if there is one: caches keep content and names apart.
-            beside = Path(os.path.realpath(path, strict=True)).with_name(MANIFEST)
-            manifest = beside if is_there(beside) else path.with_name(MANIFEST)
-        content = read_bytes(manifest)
-        listed = json.loads(content).get("files", {})
-    except FileNotFoundError:
-        return ""
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise TableError(manifest, f"not a manifest: {error}") from None
-    if path.name not in listed:
-        return ""
-    with damage(path):
-        problem = mismatch(manifest, path)
-    if problem:
-        raise TableError(path, problem)
-    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -1,43 +1,68 @@
-"""A release as data frames: the whole table, the best cells, the Pareto front, two releases side by side."""
+"""A release by columns and as data frames: the whole table, the best cells, the Pareto front, two side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..arrays import Booleans, Floats, Integers
+from ..cells import encodings, opcodes
 from ..checks import integer
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
 from .store import Store
-from .views import View, cell_columns, view
+from .views import Texts, View, arch_strings, cell_columns, view
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
+else:
+    from .._door import np
 
 
-def frame(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> pd.DataFrame:
-    """Return a row per data set and cell of a view, labelled by the cell, and a column per metric as asked for."""
+Columns = dict[str, Any]  # arrays and `Texts` by name
+
+
+def as_frame(columns: Columns) -> pd.DataFrame:
+    """Return columns as a data frame, labelled by the cell."""
     import pandas as pd
 
-    columns = _columns(store, dataset, metrics, view(cells))
-    return pd.DataFrame(columns, index=pd.Index(columns["index"]))
+    return pd.DataFrame(_with_arrays(columns), index=pd.Index(columns["index"]))
 
 
-def arrow(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> pa.Table:
-    """Return the columns of `frame` as an Arrow table."""
+def as_arrow(columns: Columns) -> pa.Table:
+    """Return columns as an Arrow table."""
     import pyarrow as pa
 
-    return pa.table({name: pa.array(column) for name, column in _columns(store, dataset, metrics, view(cells)).items()})
+    return pa.table({name: pa.array(column) for name, column in _with_arrays(columns).items()})
 
 
-def _columns(store: Store, dataset: str | None, metrics: Sequence[str] | None, chosen: View) -> dict[str, Any]:
-    """Return the columns of a frame by name, one data set below the other; NaN where one does not have a metric."""
+def _with_arrays(columns: Columns) -> dict[str, Any]:
+    """Return columns with texts as arrays of pandas, which are taken from those of their words."""
     import pandas as pd
 
+    def array(texts: Texts) -> Any:
+        words = _arch_array() if texts.words is arch_strings() else pd.Series(texts.words).array
+        return words.take(texts.places)
+
+    return {name: array(column) if isinstance(column, Texts) else column for name, column in columns.items()}
+
+
+@lru_cache(maxsize=1)
+def _arch_array() -> Any:
+    import pandas as pd
+
+    return pd.Series(arch_strings()).array
+
+
+def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> Columns:
+    """Return a row per data set and cell of a view, and a column per metric as asked for.
+
+    One data set stands below the other; NaN where one does not have a metric.
+    """
+    chosen = view(cells)
     names = [store.dataset(dataset)] if dataset is not None else list(store.info.datasets)
     if metrics is None:
         measured = [{metric.column: metric for metric in store.measured(name)} for name in names]
@@ -45,8 +70,8 @@ def _columns(store: Store, dataset: str | None, metrics: Sequence[str] | None, c
         wanted = _metric_names(metrics)
         measured = [{metric: store.metric(name, metric) for metric in wanted} for name in names]
     size = len(chosen.indices)
-    dataset_names = pd.Series(names).array.take(np.repeat(np.arange(len(names)), size))
-    columns = {"dataset": dataset_names, **cell_columns(chosen, [store.info.datasets[name] for name in names])}
+    known = cell_columns(chosen, [store.info.datasets[name] for name in names])
+    columns = {"dataset": Texts(names, np.repeat(np.arange(len(names)), size)), **known}
     nothing = np.full(size, np.nan)
     for column in dict.fromkeys(column for each in measured for column in each):
         parts = [
@@ -77,7 +102,7 @@ def metrics(store: Store) -> pd.DataFrame:
 
 def best(
     store: Store, dataset: str | None, metric: str, k: int, eps: float | str | None, cells: str = "representatives"
-) -> pd.DataFrame:
+) -> Columns:
     """Return the `k` best cells of a view; equal values in the order of their index."""
     k = integer(1)("k", k)
     name, measured, _ = store.resolve(dataset, metric, eps, None, None)
@@ -90,27 +115,34 @@ def best(
     return _some(store, name, {metric if eps is None else measured.column: measured}, chosen, rows)
 
 
-def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> pd.DataFrame:
+def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> Columns:
     """Return the cells of a view that no other beats, the best in the first metric on top."""
     wanted = _metric_names(metrics, "at least two metric names")
     if len(wanted) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
     name, chosen = store.dataset(dataset), view(cells)
     columns = {metric: store.metric(name, metric) for metric in wanted}
-    points = np.stack([store.array(name, metric, None)[chosen.indices] for metric in columns.values()], axis=1)
-    rows = np.flatnonzero(~np.isnan(points).any(axis=1))
-    rows = rows[np.lexsort(-points[rows].T[::-1])]  # the first metric counts most; of equals, the order of the cells
-    return _some(store, name, columns, chosen, rows[_unbeaten(points[rows])])
+    values = [store.array(name, metric, None)[chosen.indices] for metric in columns.values()]
+    total = np.sum(values, axis=0)  # NaN where a metric is missing
+    kept = ~np.isnan(total)
+    if kept.any():  # most are beaten by one that is good in all metrics, and need not be sorted
+        good = np.nanargmax(total)
+        better, equal = ([compare(column, column[good]) for column in values] for compare in (np.greater, np.equal))
+        kept &= np.logical_or.reduce(better) | np.logical_and.reduce(equal)
+    rows = np.flatnonzero(kept)
+    points = np.stack([column[rows] for column in values], axis=1)
+    order = np.lexsort(-points.T[::-1])  # the first metric counts most; of equals, the order of the cells
+    return _some(store, name, columns, chosen, rows[order][_unbeaten(points[order])])
 
 
-def _some(store: Store, dataset: str, metrics: dict[str, Metric], chosen: View, rows: Integers) -> pd.DataFrame:
-    """Return the rows of a frame of one data set, in this order."""
-    import pandas as pd
-
+def _some(store: Store, dataset: str, metrics: dict[str, Metric], chosen: View, rows: Integers) -> Columns:
+    """Return the rows of one data set, in this order."""
     few = chosen.take(rows)
-    columns = {"dataset": [dataset] * len(rows), **cell_columns(few, [store.info.datasets[dataset]])}
+    known = cell_columns(few, [store.info.datasets[dataset]])
+    strings = [encodings.string_from_codes(codes) for codes in opcodes()[few.indices].tolist()]
+    known["arch"] = Texts(strings, np.arange(len(rows)))  # of few cells, for which those of all need not be made
     values = {name: store.array(dataset, metric, None)[few.indices] for name, metric in metrics.items()}
-    return pd.DataFrame({**columns, **values}, index=pd.Index(few.indices))
+    return {"dataset": Texts([dataset], np.zeros(len(rows), np.int64)), **known, **values}
 
 
 def join(one: Store, other: Store, cells: str) -> pd.DataFrame:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..arrays import Record
 from ..metrics import Attack
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from .._door import np
 
 
 @dataclass(frozen=True, repr=False)

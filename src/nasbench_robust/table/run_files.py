@@ -25,7 +25,8 @@ from ..errors import TableError
 from ..files import read_bytes, write_bytes
 from .arrays import numpy_column, plain_table
 from .damage import damage, parquet_of
-from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, ReleaseInfo, runs_table
+from .info import ReleaseInfo
+from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_table
 
 _KEY = b"nasbench_robust_run"
 _SCHEMA = pa.schema(

@@ -7,23 +7,28 @@ every door of the query API accepts the same spellings and gives the same errors
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import cells
-from ..arrays import Booleans, Floats, Integers, read_only
+from ..arrays import Floats, Integers, read_only
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
 from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metric_names, parse_long_name, same_eps
-from .arrays import mean_by_index, numpy_column
-from .files import Reader
-from .opening import open_table
-from .schema import ReleaseInfo
+from .arrays import mean_by_index
+from .info import ReleaseInfo
+from .result import Result, summary
+from .unpacked import Unpacked
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from .files import Reader
+else:
+    from .._door import np
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,20 @@ Runs = list[tuple[int, int, float, float]]
 class Store:
     """A runs table behind resolved names; parameters and errors are those of `Benchmark`."""
 
-    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader) -> None:
-        self.reader = open_table(source)
-        self.info: ReleaseInfo = self.reader.info()
+    def __init__(self, source: str | os.PathLike[str] | pa.Table | Reader | Unpacked) -> None:
+        self.source = source if isinstance(source, Unpacked) else _opened(source)
+        self.info: ReleaseInfo = self.source.info()
         self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}
         self._identities: dict[tuple[str, str], Integers] = {}
+        self._seeds: dict[tuple[str, Metric], list[int]] = {}
+        self._resolved: dict[tuple[Any, ...], tuple[str, Metric, int | None]] = {}
         self._runs: dict[tuple[str, Metric, int | None], dict[int, Runs]] = {}
+
+    @property
+    def reader(self) -> Reader:
+        """The table itself."""
+        return self.source.reader if isinstance(self.source, Unpacked) else self.source
 
     # ------------------------------------------------------------------ names to columns
 
@@ -62,9 +74,9 @@ class Store:
         measured = self.metric(name, metric, eps, split)
         if seed is not None:
             seed = _checked_seed(seed)
-            ran = np.unique(self.rows(name, measured).seed)
+            ran = self.seeds(name, measured)
             if seed not in ran:
-                known = [int(s) for s in ran if s >= 0]
+                known = [s for s in ran if s >= 0]
                 reason = "" if known else "; this release gives no single seeds for it"
                 what = f"{self.info.name} has no seed {seed} for {measured.long_name} on {name}{reason}"
                 raise MissingResultError(what, known, "seeds that were run")
@@ -119,7 +131,7 @@ class Store:
         for candidate in self.info.metrics:
             meant = candidate.name == short and candidate.split == split and same_eps(candidate.eps, wanted)
             meant = meant and candidate.norm in (None, norm)
-            if meant and len(self.rows(dataset, candidate).index):
+            if meant and self.seeds(dataset, candidate):
                 return candidate
         budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
         what = f"{self.info.name} has no {short}{budget} on the {split} split of {dataset}"
@@ -127,7 +139,7 @@ class Store:
 
     def measured(self, dataset: str) -> list[Metric]:
         """Return the metrics that the data set has any result for."""
-        return [metric for metric in self.info.metrics if len(self.rows(dataset, metric).index)]
+        return [metric for metric in self.info.metrics if self.seeds(dataset, metric)]
 
     def images(self, dataset: str, metric: Metric) -> int:
         """Return the number of images that the metric was measured on."""
@@ -144,7 +156,21 @@ class Store:
 
     @property
     def _place(self) -> str:
-        return str(self.reader.paths[0]) if self.reader.paths else "table"
+        return str(self.source.paths[0]) if self.source.paths else "table"
+
+    @property
+    def version(self) -> str:
+        """As `Benchmark.version`."""
+        commit = self.source.commit
+        return f"{self.info.version}+{commit}" if commit else self.info.version
+
+    def seeds(self, dataset: str, metric: Metric) -> list[int]:
+        """Return the seeds of the rows that have a value of the metric, -1 for what names none; no rows, no seeds."""
+        if isinstance(self.source, Unpacked):
+            return self.source.seeds(dataset, metric.column)
+        if (dataset, metric) not in self._seeds:
+            self._seeds[dataset, metric] = np.unique(self.rows(dataset, metric).seed).tolist()
+        return self._seeds[dataset, metric]
 
     def rows(self, dataset: str, metric: Metric) -> Rows:
         """Return the rows of a data set that have a value of the metric."""
@@ -176,6 +202,32 @@ class Store:
             self._runs[key] = found
         return self._runs[key]
 
+    def result(self, index: int, value: float, question: tuple[Any, ...]) -> Result:
+        """Return everything known about the answer to a question, the arguments of `resolve`, that was asked before."""
+        try:
+            resolved = self._resolved[question]
+        except Exception:  # a new question, or an odd object that cannot be a key
+            resolved = self.resolve(*question)
+            with suppress(Exception):
+                self._resolved[question] = resolved
+        dataset, metric, seed = resolved
+        representative = int(cells.representatives()[index])
+        return Result(
+            value=value,
+            **summary(self.runs(dataset, metric, seed)[representative]),
+            index=index,
+            representative=representative,
+            connected=bool(cells.connected()[index]),
+            dataset=dataset,
+            metric=metric.long_name,
+            split=metric.split,
+            test_images=self.images(dataset, metric),
+            attack=metric.attack,
+            release=self.info.name,
+            version=self.version,
+            source=self.info.source,
+        )
+
     def last_year(self) -> int | None:
         """Return the year of the last run that says when it was made."""
         dates = [date for date in self.reader.read(["date"]).column("date").to_pylist() if date is not None]
@@ -189,7 +241,7 @@ class Store:
     def integers(self, dataset: str, name: str) -> Integers:
         """Return an integer column of a data set's rows, -1 where it is null."""
         if (dataset, name) not in self._identities:
-            values, has_value = self._column(dataset, name)
+            values, has_value = self.source.numbers(dataset, name)
             with np.errstate(invalid="ignore"):
                 whole = np.where(has_value, values, -1).astype(np.int64)
             if (whole != np.where(has_value, values, -1)).any():
@@ -199,7 +251,7 @@ class Store:
 
     def floats(self, dataset: str, name: str) -> Floats:
         """Return a column of a data set's rows as floats, NaN where it is null."""
-        values, has_value = self._column(dataset, name)
+        values, has_value = self.source.numbers(dataset, name)
         return np.where(has_value, values, np.nan)
 
     def seconds(self, dataset: str, column: str, seed: object = None) -> tuple[Integers, Floats]:
@@ -213,24 +265,27 @@ class Store:
             chosen &= of_seed
         return index[chosen], seconds[chosen]
 
-    def _column(self, dataset: str, name: str) -> tuple[npt.NDArray[Any], Booleans]:
-        """Return the values of a column of numbers, and which of them there are."""
-        column = self.reader.read([name], dataset=dataset).column(name)
-        if pa.types.is_null(column.type):
-            column = column.cast(pa.float64())
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            raise TableError(self._place, f"column {name!r} is {column.type}, expected numbers")
-        return numpy_column(column)
-
     def array(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         """Return the answers for all 15,625 cells: the mean over seeds, or one seed; NaN where there is none."""
         key = dataset, metric, seed
         if key not in self._arrays:
-            rows = self.rows(dataset, metric)
-            chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
-            of_representative, _ = mean_by_index(rows.index[chosen], rows.value[chosen])
-            self._arrays[key] = read_only(of_representative[cells.representatives()])
+            self._arrays[key] = self._mean(*key)
         return self._arrays[key]
+
+    def _mean(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
+        if (
+            seed is None
+            and isinstance(self.source, Unpacked)
+            and (known := self.source.answers(dataset, metric.column))
+        ):
+            return np.frombuffer(known)
+        rows = self.rows(dataset, metric)
+        chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
+        return by_class(rows.index[chosen], rows.value[chosen])
+
+    def mean_seconds(self, dataset: str, column: str, seed: object) -> Floats:
+        """Return the mean training time, a column of `COSTS`, of all 15,625 cells, NaN where none is recorded."""
+        return by_class(*self.seconds(dataset, column, seed))
 
     def raise_missing(self, cell: Cell, dataset: str, metric: Metric, seed: int | None) -> NoReturn:
         """Say that a cell has no result, and which of its seeds were run."""
@@ -239,6 +294,17 @@ class Store:
         which = f"seed {seed} of " if seed is not None else ""
         what = f"{self.info.name} has no {metric.long_name} on {dataset} for {which}cell {cell.representative}"
         raise MissingResultError(what, ran, "seeds that were run")
+
+
+def by_class(index: Integers, value: Floats) -> Floats:
+    """Return for all 15,625 cells the mean of the values that their representatives have."""
+    return read_only(mean_by_index(index, value)[0][cells.representatives()])
+
+
+def _opened(source: str | os.PathLike[str] | pa.Table | Reader) -> Reader:
+    from .opening import open_table  # pyarrow, which an unpacked table does without
+
+    return open_table(source)
 
 
 def _checked_seed(seed: object) -> int:

@@ -15,8 +15,8 @@ from ..errors import MissingDataError, TableError
 from ..files import MANIFEST, as_path, is_there, latest, mismatch, read_bytes, read_steadily
 from .files import Reader
 from .folders import loose_runs, read_loose
+from .info import ReleaseInfo
 from .run_files import count_column, is_measured
-from .schema import ReleaseInfo
 from .shards import RUNS, is_run_folder
 
 

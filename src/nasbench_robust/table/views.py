@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import cells
 from ..arrays import Booleans, Integers
 from ..cells import Cell
 from ..errors import InvalidCellError, InvalidValueError, UnknownNameError
-from .schema import DatasetInfo
+from .info import DatasetInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from .._door import np
 
 CELL_VIEWS = ("representatives", "all", "connected", "smallest")
 _MANY = "an iterable of cells, indices or strings (one cell: query)"
@@ -31,13 +35,9 @@ def indices_of(archs: Any) -> Integers:
         return archs.astype(np.int64)
     if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
         return np.array(archs, dtype=np.int64)
-    try:  # strings are the common case by far
-        known: list[int | None] = list(map(cells.index_of_string().get, archs))
-    except Exception:  # what has no hash, or an odd one, is no string
-        known = [None] * len(archs)
-    return np.array(
-        [Cell.of(arch).index if index is None else index for arch, index in zip(archs, known, strict=True)], np.int64
-    )
+    with suppress(Exception):  # all are strings, the common case by far; what has no hash, or an odd one, is none
+        return np.array(list(map(cells.index_of_string().__getitem__, archs)), np.int64)
+    return np.array([Cell.of(arch).index for arch in archs], np.int64)
 
 
 def _plain(archs: Any) -> Any:
@@ -85,8 +85,6 @@ class View(NamedTuple):
     ----------
     indices, representatives : ndarray of int64
     connected : ndarray of bool
-    arch : pandas array of str
-        Their NAS-Bench-201 strings.
     convolutions : tuple of two ndarrays
         How many of 1x1 and of 3x3 each cell has.
     """
@@ -94,33 +92,43 @@ class View(NamedTuple):
     indices: Integers
     representatives: Integers
     connected: Booleans
-    arch: Any
     convolutions: tuple[Integers, Integers]
 
     def take(self, rows: Any) -> View:
         """Return some of the cells."""
-        arch, convolutions = self.arch.take(rows), (self.convolutions[0][rows], self.convolutions[1][rows])
-        return View(self.indices[rows], self.representatives[rows], self.connected[rows], arch, convolutions)
+        convolutions = self.convolutions[0][rows], self.convolutions[1][rows]
+        return View(self.indices[rows], self.representatives[rows], self.connected[rows], convolutions)
 
 
 @lru_cache(maxsize=len(CELL_VIEWS))
 def _view(name: str) -> View:
-    import pandas as pd
-
     indices = view_indices(name)
-    strings = list(cells.index_of_string())
     return View(
         indices,
         cells.representatives()[indices].astype(np.int64),
         cells.connected()[indices],
-        pd.Series([strings[index] for index in np.argsort(_positions())[indices].tolist()]).array,
         (cells.operation_counts("nor_conv_1x1")[indices], cells.operation_counts("nor_conv_3x3")[indices]),
     )
 
 
-def _positions() -> Integers:
-    """Return the index of every string, in the order in which they are kept."""
-    return np.fromiter(cells.index_of_string().values(), np.int64, cells.SIZE)
+class Texts(NamedTuple):
+    """A column of texts: which of some words stands in each row."""
+
+    words: Sequence[str]
+    places: Integers
+
+    def tolist(self) -> list[str]:
+        """Return the texts."""
+        return [self.words[place] for place in self.places.tolist()]
+
+
+@lru_cache(maxsize=1)
+def arch_strings() -> tuple[str, ...]:
+    """Return the NAS-Bench-201 strings of all cells, by index."""
+    strings = [""] * cells.SIZE
+    for string, index in cells.index_of_string().items():
+        strings[index] = string
+    return tuple(strings)
 
 
 def view(name: str) -> View:
@@ -135,8 +143,8 @@ def view_indices(name: str) -> Integers:
     if name == "all":
         return np.arange(cells.SIZE)
     if name == "smallest":
-        return np.sort(cells.smallest_members()[np.unique(cells.representatives())].astype(np.int64))
-    chosen = np.unique(cells.representatives()).astype(np.int64)
+        return np.sort(cells.smallest_members()[view_indices("representatives")].astype(np.int64))
+    chosen = np.flatnonzero(cells.representatives() == np.arange(cells.SIZE))
     return chosen[cells.connected()[chosen]] if name == "connected" else chosen
 
 
@@ -145,7 +153,7 @@ def cell_columns(chosen: View, infos: Sequence[DatasetInfo]) -> dict[str, Any]:
     times = len(infos)
     return {
         "index": np.tile(chosen.indices, times),
-        "arch": chosen.arch.take(np.tile(np.arange(len(chosen.indices)), times)),
+        "arch": Texts(arch_strings(), np.tile(chosen.indices, times)),
         "representative": np.tile(chosen.representatives, times),
         "connected": np.tile(chosen.connected, times),
         "parameters": np.concatenate([info.skeleton.parameters(*chosen.convolutions) for info in infos]),

@@ -26,7 +26,7 @@ from ..draws import Draws
 from ..watch import stop_if_asked
 from .evaluation import PIXELS, attacked, measure, noise_of
 
-Batch: TypeAlias = tuple[Singles, Integers, Singles | None]  # images, labels, noise of the random starts
+Batch: TypeAlias = "tuple[Singles, Integers, Singles | None]"  # images, labels, noise of the random starts
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults.
 RISE = 0.3  # share of the steps

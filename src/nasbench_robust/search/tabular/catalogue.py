@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,10 @@ class SearchMethod:
         """Whether it takes several objectives."""
         return bool(getattr(self.kind, "several", True))
 
-    def make(self, rng: np.random.Generator) -> Searcher:
-        """Return a fresh search that draws from `rng`: what `repeat` calls for each of its searches."""
-        return self.kind(rng, **self.settings)
+    @property
+    def make(self) -> Callable[[np.random.Generator], Searcher]:
+        """What `repeat` calls for each of its searches: takes a generator, and returns a fresh search."""
+        return partial(self.kind, **self.settings) if self.settings else self.kind
 
 
 _LOCAL = "White, Nolen and Savani, UAI 2021"

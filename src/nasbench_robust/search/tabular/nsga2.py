@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ... import cells
 from ...arrays import Floats, Integers
-from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...cells import EDGES, OPERATIONS, opcodes
 from ...checks import integer, number
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
+from .by_index import IndexSearch, index_of
 from .pareto import crowding_distance, non_dominated_ranks
 
 
-class NSGA2:
+class NSGA2(IndexSearch):
     """Keep the least dominated cells of parents and children, of equal ones the least crowded.
 
     Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (IEEE Transactions on Evolutionary
@@ -56,17 +58,17 @@ class NSGA2:
         self._order: Integers = np.empty(0, np.int64)  # place of each parent in the crowded comparison
         self._children: list[tuple[int, Floats]] = []
 
-    def ask(self) -> Cell:
+    def ask_index(self) -> int:
         """Return a random cell in the first generation, then a child."""
         self._asked += 1
         if self._asked <= self.population or not len(self._parents):
-            return Cell.sample(self._rng)
+            return int(self._rng.integers(cells.SIZE))
         codes = self._mutated(self._crossed(self._chosen(), self._chosen()))
-        return Cell([OPERATIONS[code] for code in codes.tolist()])
+        return int(index_of(codes))
 
-    def tell(self, cell: Cell, value: Any) -> None:
+    def tell_index(self, index: int, value: Any) -> None:
         """Take a child's accuracies; with the last one of a generation, select the next parents."""
-        self._children.append((cell.index, np.atleast_1d(np.asarray(value, np.float64))))
+        self._children.append((index, np.atleast_1d(np.asarray(value, np.float64))))
         if len(self._children) == self.population:
             self._select()
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Floats
-from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...arrays import Floats, Integers
+from ...cells import EDGES, OPERATIONS, opcodes
 from ...checks import number
 from ...errors import InvalidValueError
 from ...statistics import checked_generator
+from .by_index import IndexSearch, index_of
 
-_EDGE = np.arange(len(EDGES))
+_OPERATION = np.arange(len(OPERATIONS))
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return probabilities, shape (edges, operations); each row sums to 1."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    """Return probabilities, shape (..., edges, operations); each row sums to 1."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def log_probability_gradient(logits: Floats, codes: npt.NDArray[np.integer[Any]]) -> Floats:
@@ -37,12 +39,14 @@ def log_probability_gradient(logits: Floats, codes: npt.NDArray[np.integer[Any]]
     ndarray of float64, shape (6, 5)
         One at the drawn operation minus its probability, and minus the probability elsewhere.
     """
-    gradient = -softmax(logits)
-    gradient[_EDGE, codes] += 1
-    return gradient
+    return _gradient(softmax(logits), codes)
 
 
-class Reinforce:
+def _gradient(shares: Floats, codes: npt.NDArray[np.integer[Any]]) -> Floats:
+    return np.asarray((codes[..., None] == _OPERATION) - shares)
+
+
+class Reinforce(IndexSearch):
     """Draw each edge's operation from a softmax, and make what was better than usual more probable.
 
     Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning" (Machine
@@ -69,19 +73,46 @@ class Reinforce:
             raise InvalidValueError("momentum", momentum, "a number in [0, 1)", "0.9")
         self.logits: Floats = 1e-3 * rng.standard_normal((len(EDGES), len(OPERATIONS)))
         self._first, self._second = np.zeros_like(self.logits), np.zeros_like(self.logits)
-        self._average, self._steps = 0.0, 0
+        self._average: Any = 0.0
+        self._steps = 0
+        self._policy = self.logits, softmax(self.logits)
 
-    def ask(self) -> Cell:
+    @classmethod
+    def at_once(cls, rngs: Sequence[np.random.Generator], values: Floats, queries: int, **settings: Any) -> Integers:
+        """Search many times, as `IndexSearch.at_once`."""
+        many = cls(np.random.default_rng(0), **settings)
+        many.logits = np.stack([1e-3 * rng.standard_normal(many.logits.shape) for rng in rngs])
+        many._first, many._second = np.zeros_like(many.logits), np.zeros_like(many.logits)
+        chances = np.stack([rng.random((queries, len(EDGES), 1)) for rng in rngs], axis=1)
+        index = np.empty((queries, len(rngs)), np.int64)
+        for query in range(queries):
+            codes = many._drawn(chances[query])
+            index[query] = index_of(codes)
+            many._move(codes, values[index[query]][:, None, None])
+        return np.ascontiguousarray(index.T)
+
+    def ask_index(self) -> int:
         """Return a cell drawn from the policy."""
-        below = softmax(self.logits).cumsum(axis=1)[:, :-1] < self._rng.random((len(EDGES), 1))
-        return Cell([OPERATIONS[code] for code in below.sum(axis=1).tolist()])
+        return int(index_of(self._drawn(self._rng.random((len(EDGES), 1)))))
 
-    def tell(self, cell: Cell, value: float) -> None:
+    def tell_index(self, index: int, value: float) -> None:
         """Move the policy by one step of Adam."""
+        self._move(opcodes()[index], value)
+
+    def _shares(self) -> Floats:
+        if self._policy[0] is not self.logits:  # since they were last asked for
+            self._policy = self.logits, softmax(self.logits)
+        return self._policy[1]
+
+    def _drawn(self, chances: Floats) -> Integers:
+        """Return operations, given for every edge a number that is uniform in [0, 1)."""
+        return np.asarray((self._shares().cumsum(axis=-1)[..., :-1] < chances).sum(axis=-1))
+
+    def _move(self, codes: npt.NDArray[np.integer[Any]], value: Any) -> None:
         self._steps += 1
         self._average = self.momentum * self._average + (1 - self.momentum) * value
         baseline = self._average / (1 - self.momentum**self._steps)
-        gradient = (value - baseline) * log_probability_gradient(self.logits, opcodes()[cell.index])
+        gradient = (value - baseline) * _gradient(self._shares(), codes)
         # Adam, Kingma and Ba (ICLR 2015), uphill.
         self._first = 0.9 * self._first + 0.1 * gradient
         self._second = 0.999 * self._second + 0.001 * gradient**2

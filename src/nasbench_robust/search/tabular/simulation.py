@@ -19,10 +19,12 @@ from ...checks import integer, kind
 from ...errors import BudgetSpentError, InvalidValueError
 from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
+from .by_index import IndexSearch, class_of
 from .problems import Budget, TableProblem
 from .trajectories import Repeats, Trajectory
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
+MOST_AT_ONCE = 200_000  # queries of searches side by side: what they draw beforehand has to lie in memory
 Value = float | tuple[float, ...]
 
 
@@ -90,10 +92,13 @@ class Simulator:
 
     def affords(self, cell: Cell) -> bool:
         """Return whether a query of the cell would fit into the budget."""
-        if cell.representative in self._free:
+        return self._affords(cell.index)
+
+    def _affords(self, index: int) -> bool:
+        if class_of()[index] in self._free:
             return True
         # Written so that a cell of unknown cost is let through to `query`, which says what is missing.
-        return self.queries < self._most and not self.seconds + self._costs[cell.index] > self._longest
+        return self.queries < self._most and not self.seconds + self._costs[index] > self._longest
 
     def __repr__(self) -> str:
         return f"<Simulator of {self.problem!r}: {self.queries} queries, {self.seconds:.6g} seconds of {self.budget!r}>"
@@ -114,25 +119,25 @@ class Simulator:
             If the table has no result, or no cost, of the cell.
         """
         with ONE_AT_A_TIME:
-            return self._charged(Cell.of(cell))
+            return self._charged(Cell.of(cell).index)
 
-    def _charged(self, cell: Cell) -> Value:
-        if cell.representative in self._free:
-            return self._free[cell.representative]
-        cost = self._costs[cell.index]
-        if not self.affords(cell):
+    def _charged(self, index: int) -> Value:
+        if (known := class_of()[index]) in self._free:
+            return self._free[known]
+        cost = self._costs[index]
+        if not self._affords(index):
             if self.queries >= self._most:
                 raise BudgetSpentError("1 query", "0 queries")
             raise BudgetSpentError(f"{cost:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
-        value = self._answers[cell.index] if self.problem.runs is None else self._drawn(cell, self.problem.runs)
+        value = self._answers[index] if self.problem.runs is None else self._drawn(index, self.problem.runs)
         if value != value or cost != cost or value is None:  # nan, or None among several objectives
-            self.problem.raise_missing(cell)
+            self.problem.raise_missing(Cell.from_index(index))
         self.queries += 1
         self.seconds += cost
-        self._cells.append(cell.index)
+        self._cells.append(index)
         self._values.append(value)
         if not self.budget.charge_repeats:
-            self._free[cell.representative] = value
+            self._free[known] = value
         return value
 
     def trajectory(self) -> Trajectory:
@@ -142,12 +147,12 @@ class Simulator:
         values = values.reshape(len(index), self.problem.objectives)
         return Trajectory(self.problem, index, values)
 
-    def _drawn(self, cell: Cell, runs: Floats) -> Value:
+    def _drawn(self, index: int, runs: Floats) -> Value:
         """Return the result of one of the cell's runs; all objectives are of the same run."""
-        of_cell = runs[:, cell.index]
+        of_cell = runs[:, index]
         of_cell = of_cell[~np.isnan(of_cell).any(axis=1)]
         if not len(of_cell):
-            self.problem.raise_missing(cell)
+            self.problem.raise_missing(Cell.from_index(index))
         drawn = of_cell[checked_generator(self._rng).integers(len(of_cell))].tolist()
         return tuple(drawn) if len(drawn) > 1 else float(drawn[0])
 
@@ -185,14 +190,36 @@ def run(
         expected = f"a method for {problem.objectives} objectives ({', '.join(problem.columns)})"
         raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
     simulator = Simulator(problem, budget, rng=rng)
-    idle = 0
-    while not simulator.spent and idle < PATIENCE and (asked := search.ask()) is not None:
-        cell, before = Cell.of(asked), simulator.queries
-        if not simulator.affords(cell):
+    asked: Any = search if _knows_indices(type(search)) else _Asked(search)
+    ask, tell, idle = asked.ask_index, asked.tell_index, 0
+    while not simulator.spent and idle < PATIENCE and (index := ask()) is not None:
+        before = simulator.queries
+        try:
+            value = simulator._charged(index)
+        except BudgetSpentError:
             break
-        search.tell(cell, simulator.query(cell))
+        tell(index, value)
         idle = idle + 1 if simulator.queries == before else 0
     return simulator.trajectory()
+
+
+class _Asked(IndexSearch):
+    """A search that is asked for cells, however it names them."""
+
+    def __init__(self, search: Searcher) -> None:
+        self._search = search
+
+    def ask_index(self) -> int | None:
+        asked = self._search.ask()
+        return None if asked is None else Cell.of(asked).index
+
+    def tell_index(self, index: int, value: Any) -> None:
+        self._search.tell(Cell.from_index(index), value)
+
+
+def _knows_indices(kind: type) -> bool:
+    """Return whether a class is one that thinks in indices, and not one derived from it with other questions."""
+    return issubclass(kind, IndexSearch) and kind.ask is IndexSearch.ask and kind.tell is IndexSearch.tell
 
 
 def repeat(
@@ -234,7 +261,11 @@ def repeat(
     seed, numbers = integer(0)("seed", seed), range(integer(1)("repeats", repeats))
     settings = {"method": _described(make), "budget": asdict(budget), "seed": seed, "charged": problem.charged}
     if integer(1)("n_jobs", n_jobs) == 1:
-        return Repeats(tuple(_searched(problem, make, budget, seed, number) for number in numbers), settings)
+        size = max(1, MOST_AT_ONCE // (budget.queries or MOST_AT_ONCE))
+        groups = (numbers[start : start + size] for start in numbers[::size])
+        return Repeats(
+            tuple(one for group in groups for one in _searched(problem, make, budget, seed, group)), settings
+        )
     try:
         work = pickle.dumps((problem, make, budget, seed))
     except Exception as error:  # whatever a foreign object raises
@@ -253,9 +284,19 @@ def _described(make: Any) -> str:
     return str(getattr(make, "__qualname__", type(make).__qualname__))
 
 
-def _searched(problem: TableProblem, make: Any, budget: Budget, seed: int, number: int) -> Trajectory:
-    rng = np.random.default_rng([seed, number])
-    return run(problem, make(rng), budget, rng=rng)
+def _searched(problem: TableProblem, make: Any, budget: Budget, seed: int, numbers: range) -> list[Trajectory]:
+    """Search side by side where the class can do that and a query is a look-up, else one after the other."""
+    rngs = [np.random.default_rng([seed, number]) for number in numbers]
+    kind: Any = make.func if isinstance(make, partial) and not make.args else make
+    can = isinstance(kind, type) and _knows_indices(kind) and "at_once" in vars(kind)
+    is_plain = budget.seconds is None and budget.charge_repeats and (budget.queries or 0) <= MOST_AT_ONCE
+    if not (can and is_plain and problem.runs is None and problem.objectives == 1) or np.isnan(problem.values).any():
+        return [run(problem, make(rng), budget, rng=rng) for rng in rngs]
+    settings, values = make.keywords if isinstance(make, partial) else {}, problem.values
+    return [
+        Trajectory(problem, index, values[index])
+        for index in kind.at_once(rngs, values[:, 0], budget.queries, **settings)
+    ]
 
 
 _work: list[Any] = []  # of a process of `repeat`: problem, make, budget and seed, sent once
@@ -267,5 +308,5 @@ def _take(work: bytes) -> None:
 
 def _search_there(number: int) -> tuple[Integers, Floats]:
     problem, make, budget, seed = _work
-    trajectory = _searched(problem, make, budget, seed, number)
+    (trajectory,) = _searched(problem, make, budget, seed, range(number, number + 1))
     return trajectory.index, trajectory.values

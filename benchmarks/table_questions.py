@@ -1,0 +1,122 @@
+"""Questions in a process that has loaded the table: beside dictionaries, NumPy, pandas, polars and duckdb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from peers import Row, Side, library
+
+import nasbench_robust as nbr
+
+SIZE, TIMES = nbr.cells.SIZE, 20  # so often is called what takes milliseconds
+
+
+def question_rows(bench: nbr.Benchmark, _: str, folder: Path) -> Iterator[Row]:
+    """Yield the rows; peers have the first data set of the table in memory, by their own means."""
+    yield from _single_answers(bench)
+    yield from _whole_tables(bench, folder)
+    yield from _selections(bench)
+
+
+def often(question: Callable[[], Any]) -> Side:
+    """Return a side that asks a question many times."""
+    return lambda: [question() for _ in range(TIMES)], TIMES
+
+
+def _single_answers(bench: nbr.Benchmark) -> Iterator[Row]:
+    dataset, frame = bench.datasets[0], bench.frame(bench.datasets[0], ["pgd_acc"], cells="all")
+    strings, values = [str(nbr.Cell.from_index(index)) for index in range(SIZE)], frame["pgd_acc"].tolist()
+    attack = bench.lookup(0, dataset, "pgd_acc").attack
+    eps, indices, few = attack.eps if attack else None, range(SIZE), range(0, SIZE, 50)
+    # As on the published page: a representative has its values, every other cell the index of its own.
+    own = nbr.cells.representatives().tolist()
+    page = {str(cell): [values[cell]] if cell == same else str(same) for cell, same in enumerate(own)}
+
+    def on_page(index: int) -> float:
+        entry = page[str(index)]
+        return page[entry][0] if isinstance(entry, str) else entry[0]
+
+    by_index = [{dataset: {"pgd_acc": value}} for value in values]
+    by_string = dict(zip(frame["arch"].tolist(), by_index, strict=True))
+    series = frame.set_index("arch")["pgd_acc"]
+
+    for text, more in (("`query(index)`", {}), ("`query(index, eps=)`", {"eps": eps})):
+        yield Row(
+            text,
+            {
+                "ours": (lambda more=more: [bench.query(index, dataset, "pgd_acc", **more) for index in indices], SIZE),
+                "dictionary of the page": (lambda: [on_page(index) for index in indices], SIZE),
+                "nested dictionaries in a list": (lambda: [by_index[i][dataset]["pgd_acc"] for i in indices], SIZE),
+            },
+        )
+    yield Row(
+        "`query(string)`",
+        {
+            "ours": (lambda: [bench.query(arch, dataset, "pgd_acc") for arch in strings], SIZE),
+            "nested dictionaries": (lambda: [by_string[arch][dataset]["pgd_acc"] for arch in strings], SIZE),
+        },
+    )
+    yield Row(
+        "`query_many` of all strings",
+        {
+            "ours": often(lambda: bench.query_many(strings, dataset, "pgd_acc")),
+            "nested dictionaries": often(lambda: np.array([by_string[arch][dataset]["pgd_acc"] for arch in strings])),
+            "pandas": often(lambda: series.reindex(strings).to_numpy()),
+        },
+    )
+    yield Row(
+        "`lookup`: a value with its facts",
+        {
+            "ours": (lambda: [bench.lookup(index, dataset, "pgd_acc").value for index in few], len(few)),
+            "pandas": (lambda: [frame.loc[index]["pgd_acc"] for index in few], len(few)),
+        },
+    )
+
+
+def _whole_tables(bench: nbr.Benchmark, folder: Path) -> Iterator[Row]:
+    polars = library("polars")
+    for text, cells in (("`frame()`", "representatives"), ('`frame(cells="all")`', "all")):
+        path = folder / f"{cells}.parquet"
+        bench.frame(cells=cells).to_parquet(path, index=False)
+        sides = {
+            "ours": often(lambda cells=cells: len(bench.frame(cells=cells))),
+            "pandas, of a file with these columns": often(lambda path=path: len(pd.read_parquet(path))),
+        }
+        if polars:
+            sides["polars, of the same file"] = often(lambda path=path: len(polars.read_parquet(path)))
+        yield Row(text, sides)
+
+
+def _selections(bench: nbr.Benchmark) -> Iterator[Row]:
+    polars, duckdb = library("polars"), library("duckdb")
+    dataset, metrics = bench.datasets[0], ("clean_acc", "pgd_acc")
+    frame = bench.frame(dataset, metrics)
+    sides = {
+        "ours": often(lambda: bench.best(dataset, "pgd_acc", 10)["pgd_acc"].tolist()),
+        "pandas": often(lambda: frame.nlargest(10, "pgd_acc")["pgd_acc"].tolist()),
+    }
+    if polars:
+        columns = polars.DataFrame({name: frame[name].tolist() for name in frame})
+        sides["polars"] = often(lambda: columns.top_k(10, by="pgd_acc")["pgd_acc"].to_list())
+    if duckdb:
+        connection = duckdb.connect()
+        connection.register("frame", bench.arrow(dataset, metrics))
+        connection.execute("set threads = 1; create table cells as select * from frame")
+        question = "select * from cells order by pgd_acc desc limit 10"
+        sides["duckdb"] = often(lambda: [row[-1] for row in connection.execute(question).fetchall()])
+    yield Row("`best(k=10)`", sides)
+
+    clean, robust = (frame[name].to_numpy() for name in metrics)
+
+    def front() -> list[int]:
+        order = np.lexsort((-robust, -clean))
+        above = np.maximum.accumulate(robust[order])
+        return frame.iloc[order[np.append(True, robust[order][1:] > above[:-1])]]["index"].tolist()
+
+    yield Row(
+        "`pareto()`", {"ours": often(lambda: bench.pareto(dataset, metrics)["index"].tolist()), "NumPy": often(front)}
+    )
