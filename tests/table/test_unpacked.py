@@ -51,11 +51,11 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The bundled table in a folder of its own, from where it is loaded; its numbers are not unpacked yet."""
-    folder = tmp_path / "package"
-    folder.mkdir()
+    folder = tmp_path / "package" / "digits"
+    folder.mkdir(parents=True)
     for name in ("runs.parquet", "manifest.json"):
         shutil.copyfile(BUNDLED.with_name(name), folder / name)
-    monkeypatch.setattr(loading, "_BUNDLED_RUNS", folder / "runs.parquet")
+    monkeypatch.setattr(loading, "_DATA", folder.parent)
     return folder / "runs.parquet"
 
 
@@ -244,7 +244,7 @@ import sys
 import nasbench_robust as nbr
 from pathlib import Path
 from nasbench_robust.releases import loading
-loading._BUNDLED_RUNS = Path(sys.argv[1])
+loading._DATA = Path(sys.argv[1]).parents[1]
 print(nbr.load().query(9930, metric="pgd_acc"))
 """
 

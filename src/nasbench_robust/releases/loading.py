@@ -77,7 +77,7 @@ def load(
     from ..table import Benchmark, unpack
 
     table = locate(source, path=path, url=url)
-    if table.parents[1] == _DATA or (isinstance(source, str) and source in RELEASES):
+    if table.parent.parent == _DATA or (isinstance(source, str) and source in RELEASES):
         digest, commit = files.checked(table)  # one that was converted has no manifest, and was looked at by `fetch`
         return Benchmark(unpack(table, digest or files.checksum(table), commit))
     if table.parent.parent.name != files.COMMITS:

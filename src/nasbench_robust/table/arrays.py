@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 else:
-    from .._door import np
+    from .._door import np, waiting
+
+    pa = waiting("pyarrow")
 
 
 def mean_by_index(index: npt.NDArray[Any], value: Floats) -> tuple[Floats, Integers]:

@@ -205,14 +205,7 @@ class Benchmark:
 
         The errors are those of `query`, but for cells without a result.
         """
-        from .store import COSTS
-
-        if not isinstance(metric, str) or metric not in COSTS:
-            return self._store.array(*self._store.resolve(dataset, metric, eps, seed, split))
-        for argument, value in (("eps", eps), ("split", split)):
-            if value is not None:
-                raise InvalidValueError(argument, value, "None: training time has none")
-        return self._store.mean_seconds(self._store.dataset(dataset), metric, seed)
+        return self._store.values(dataset, metric, eps, seed, split)
 
     def train_seconds(self, arch: Cell | int | str, dataset: str | None = None, *, seed: int | None = None) -> float:
         """Return what training the cell cost: seconds of one run, that of a seed or the mean over all seeds."""

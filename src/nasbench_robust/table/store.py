@@ -283,9 +283,14 @@ class Store:
         chosen = np.ones(len(rows.index), bool) if seed is None else rows.seed == seed
         return by_class(rows.index[chosen], rows.value[chosen])
 
-    def mean_seconds(self, dataset: str, column: str, seed: object) -> Floats:
-        """Return the mean training time, a column of `COSTS`, of all 15,625 cells, NaN where none is recorded."""
-        return by_class(*self.seconds(dataset, column, seed))
+    def values(self, dataset: object, metric: object, eps: object, seed: object, split: object) -> Floats:
+        """Return the answers for all 15,625 cells, or, for a column of `COSTS`, mean training times; NaN without."""
+        if not isinstance(metric, str) or metric not in COSTS:
+            return self.array(*self.resolve(dataset, metric, eps, seed, split))
+        for argument, value in (("eps", eps), ("split", split)):
+            if value is not None:
+                raise InvalidValueError(argument, value, "None: training time has none")
+        return by_class(*self.seconds(self.dataset(dataset), metric, seed))
 
     def raise_missing(self, cell: Cell, dataset: str, metric: Metric, seed: int | None) -> NoReturn:
         """Say that a cell has no result, and which of its seeds were run."""
