@@ -23,8 +23,8 @@ from engine_parity import compute, conclude, runs
 def test_both_engines_train_and_no_run_is_made_twice(call, fault, tmp_path, monkeypatch):
     whole = runs.parity_settings
 
-    def quick(epochs):
-        return replace(whole(epochs), evaluation=(pgd(0.1, steps=1),), batch_size=512)
+    def quick(epochs, channels):
+        return replace(whole(epochs, channels), evaluation=(pgd(0.1, steps=1),), batch_size=512)
 
     monkeypatch.setattr(runs, "parity_settings", quick)
     options = ["engine_parity", "--runs", tmp_path / "runs", "--out", tmp_path / "out", "--cells", 1835, "--epochs"]
@@ -46,6 +46,7 @@ def test_both_engines_train_and_no_run_is_made_twice(call, fault, tmp_path, monk
     table = pd.read_csv(tmp_path / "out" / "engine_parity.csv", dtype={"cell": str})
     assert set(zip(table["first_runs"], table["second_runs"], strict=True)) == {(2, 3)}
     assert "runs with other settings" in fault(*options, 2, "--seeds", 2, "--summary")
+    assert "runs with other settings" in fault(*options, 1, "--seeds", 2, "--summary", "--channels", 5)
 
 
 def test_differences_are_welchs_and_their_mean_has_the_error_of_the_spread_between_seeds():
