@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import load_state, save_state
 from nasbench_robust.engines.checkpoints import check_form
 from nasbench_robust.engines.curves import Epoch, resumed_curve
 from nasbench_robust.errors import RunInterruptedError
+from nasbench_robust.files.atomic import unfinished
 from nasbench_robust.images import Images, load_images
 from nasbench_robust.metrics import fgsm
 from nasbench_robust.runs import run_cell
@@ -174,3 +176,21 @@ def test_what_is_compressed_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(np, "savez", np.savez_compressed)
     save_state({"array": np.zeros(10**6)}, tmp_path / "run.ckpt")
     assert load_state(tmp_path / "run.ckpt") is None
+
+
+HALF_WRITTEN = """
+import sys
+from pathlib import Path
+from nasbench_robust.files.atomic import unfinished
+unfinished(Path(sys.argv[1])).touch()
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_swept_and_nothing_else(few: Images, tmp_path: Path) -> None:
+    path = tmp_path / "run.ckpt"
+    run_python(HALF_WRITTEN, str(path))
+    mine = unfinished(path)  # of a process that lives
+    mine.touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    run("search", few, path)
+    assert [each for each in tmp_path.iterdir() if each.suffix == ".tmp"] == [mine]

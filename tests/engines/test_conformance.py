@@ -34,7 +34,6 @@ from nasbench_robust.errors import (
     TrainingDivergedError,
     UnknownNameError,
 )
-from nasbench_robust.files import sweep_unfinished
 from nasbench_robust.images import ArrayImages, load_arrays
 from nasbench_robust.metrics import Metric
 from nasbench_robust.native import is_available
@@ -360,7 +359,6 @@ def test_program_killed_at_random_moments_gives_the_same_row(engine, channels, t
     expected = {**dict.fromkeys(row), **run_cell(CELL, settings, load_arrays("digits"), 0, engine=engine).row}
     left_out = dict.fromkeys((*CIRCUMSTANCES, "release", "run"))
     assert {**row, **left_out} == {**expected, **left_out}
-    sweep_unfinished(tmp_path / "checkpoints")  # a process that is killed while it writes leaves what it wrote
     assert not list((tmp_path / "checkpoints").iterdir())
     assert codes[0] == -signal.SIGKILL  # in the middle of the run
     assert set(codes) <= {-signal.SIGKILL, EXIT_REQUEUE, 0}

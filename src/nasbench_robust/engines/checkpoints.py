@@ -19,6 +19,7 @@ import struct
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from itertools import count
 from pathlib import Path
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidValueError, UnreadableError
-from ..files import read_bytes, write_bytes
+from ..files import read_bytes, sweep_unfinished, write_bytes
 from . import provenance
 
 log = logging.getLogger(__name__)
@@ -149,8 +150,12 @@ class Checkpoint:
         UnreadableError
             If it cannot be read, or there is no memory for it, now; the file stays.
         """
-        state = None if self.path is None else load_state(self.path)
-        if self.path is None or state is None:
+        if self.path is None:
+            return
+        with suppress(OSError):  # what killed processes left half written beside it
+            sweep_unfinished(self.path.parent)
+        state = load_state(self.path)
+        if state is None:
             return
         key, maker = self._origin["key"], self._origin["maker"]
         if state.get("key") != key:
