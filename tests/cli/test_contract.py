@@ -113,6 +113,7 @@ make_digits --out o --cells 3 --resume absent.parquet => no file or folder absen
 make_digits --out file/o --cells 3 --seeds 0 => file/o
 digits_again --out o --cells 7-5 => cells is '7-5'
 digits_again --out file/o --cells 3 --seeds 0 => file/o
+digits_weights --out file/o => file
 """.strip().splitlines()
 WRONG_USAGE = """
 nasbench-robust quer => invalid choice: 'quer'
@@ -147,6 +148,7 @@ validate release
 verify release
 repair shards --dry-run
 download digits
+doctor
 status --out o --cells 3
 submit --out o --cells 3 --dry-run
 """.strip().splitlines()
@@ -161,7 +163,9 @@ def faults() -> Iterator[tuple[str, str, str]]:
         if name in SAME:
             yield f"generation/{SAME[name]}.py", arguments, said
         yield (
-            f"generation/{name}.py" if name in ("make_digits", "digits_again") else f"nasbench-robust {name}",
+            f"generation/{name}.py"
+            if name in ("make_digits", "digits_again", "digits_weights")
+            else f"nasbench-robust {name}",
             arguments,
             said,
         )
@@ -258,8 +262,9 @@ def test_a_fault_is_one_line_and_leaves_no_file(run, desk, program, arguments, s
 
 def test_no_command_and_no_program_is_left_out():
     programs = {program for program, _, _ in faults()} | {line.split()[0] for line in WRONG_USAGE}
-    # One takes a revision, and git tells; the other takes nothing.
-    assert {*COMMANDS, *PROGRAMS} - programs == {"benchmarks/lines.py", "nasbench-robust releases"}
+    # One takes a revision, and git tells; the others take nothing.
+    untold = {"benchmarks/lines.py", "nasbench-robust releases", "nasbench-robust doctor"}
+    assert {*COMMANDS, *PROGRAMS} - programs == untold
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no file here that is always full")
