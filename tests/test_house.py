@@ -24,7 +24,7 @@ FLOORS = (
     ("native", "networks", "table", "statistics"),
     ("ntk", "proxies", "engines", "releases"),
     ("runs",),
-    ("scores", "search"),
+    ("scores", "search", "plots"),
     ("cli",),
     ("__main__", "__init__"),
 )
