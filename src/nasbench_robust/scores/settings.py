@@ -132,11 +132,12 @@ class ScoreSettings(Settings):
 def score_settings_for(name: str) -> ScoreSettings:
     """Return the settings of this project's score tables: networks as they are trained, attacks as in the tables."""
     training = settings_for(name)
-    common = ScoreSettings(dataset=training.dataset, skeleton=training.skeleton)
+    standard = tuple(name for name, proxy in PROXIES.items() if proxy.standard)
+    common = ScoreSettings(dataset=training.dataset, skeleton=training.skeleton, proxies=standard)
     if training.dataset == "digits":
         return replace(common, images=128, attacks=(fgsm(0.1), pgd(0.1, steps=7, step_size=0.1 / 4)))
     attacks = tuple(make(eps) for eps in (3 / 255, 8 / 255) for make in (fgsm, _training_pgd))
-    cheap = tuple(name for name, proxy in PROXIES.items() if not proxy.costly)
+    cheap = tuple(name for name in standard if not PROXIES[name].costly)
     return replace(common, attacks=attacks, proxies=cheap)
 
 
