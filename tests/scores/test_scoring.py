@@ -145,6 +145,7 @@ def test_only_what_is_wanted_is_made(found, batch, monkeypatch: pytest.MonkeyPat
     for kernel, attack, score, expected in [
         (None, None, "zen", []),
         (None, "pgd@0.1", "snip", []),
+        (None, None, "az_trainability", []),
         ("clean", None, "trace", ["gram_matrix"]),
         ("cross_twice", "fgsm@0.05", "mean", ["kernels_between"]),
     ]:
