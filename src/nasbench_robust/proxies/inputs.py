@@ -43,9 +43,9 @@ def epe_nas(network: Network, images: torch.Tensor, labels: torch.Tensor) -> flo
 
     Lopes, Alirezazadeh and Alexandre, "EPE-NAS", ICANN 2021. What is correlated, within each class, are the Jacobians
     of `jacob_cov`. With more than 100 classes the sums are divided by the number of images of the class, and the score
-    is the sum over pairs of classes of the magnitude of their difference, over the number of classes. As in the
-    authors' program, which looks at 256 images; a class of one image counts for next to nothing, and with more than 100
-    classes not at all.
+    is the sum over ordered pairs of classes of the magnitude of their difference, over the number of classes. All as in
+    the authors' program, but that looks at 256 images; a class of one image counts for next to nothing, and with more
+    than 100 classes not at all.
     """
     rows = jacobians(network, images)
     if isinstance(rows, Value):
