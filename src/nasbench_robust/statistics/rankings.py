@@ -1,8 +1,8 @@
 """How well one column ranks the cells by another: rank correlations with ties, bootstrap intervals, the best cells.
 
 A *target* is the column that one wants to know, a *proxy* one that is cheaper to have; both have one value per cell,
-higher is better. Random draws come from the generator that the caller passes. Needs scipy
-(``pip install '.[analysis]'`` in a clone), which is imported when a function is first called.
+higher is better. Random draws come from the generator that the caller passes. `spearman` and `kendall` need scipy
+(``pip install '.[analysis]'`` in a clone), which is imported when one is first called.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def ranks(values: npt.ArrayLike) -> Floats:
         If there are fewer than 3 values, or one is not finite.
     """
     (column,) = checked_columns(values=values)
-    return np.asarray(_scipy_stats().rankdata(column))
+    _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - (counts - 1) / 2)[place])
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:

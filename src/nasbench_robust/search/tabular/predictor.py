@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise, product
 from typing import ClassVar
 
 import numpy as np
 
 from ... import cells
 from ...arrays import Booleans, Floats, Integers, read_only
-from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...cells import OPERATIONS, Cell, opcodes
 from ...checks import integer, number
+from ...predict import path_counts
 from ...statistics import checked_generator
 
-_ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
 
 
@@ -25,13 +24,7 @@ def path_encoding() -> Booleans:
     A path is a sequence of one to three operations other than none, 4 + 16 + 64 of them, whatever nodes it goes by.
     White, Neiswanger and Savani (BANANAS, AAAI 2021), section 4.
     """
-    present = [code for code, operation in enumerate(OPERATIONS) if operation != "none"]
-    paths: dict[tuple[int, ...], Booleans] = {}
-    for nodes in _ROUTES:
-        codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
-        for path in product(present, repeat=codes.shape[1]):
-            paths[path] = paths.get(path, False) | (codes == path).all(axis=1)
-    return read_only(np.stack(list(paths.values()), axis=1))
+    return read_only(path_counts() > 0)
 
 
 @lru_cache(maxsize=1)
