@@ -65,13 +65,22 @@ def test_normal_scores_are_quantiles_of_the_normal_distribution() -> None:
 
 def test_the_posterior_is_that_of_scikit_learn() -> None:
     gaussian = pytest.importorskip("sklearn.gaussian_process")
-    rows, values = RNG.normal(size=(60, 5)), RNG.normal(size=60)
-    weights, noise, asked = RNG.integers(1, 5, size=60).astype(float), 0.2, RNG.normal(size=(9, 5))
-    ours = predict.Posterior(rows, values, weights, noise)
-    kernel = gaussian.kernels.RBF(np.sqrt(0.5))
-    theirs = gaussian.GaussianProcessRegressor(kernel, alpha=noise / weights, optimizer=None)
-    mean, sd = theirs.fit(rows, values - np.average(values, weights=weights)).predict(asked, return_std=True)
-    assert np.allclose(ours.mean(asked), mean + np.average(values, weights=weights), atol=1e-10)
+    rows, values, trend = RNG.normal(size=(60, 5)), RNG.normal(size=60), RNG.normal(size=(60, 1))
+    weights, noise, asked, ahead = (
+        RNG.integers(1, 5, size=60) * 1.0,
+        0.2,
+        RNG.normal(size=(9, 5)),
+        RNG.normal(size=(9, 1)),
+    )
+    ours = predict.Posterior(rows, values, weights, noise, trend)
+    whole = np.exp(-((rows[:, None] - rows) ** 2).sum(-1)) + np.diag(noise / weights)
+    basis, inverse = np.hstack([np.ones((60, 1)), trend]), np.linalg.inv(whole)
+    slopes = np.linalg.solve(basis.T @ inverse @ basis, basis.T @ inverse @ values)
+    theirs = gaussian.GaussianProcessRegressor(
+        gaussian.kernels.RBF(np.sqrt(0.5)), alpha=noise / weights, optimizer=None
+    )
+    mean, sd = theirs.fit(rows, values - basis @ slopes).predict(asked, return_std=True)
+    assert np.allclose(ours.mean(asked, ahead), mean + slopes[0] + slopes[1] * ahead[:, 0], atol=1e-8)
     assert np.allclose(ours.sd(asked), np.sqrt(ours.variance) * sd, atol=1e-8)
 
 

@@ -38,7 +38,7 @@ def covariance(one: Floats, other: Floats) -> Floats:
 
 
 class Posterior(Record):
-    """What a Gaussian process with a constant mean says after it has seen some values.
+    """What a Gaussian process says after it has seen some values; its mean is a constant, or linear in some columns.
 
     Parameters
     ----------
@@ -51,6 +51,9 @@ class Posterior(Record):
     noise : float, optional
         Variance of the noise of one measurement, in units of the signal's variance; by default the one, of nine from
         .001 to 10, under which an evenly spaced thousand of the values is the most likely.
+    trend : ndarray of float64, shape (n, k), optional
+        Columns in which the mean is linear, beside a constant; their coefficients are least squares under the
+        covariance (universal kriging; section 2.7). A score that is nearly right may be one.
 
     Attributes
     ----------
@@ -60,18 +63,25 @@ class Posterior(Record):
         Of the signal, in units of the values: what makes them most likely, given the noise.
     """
 
-    def __init__(self, rows: Floats, values: Floats, weights: Floats | None = None, noise: float | None = None) -> None:
-        weights = np.ones(len(values)) if weights is None else weights
-        self._rows, self._mean = rows, float(np.average(values, weights=weights))
-        centred = values - self._mean
+    def __init__(
+        self,
+        rows: Floats,
+        values: Floats,
+        weights: Floats | None = None,
+        noise: float | None = None,
+        trend: Floats | None = None,
+    ) -> None:
+        weights, columns = np.ones(len(values)) if weights is None else weights, _with_constant(rows, trend)
         if noise is None:
             some = np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(int)
-            own = covariance(rows[some], rows[some])
-            surprises = [_surprise(own, centred[some], each / weights[some]) for each in _NOISES]
+            own, left = covariance(rows[some], rows[some]), values - columns @ np.linalg.lstsq(columns, values)[0]
+            surprises = [_surprise(own, left[some], each / weights[some]) for each in _NOISES]
             noise = float(_NOISES[np.argmin(surprises)])
-        self.noise, self._noises = noise, noise / weights
-        self._solved = np.linalg.solve(self._matrix(), centred)
-        self.variance = float(centred @ self._solved / len(values))
+        self.noise, self._rows, self._noises = noise, rows, noise / weights
+        solved = np.linalg.solve(self._matrix(), np.column_stack([values, columns]))
+        self._trend = np.linalg.lstsq(columns.T @ solved[:, 1:], columns.T @ solved[:, 0])[0]
+        self._solved = solved[:, 0] - solved[:, 1:] @ self._trend
+        self.variance = float((values - columns @ self._trend) @ self._solved / len(values))
 
     def _matrix(self) -> Floats:
         """Return the covariance of the values that were seen; it is large, so that it is not kept."""
@@ -79,15 +89,20 @@ class Posterior(Record):
         matrix[np.diag_indices_from(matrix)] += self._noises
         return matrix
 
-    def mean(self, rows: Floats) -> Floats:
-        """Return the expected values of rows, shape (m,)."""
-        return np.asarray(self._mean + covariance(rows, self._rows) @ self._solved)
+    def mean(self, rows: Floats, trend: Floats | None = None) -> Floats:
+        """Return the expected values of rows, shape (m,); `trend` has the columns of these rows."""
+        return np.asarray(_with_constant(rows, trend) @ self._trend + covariance(rows, self._rows) @ self._solved)
 
     def sd(self, rows: Floats) -> Floats:
         """Return how uncertain these are, shape (m,): standard deviations of the values without noise."""
         shared = covariance(rows, self._rows)
         left = 1 - (shared * np.linalg.solve(self._matrix(), shared.T).T).sum(axis=1)
         return np.asarray(np.sqrt(self.variance * np.maximum(left, 0)))
+
+
+def _with_constant(rows: Floats, trend: Floats | None) -> Floats:
+    columns = np.ones((len(rows), 1))
+    return columns if trend is None else np.hstack([columns, trend])
 
 
 def _surprise(own: Floats, values: Floats, noise: Floats) -> float:
