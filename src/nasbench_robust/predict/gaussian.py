@@ -32,9 +32,12 @@ def normal_scores(values: npt.ArrayLike) -> Floats:
 
 def covariance(one: Floats, other: Floats) -> Floats:
     """Return ``exp(-|x - y|^2)`` for all pairs of rows, shape (m, n)."""
-    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
-    squares -= 2 * one @ other.T
-    return np.asarray(np.exp(-np.maximum(squares, 0, out=squares), out=squares))
+    ones, others = np.ones((len(one), 1)), np.ones((len(other), 1))
+    left = np.hstack([2 * one, -(one**2).sum(axis=1, keepdims=True), -ones])
+    right = np.hstack([other, others, (other**2).sum(axis=1, keepdims=True)])
+    product = left @ right.T  # -|x - y|^2 without another array of its size, which may be large
+    np.minimum(product, 0, out=product)
+    return np.asarray(np.exp(product, out=product))
 
 
 class Posterior(Record):
