@@ -6,13 +6,13 @@ import argparse
 
 from ..errors import InvalidValueError
 from .command import Command, positive
-from .tables import add_json, print_cells
+from .tables import _add_json, _print_cells
 
 
 def _rank_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--dataset", default="cifar10", help="cifar10 (default), cifar100 or ImageNet16-120")
     parser.add_argument("--top", type=positive, default=20, help="how many (default: 20; at most 4,787 functions)")
-    add_json(parser)
+    _add_json(parser)
 
 
 def _rank(args: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def _rank(args: argparse.Namespace) -> int:
         "structure": structure_count()[best],
         "ranking": ranking[best],
     }
-    return print_cells(columns, 3, args.json)
+    return _print_cells(columns, 3, args.json)
 
 
 RANK = Command(

@@ -41,8 +41,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="test (default) or validation")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that asks for JSON."""
+def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -58,7 +57,7 @@ def _query_arguments(parser: argparse.ArgumentParser) -> None:
     _add_metric(parser)
     parser.add_argument("--seed", type=int, help="one training run; default: the mean over all there are")
     _add_split(parser)
-    add_json(parser)
+    _add_json(parser)
 
 
 def _query(args: argparse.Namespace) -> int:
@@ -79,7 +78,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
-    add_json(parser)
+    _add_json(parser)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -105,14 +104,14 @@ def _best_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
     _add_view(parser)
     _add_split(parser)
-    add_json(parser)
+    _add_json(parser)
 
 
 def _best(args: argparse.Namespace) -> int:
     metric = f"{args.metric}#{args.split}" if args.split else args.metric
     from ..table import frames
 
-    return print_cells(frames.best(_store(args), args.dataset, metric, args.k, args.eps, args.cells), 1, args.json)
+    return _print_cells(frames.best(_store(args), args.dataset, metric, args.k, args.eps, args.cells), 1, args.json)
 
 
 def _store(args: argparse.Namespace) -> Any:
@@ -120,7 +119,7 @@ def _store(args: argparse.Namespace) -> Any:
     return _load(args)._store
 
 
-def print_cells(columns: dict[str, Any], metrics: int, as_json: bool) -> int:
+def _print_cells(columns: dict[str, Any], metrics: int, as_json: bool) -> int:
     """Print cells with their last columns, the metrics."""
     lists = _lists(columns)
     if as_json:
@@ -164,20 +163,20 @@ def _pareto_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--metrics", default=default, help=f"two or more, separated by commas (default: {default})"
     )
-    add_json(parser)
+    _add_json(parser)
 
 
 def _pareto(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",")
     from ..table import frames
 
-    return print_cells(frames.pareto(_store(args), args.dataset, metrics), len(metrics), args.json)
+    return _print_cells(frames.pareto(_store(args), args.dataset, metrics), len(metrics), args.json)
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("first", "second"):
         parser.add_argument(name, help="name of a release, path of a table, or hub:owner/name")
-    add_json(parser)
+    _add_json(parser)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -288,7 +287,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _validate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", help="a runs table, a folder, or the name of a release")
-    add_json(parser)
+    _add_json(parser)
 
 
 def _validate(args: argparse.Namespace) -> int:
