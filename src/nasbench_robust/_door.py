@@ -13,11 +13,8 @@ from importlib import import_module
 from typing import Any
 
 # The extra that installs an optional package, by the name under which it is imported.
-<<<<<<< HEAD
-EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis", "sklearn": "analysis"}
-=======
-EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis", "matplotlib": "plots"}
->>>>>>> 76c5019e06d380b7985e8150203fbdafa3e8c36c
+EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk"}
+EXTRAS |= {"scipy": "analysis", "sklearn": "analysis", "matplotlib": "plots"}
 
 
 def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

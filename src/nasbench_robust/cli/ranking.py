@@ -49,8 +49,8 @@ RANK = Command(
     "rank cells without training any on the images of interest",
     _rank_arguments,
     _rank,
-    "By the table of digits in the package, smoothed over cells of similar structure (column digits, in normal scores), "
-    "and by a count of what is large in a cell (column structure): the sum of the logarithms of both ranks. The "
-    "parameters that are printed alone depend on the data set. Of cells of one function the first is listed.",
+    "By the table of digits in the package, smoothed over cells of like structure (digits, in normal scores), and by "
+    "a count of what is large in a cell (structure): the sum of the logarithms of both ranks. Parameters are those of "
+    "the data set, which changes nothing else. Of cells that compute the same function the first is listed.",
 )
 COMMANDS = (RANK,)
