@@ -23,7 +23,7 @@ FLOORS = (
     ("settings", "cells"),
     ("native", "networks", "table", "statistics"),
     ("ntk", "proxies", "engines", "releases"),
-    ("runs",),
+    ("runs", "predict"),
     ("scores", "search", "plots"),
     ("cli",),
     ("__main__", "__init__"),

@@ -9,6 +9,7 @@ from . import native as native
 from . import networks as networks
 from . import ntk as ntk
 from . import plots as plots
+from . import predict as predict
 from . import proxies as proxies
 from . import releases as releases
 from . import runs as runs

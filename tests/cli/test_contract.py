@@ -66,6 +66,9 @@ publish release --out file/o => file/o
 train --index 15625 --out o => the nearest is 15624
 pareto -m clean_acc => at least two metric names
 compare digits nosuch => unknown release 'nosuch'
+rank --dataset cifar => did you mean 'cifar10'?
+rank --dataset digits => the table in the package has digits
+rank --top 4788 => top is 4788, expected an integer from 1 to 4,787; did you mean 4787?
 train --out o => no --index is given, expected the index of a cell, or a Slurm array task
 train --index 3 --out o --dataset digit => did you mean 'digits'?
 train --index 3 --out o --engine nativ => did you mean 'native'?
@@ -143,6 +146,7 @@ PRINTING = """
 query 9930 -m pgd_acc
 info
 best -m pgd_acc
+rank
 export -m pgd_acc
 validate release
 verify release
