@@ -62,34 +62,34 @@ ATTACKS: dict[str, AttackKind] = {
         uses=("steps", "step_size", "random_start", "restarts"),
     ),
     "autoattack": AttackKind(
-        "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
-        {"Linf": "attacks._autoattack:adversarial_images"},
+        "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square",
+        {"Linf": "attacks._autoattack:adversarial_images", "L2": "attacks._autoattack:adversarial_images"},
         3,
         pools=True,
         uses=("steps", "restarts", "queries", "targets", "checkpoints"),
     ),
     "apgd_ce": AttackKind(
         "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.apgd:apgd_ce"},
+        {"Linf": "attacks.apgd:apgd_ce", "L2": "attacks.apgd:apgd_ce"},
         2,
         pools=True,
         uses=("steps", "restarts", "checkpoints"),
     ),
     "apgd_t": AttackKind(
         "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.apgd:apgd_t"},
+        {"Linf": "attacks.apgd:apgd_t", "L2": "attacks.apgd:apgd_t"},
         pools=True,
         uses=("steps", "restarts", "targets", "checkpoints"),
     ),
     "fab_t": AttackKind(
         "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.fab:fab_t"},
+        {"Linf": "attacks.fab:fab_t", "L2": "attacks.fab:fab_t"},
         pools=True,
         uses=("steps", "targets"),
     ),
     "square": AttackKind(
         "Square attack (Andriushchenko et al., ECCV 2020)",
-        {"Linf": "attacks._square:square"},
+        {"Linf": "attacks._square:square", "L2": "attacks._square:square"},
         pools=True,
         uses=("restarts", "queries"),
     ),
@@ -227,10 +227,18 @@ class Attack:
 
     @classmethod
     def autoattack(
-        cls, eps: float, *, steps: int = 100, targets: int | None = None, checkpoints: str | None = None
+        cls,
+        eps: float,
+        *,
+        steps: int = 100,
+        norm: str = "Linf",
+        targets: int | None = None,
+        checkpoints: str | None = None,
     ) -> Attack:
-        """Return AutoAttack standard, L-infinity, as its authors have it; that of the published table differs."""
-        return cls("autoattack", eps, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints)
+        """Return AutoAttack standard as its authors have it; that of the published table differs."""
+        return cls(
+            "autoattack", eps, norm, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints
+        )
 
     def part(self, name: str) -> Attack:
         """Return the settings of one of `PARTS` of AutoAttack."""
