@@ -105,19 +105,10 @@ SPLITS = ("test", "validation")
 
 # Names in circulation that mean something else than they say, or nothing here: used to suggest, never accepted.
 _FOREIGN_NAMES = {
-    "val_acc": "clean_acc",
-    "acc": "clean_acc",
-    "accuracy": "clean_acc",
-    "clean": "clean_acc",
-    "test_acc": "clean_acc",
-    "aa": "autoattack_acc",
-    "aa_acc": "autoattack_acc",
-    "robust_acc": "pgd_acc",
-    "adv_acc": "pgd_acc",
-    "val_fgsm_3_acc": "fgsm_acc@3/255",
-    "val_pgd_3_acc": "pgd_acc@3/255",
-    "val_fgsm_8_acc": "fgsm_acc@8/255",
-    "val_pgd_8_acc": "pgd_acc@8/255",
+    **dict.fromkeys(("val_acc", "acc", "accuracy", "clean", "test_acc"), "clean_acc"),
+    **dict.fromkeys(("aa", "aa_acc"), "autoattack_acc"),
+    **dict.fromkeys(("robust_acc", "adv_acc"), "pgd_acc"),
+    **{f"val_{attack}_{level}_acc": f"{attack}_acc@{level}/255" for attack in ("fgsm", "pgd") for level in (3, 8)},
 }
 
 
@@ -231,14 +222,12 @@ class Attack:
         eps: float,
         *,
         steps: int = 100,
-        norm: str = "Linf",
         targets: int | None = None,
+        norm: str = "Linf",
         checkpoints: str | None = None,
     ) -> Attack:
         """Return AutoAttack standard as its authors have it; that of the published table differs."""
-        return cls(
-            "autoattack", eps, norm, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints
-        )
+        return cls("autoattack", eps, norm, steps, None, None, 1, 5000, targets, checkpoints)
 
     def part(self, name: str) -> Attack:
         """Return the settings of one of `PARTS` of AutoAttack."""
