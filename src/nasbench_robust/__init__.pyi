@@ -18,6 +18,7 @@ from . import skeletons as skeletons
 from . import statistics as statistics
 from . import table as table
 from .cells import Cell as Cell
+from .networks import network as network
 from .releases import load as load
 from .table import Benchmark as Benchmark
 from .table import NATSAdapter as NATSAdapter
