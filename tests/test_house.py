@@ -24,7 +24,7 @@ FLOORS = (
     ("native", "networks", "table", "statistics"),
     ("ntk", "proxies", "engines", "releases"),
     ("runs",),
-    ("scores", "search"),
+    ("scores", "search", "explorer"),
     ("cli",),
     ("__main__", "__init__"),
 )
