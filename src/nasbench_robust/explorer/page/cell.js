@@ -6,7 +6,7 @@ import { datasets } from './data.js'
 import { operationColour, shade } from './colours.js'
 import { datasetOf, mainMetric, metricLabel } from './variables.js'
 import { pins, state, togglePin, update, watch } from './state.js'
-import { drawCell, glyph } from './drawing.js'
+import { cellButton, drawCell } from './drawing.js'
 import { valueTables } from './values.js'
 import { curves, images, runsOf } from './evidence.js'
 
@@ -29,10 +29,6 @@ function change(edge, code) {
   const [before, after] = [metric.values[from], metric.values[to]];
   update({ cell: to });
   say(`Cell ${to}. ${metricLabel(metric)} ${number(after, 'accuracy')}, ${signed(after - before)}.`);
-}
-
-export function cellButton(index, extra = null) {
-  return element('button.chip', { 'data-cell': index, onclick: () => update({ cell: index }) }, glyph(index), String(index), extra);
 }
 
 function showCell() {

@@ -8,7 +8,10 @@ import { ALL_OPERATIONS, state, update, watch } from './state.js'
 import { FILTERS, inBox, shownCells } from './filters.js'
 import { addSearch } from './searches.js'
 import { datasets } from './data.js'
+import { frontOf } from './overlay.js'
+import { cellButton } from './drawing.js'
 
+const FRONT = 12; // cells of the front that are listed
 const CLEARED = { view: 'representatives', ops: ALL_OPERATIONS, low: '', high: '', connected: false, twins: false, box: '' };
 
 // Fill a select with all variables, grouped by data set.
@@ -141,6 +144,15 @@ export function showLegend(landscape) {
   const low = least === undefined || Number.isNaN(least) ? '–' : `${isCut ? '≤ ' : ''}${written(least)}`;
   const high = most === undefined ? '–' : written(most);
   byId('legend').replaceChildren(element('span.legend-name', {}, own.title), element('span', {}, low), bar, element('span', {}, high));
+}
+
+// The cells of the front, by name: what is drawn can be read and clicked too.
+export function showFront(landscape) {
+  byId('front').hidden = !state.pareto;
+  if (!state.pareto) return;
+  const cells = frontOf(landscape);
+  const more = cells.length > FRONT ? element('span.note', {}, `and ${cells.length - FRONT} more`) : null;
+  byId('front').replaceChildren(...cells.slice(0, FRONT).map((index) => cellButton(index)), ...(more ? [more] : []));
 }
 
 export const otherDataset = (dataset) => datasets[(datasets.indexOf(dataset) + 1) % datasets.length];

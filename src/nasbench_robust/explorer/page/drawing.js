@@ -3,6 +3,7 @@
 import { EDGES, LONG, OPERATIONS, SHORT, codesOf, liveEdges } from './space.js'
 import { element } from './format.js'
 import { operationColour } from './colours.js'
+import { update } from './state.js'
 
 const NODES = [28, 148, 268, 388]; // x of the nodes
 const LINE = 112; // y of the nodes
@@ -119,3 +120,7 @@ export function glyph(index) {
   return element('span.glyph', { role: 'img', 'aria-label': codes.map((code) => SHORT[OPERATIONS[code]]).join(', ') }, squares);
 }
 
+// A button that leads to a cell.
+export function cellButton(index) {
+  return element('button.chip', { 'data-cell': index, onclick: () => update({ cell: index }) }, glyph(index), String(index));
+}

@@ -38,7 +38,7 @@ export function curves(host, { details, runs }) {
   const box = element('div.curves', { role: 'img', 'aria-label': `Accuracy by epoch. After ${epochs} epochs: ${names.map((name, place) => `${LINES[name][1]} ${number(means[place].at(-1), 'accuracy')}`).join(', ')}` });
   const readout = element('p.readout');
   const show = (epoch) => readout.replaceChildren(
-    element('span', {}, `epoch ${epoch + 1}`),
+    element('span', {}, `${details.split} images, epoch ${epoch + 1}`),
     ...names.map((name, place) => element('span', { 'data-curve': name, 'data-value': String(means[place][epoch]) }, element('i.swatch', { style: `--op: var(${LINES[name][0]})` }), `${LINES[name][1]} ${number(means[place][epoch], 'accuracy')}`)),
   );
   host.replaceChildren(box, readout);

@@ -7,7 +7,7 @@ import { ALL_OPERATIONS, everythingChanged, openState, state, update, watch } fr
 import { forgetColours } from './colours.js'
 import { FILTERS } from './filters.js'
 import { Landscape } from './landscape.js'
-import { openControls, otherDataset, showLegend } from './controls.js'
+import { openControls, otherDataset, showFront, showLegend } from './controls.js'
 import { openCell } from './cell.js'
 import { openLeaderboard } from './leaderboard.js'
 import { openCompare } from './compare.js'
@@ -48,9 +48,11 @@ function openLandscapes() {
   });
   watch(['x', 'y', 'c', 'xs', 'ys', 'x2', 'y2', 'side', 'tab', ...FILTERS], load);
   watch(['box'], each((landscape) => landscape.redraw()));
+  watch(['pareto', 'x', 'y', 'xs', 'ys', 'box', ...FILTERS], () => showFront(first));
   watch(['zoom'], () => state.zoom !== first.own && load());
   watch(['cell', 'pins', 'pareto', 'near', 'searches'], each((landscape) => landscape.paint()));
   load();
+  showFront(first);
   return first;
 }
 
@@ -131,11 +133,17 @@ function drawAnew() {
   everythingChanged();
 }
 
+// On a phone the plot comes first: what stands over it is folded.
+function foldControls() {
+  if (matchMedia('(max-width: 780px)').matches) document.querySelectorAll('#controls > details').forEach((part) => (part.open = false));
+}
+
 async function open() {
   await openData();
   openVariables();
   openState(startingState());
   openTheme();
+  foldControls();
   openTabs();
   const first = openLandscapes();
   openControls(first);
