@@ -58,7 +58,7 @@ function bindAmount(id, field) {
   show();
 }
 
-export function openControls(first) {
+export function openControls(landscapes) {
   for (const [id, field] of [['x', 'x'], ['y', 'y'], ['c', 'c'], ['x2', 'x2'], ['y2', 'y2']]) fillVariables(byId(id), field);
   for (const id of ['xs', 'ys', 'view']) bindSelect(id, id);
   for (const id of ['pareto', 'near', 'connected', 'twins', 'side']) bindFlag(id, id);
@@ -71,19 +71,18 @@ export function openControls(first) {
     for (const file of event.target.files) await addSearch(file);
     event.target.value = '';
   };
-  byId('zoom-in').onclick = () => first.zoomBy(0.6);
-  byId('zoom-out').onclick = () => first.zoomBy(1 / 0.6);
-  byId('zoom-all').onclick = () => first.reset();
-  for (const mode of ['pan', 'box']) byId(`mode-${mode}`).onclick = () => setMode(first, mode);
+  byId('zoom-in').onclick = () => landscapes.forEach((each) => each.plot && each.zoomBy(0.6));
+  byId('zoom-out').onclick = () => landscapes.forEach((each) => each.plot && each.zoomBy(1 / 0.6));
+  byId('zoom-all').onclick = () => landscapes.forEach((each) => each.plot && each.reset());
+  for (const mode of ['pan', 'box']) byId(`mode-${mode}`).onclick = () => setMode(landscapes, mode);
   watch([...FILTERS, 'box', 'x', 'y', 'xs', 'ys'], showCount);
   watch(['side'], showSide);
   showCount();
   showSide();
 }
 
-function setMode(first, mode) {
-  first.mode = mode;
-  first.host.dataset.mode = mode;
+function setMode(landscapes, mode) {
+  for (const each of landscapes) each.mode = each.host.dataset.mode = mode;
   for (const each of ['pan', 'box']) byId(`mode-${each}`).setAttribute('aria-pressed', String(each === mode));
 }
 

@@ -295,7 +295,7 @@ function padded(values) {
   let [least, most] = [Infinity, -Infinity];
   for (const value of values) [least, most] = [Math.min(least, value), Math.max(most, value)];
   if (!(most >= least)) return [0, 1];
-  const room = (most - least || Math.abs(most) || 1) * 0.035;
+  const room = (most - least || Math.abs(most) || 1) * 0.05;
   return [least - room, most + room];
 }
 

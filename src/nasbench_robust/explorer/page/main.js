@@ -53,7 +53,7 @@ function openLandscapes() {
   watch(['cell', 'pins', 'pareto', 'near', 'searches'], each((landscape) => landscape.paint()));
   load();
   showFront(first);
-  return first;
+  return [first, second];
 }
 
 function openTabs() {
@@ -145,8 +145,7 @@ async function open() {
   openTheme();
   foldControls();
   openTabs();
-  const first = openLandscapes();
-  openControls(first);
+  openControls(openLandscapes());
   openCell();
   openLeaderboard();
   openCompare();
