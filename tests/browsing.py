@@ -13,7 +13,7 @@ CLEAN, PGD, AUTOATTACK = (f"digits/digits/{name}" for name in ("clean_acc", "pgd
 class Explorer:
     """A page in the browser, and what it said and asked for that it should not have."""
 
-    def __init__(self, browser: Any, path: Path, hash: str = "", **options: Any) -> None:
+    def __init__(self, browser: Any, path: Path, address: str = "", **options: Any) -> None:
         size = {"width": 1440, "height": 900}
         self.context = browser.new_context(**{"offline": True, "viewport": size, "accept_downloads": True, **options})
         self.page = self.context.new_page()
@@ -22,9 +22,8 @@ class Explorer:
         self.page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", self._requested)
-        self.page.goto(path.as_uri() + hash)
+        self.page.goto(path.as_uri() + address)
         self.page.wait_for_selector("body:not(.loading)")
-        self.address = path.as_uri()
 
     def _requested(self, request: Any) -> None:
         if not request.url.startswith(("file:", "blob:", "data:")):
@@ -32,14 +31,14 @@ class Explorer:
 
     def show(self, **state: Any) -> None:
         """Show the view that an address names."""
-        hash = "#" + "&".join(f"{key}={value}" for key, value in state.items())
+        wanted = "#" + "&".join(f"{key}={value}" for key, value in state.items())
         self.page.evaluate(
             """hash => new Promise(done => {
                 if (decodeURIComponent(location.hash || '#') === hash) return done();
                 addEventListener('hashchange', () => setTimeout(done), { once: true });
                 location.hash = hash;
             })""",
-            hash,
+            wanted,
         )
 
     def state(self) -> dict[str, str]:

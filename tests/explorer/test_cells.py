@@ -18,7 +18,7 @@ READ_VALUES = """
 (cells) => cells.map((cell) => {
   document.getElementById('find').value = cell;
   document.getElementById('find-form').requestSubmit();
-  document.querySelectorAll('#values tr.more').forEach((row) => row.hidden && row.previousSibling.querySelector('button').click());
+  document.querySelectorAll('#values .metric[aria-expanded=false]').forEach(metric => metric.click());
   return Object.fromEntries([...document.querySelectorAll('#values tr[data-metric]')].map((row) => {
     const [value, rank, more] = [row.querySelector('.value'), row.querySelector('.rank'), row.nextSibling];
     const seeds = [...more.querySelectorAll('.seed')].map((seed) => [seed.dataset.seed, Number(seed.dataset.value)]);
@@ -60,7 +60,9 @@ def test_ranks_are_places_among_classes(view, benches):
         assert shown[PGD]["rank"] == f"{better + 1:,}"
 
 
-@pytest.mark.parametrize("encoding", ["index", "nasbench-201", "opcodes", "nasbench-suite-zero", "adjacency", "one-hot"])
+@pytest.mark.parametrize(
+    "encoding", ["index", "nasbench-201", "opcodes", "nasbench-suite-zero", "adjacency", "one-hot"]
+)
 def test_a_cell_is_found_in_any_encoding(view, encoding):
     for index in FEW:
         cell = Cell.from_index(index)
@@ -145,7 +147,10 @@ def test_dead_edges_look_dead(view):
     for index in FEW:
         view.show(cell=index)
         cell = Cell.from_index(index)
-        dead = {int(edge) for edge in view.page.locator("#drawing .dead").evaluate_all("all => all.map(one => one.dataset.edge)")}
+        dead = {
+            int(edge)
+            for edge in view.page.locator("#drawing .dead").evaluate_all("all => all.map(one => one.dataset.edge)")
+        }
         assert dead == {edge for edge, pair in enumerate(cells.EDGES) if pair not in cell.live_edges}
 
 
@@ -196,7 +201,7 @@ def test_curves_are_those_of_the_runs(view, beside):
             view.page.locator("#curves").scroll_into_view_if_needed()
             box = view.page.locator("#curves .u-over").bounding_box()
             view.page.mouse.move(box["x"] + (epoch - 1) / 19 * box["width"] * 0.999 + 0.2, box["y"] + 40)
-            said = f"document.querySelector('.readout span').innerText.endsWith(' epoch {epoch}')"
+            said = f"() => document.querySelector('.readout span').innerText.endsWith(' epoch {epoch}')"
             view.page.wait_for_function(said)
             for name in ("clean_acc", "pgd_acc", "train_acc"):
                 shown = float(view.page.get_attribute(f'.readout [data-curve="{name}"]', "data-value"))

@@ -72,7 +72,8 @@ def page(benches: Sequence[Benchmark], *, details: bool = True) -> str:
 
 def script() -> str:
     """Return all modules as one, since a page from disk may import no file: each a function that gives its exports."""
-    return "\n".join(_as_function(name, _text(f"{name}.js")) for name in _MODULES)
+    functions = (_as_function(name, _text(f"{name}.js")) for name in _MODULES)
+    return "\n".join(("'use strict';", *functions))
 
 
 def _as_function(name: str, text: str) -> str:

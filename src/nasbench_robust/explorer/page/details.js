@@ -11,9 +11,14 @@ let bytes; // promise of the blob
 // Return the details of a data set, or null where the page has none.
 export async function detailsOf(dataset) {
   if (!dataset?.details) return null;
-  bytes ??= inflate('details');
+  bytes ??= wholePage().then(() => inflate('details'));
   if (!opened.has(dataset)) opened.set(dataset, new Details(dataset.details, await bytes));
   return opened.get(dataset);
+}
+
+// The details stand at the end of the page, so that all else is drawn before they are read.
+async function wholePage() {
+  if (document.readyState === 'loading') await new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
 }
 
 class Details {
