@@ -90,7 +90,12 @@ def examples() -> dict[type, Any]:
     made += [NativeNetwork(cell, skeleton, mean=DIGITS.mean, std=DIGITS.std), engines.engine_named("native")]
     made += [native_engine.NativeTrainer(cell, settings, arrays, 0), kernels, *proxies.PROXIES.values()]
     made += [networks.fast.FoldedNetwork(network), networks.fast.BatchNetwork(network), statistics.Interval(1, 0, 2)]
-    made += [statistics.Noise(0.1, 3, 9), ntk.Value(1.0), ntk.FixedNetwork(network, few.test.pixels, bn="eval")]
+    made += [
+        statistics.Noise(0.1, 3, 9),
+        statistics.paired([True, False], [False, True]),
+        ntk.Value(1.0),
+        ntk.FixedNetwork(network, few.test.pixels, bn="eval"),
+    ]
     rows = ntk.RowSplit(np.arange(2), np.arange(2, 4))
     made += [rows, ntk.Regression(1, 2, np.arange(2), np.eye(2)), ntk.Scored(None, None, "naswot", 1.0, None, 0.1)]
     made += [*ntk.SCORES]

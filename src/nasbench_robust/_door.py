@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 # The extra that installs an optional package, by the name under which it is imported.
-EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis"}
+EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis", "matplotlib": "plots"}
 
 
 def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -27,7 +28,15 @@ def benches(request: pytest.FixtureRequest) -> list[Benchmark]:
 
 @pytest.fixture(scope="session")
 def page_file(benches: list[Benchmark], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return explorer.write_page(tmp_path_factory.mktemp("explorer") / "page.html", benches)
+    """The page, made once for all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with open(folder / "explorer.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "explorer.html").exists():
+            explorer.write_page(folder / "explorer.html", benches)
+    return folder / "explorer.html"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from ..errors import MissingPackageError
 from ..version import __version__
 from .command import Command, guarded, log_to_stderr, run
 
-_FILES = ("tables", "exploring", "releases", "generation", "moving", "scoring", "searching")
+_FILES = ("tables", "cells", "exploring", "releases", "generation", "moving", "scoring", "searching")
 
 
 def commands() -> Iterator[Command]:

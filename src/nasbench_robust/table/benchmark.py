@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import cells
 from ..errors import InvalidValueError, MissingResultError
+from .detailed import Detailed
 from .unpacked import Unpacked
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ else:  # a first query does without
     frames = waiting(f"{__package__}.frames")
 
 
-class Benchmark:
+class Benchmark(Detailed):
     """A table of adversarially trained cells.
 
     `nasbench_robust.load` makes one from a release; the constructor takes a runs table directly.
