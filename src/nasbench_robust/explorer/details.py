@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 
 from ..arrays import Booleans, Floats
 from ..datasets import dataset as dataset_row
+from ..errors import MissingResultError
 from ..images import load_arrays
 from ..metrics import Metric, same_eps
 from ..table import Benchmark
-from . import stored
 from .packing import PRECISION, Blob, Numbers, encode_streams, frequencies, smallest_integers
 
 _LEVELS = 8  # into how many parts runs are sorted by accuracy, to foretell which images they fail on
 _SHARES = 2**8  # shares of correct runs are stored in a byte
+_CURVES = ("clean_acc", "pgd_acc", "train_acc")
 _ON_IMAGES = "digits"  # the data set whose images are part of the package
 
 
@@ -36,23 +38,30 @@ def add_details(blob: Blob, bench: Benchmark, dataset: str, measured: list[Metri
     -------
     dict or None
         Where the arrays are; None where no run has curves.
+
+    Runs that are stopped early, or lack outcomes that others have, are left out.
     """
-    curves = stored.curves(bench, dataset)
-    if curves is None:
+    try:
+        curves = bench._details.curves(dataset)
+    except MissingResultError:
         return None
-    runs = list(zip(curves.index.tolist(), curves.seed.tolist(), strict=True))
     info = bench.info.datasets[dataset]
-    about: dict[str, Any] = {"index": blob.add(smallest_integers(curves.index)), "outcomes": [], "curves": []}
-    about |= {"seed": blob.add(smallest_integers(curves.seed)), "split": curves.split}
+    tables = _outcomes(bench, dataset, [m for m in measured if same_eps(m.eps or info.eps, info.eps)])
+    values = np.stack([curves.values[name] for name in _CURVES])
+    runs = list(zip(curves.index.tolist(), curves.seed.tolist(), strict=True))
+    has_outcomes = np.array([all(run in table.row for table in tables.values()) for run in runs])
+    is_whole = has_outcomes & ~np.isnan(values).any(axis=(0, 2))
+    if not is_whole.any():
+        return None
+    about: dict[str, Any] = {"index": blob.add(smallest_integers(curves.index[is_whole])), "outcomes": [], "curves": []}
+    about |= {"seed": blob.add(smallest_integers(curves.seed[is_whole])), "split": curves.split}
     starts: list[Numbers] = []
     sizes: list[Numbers] = []
-    metrics = [metric for metric in measured if metric.split == "test" and same_eps(metric.eps or info.eps, info.eps)]
     before = None
-    for metric in metrics if dataset == _ON_IMAGES else ():
-        correct = stored.outcomes(bench, dataset, metric.column, runs)
-        if correct is not None:
-            about["outcomes"].append({"metric": metric.column, **_add_outcomes(blob, correct, before, starts, sizes)})
-            before = correct
+    for column, table in tables.items():
+        correct = table.correct([table.row[run] for run, each in zip(runs, is_whole, strict=True) if each])
+        about["outcomes"].append({"metric": column, **_add_outcomes(blob, correct, before, starts, sizes)})
+        before = correct
     images = {"train_acc": dataset_row(dataset).train_images}
     for name, values in curves.values.items():
         number = images.get(name, info.images.get(curves.split, 0))
@@ -64,6 +73,16 @@ def add_details(blob: Blob, bench: Benchmark, dataset: str, measured: list[Metri
         about["images"] = _add_images(blob)
     words, lengths = encode_streams(np.concatenate(starts), np.concatenate(sizes))
     return {**about, "words": blob.add(words), "lengths": blob.add(smallest_integers(lengths))}
+
+
+def _outcomes(bench: Benchmark, dataset: str, measured: list[Metric]) -> dict[str, Any]:
+    """Return the outcomes on the test images by column, where the package has the images that they are about."""
+    tables = {}
+    for metric in measured if dataset == _ON_IMAGES else ():
+        with suppress(MissingResultError):
+            if metric.split == "test":
+                tables[metric.column] = bench._details.outcomes(dataset, metric.column)
+    return tables
 
 
 def _add_outcomes(

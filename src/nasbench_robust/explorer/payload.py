@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import cells
 from ..arrays import Floats, Integers
+from ..cells import drawing
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
 from ..skeletons import FLOPS_RULE
@@ -56,7 +57,8 @@ def _space(blob: Blob) -> dict[str, Any]:
     }
     arrays = {name: blob.add(array.astype(np.uint16)) for name, array in facts.items()}
     arrays["smallest"] = blob.add(cells.smallest_members() == np.arange(cells.SIZE))
-    return {"edges": cells.EDGES, "operations": cells.OPERATIONS, **arrays}
+    picture = {"nodes": drawing.NODES, "labels": drawing.NODE_LABELS, "colours": drawing.COLOURS}
+    return {"edges": cells.EDGES, "operations": cells.OPERATIONS, "picture": picture, **arrays}
 
 
 def _release(bench: Benchmark, blobs: dict[str, Blob], with_details: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Colours: of operations (Okabe and Ito's, told apart by all kinds of colour vision), of values (viridis), of pins.
+// Colours: of operations, of values (viridis), of pins; all told apart by every kind of colour vision.
 
 import { OPERATIONS } from './space.js'
 

@@ -1,46 +1,36 @@
-// A cell as a drawing: four nodes in a row, six edges as arcs, each with its operation; and as six small squares.
+// A cell as a drawing, laid out and coloured as `cells.drawing` does; and as six small squares.
 
 import { EDGES, LONG, OPERATIONS, SHORT, codesOf, liveEdges } from './space.js'
+import { about } from './data.js'
 import { element } from './format.js'
 import { operationColour } from './colours.js'
 import { update } from './state.js'
 
-const NODES = [28, 148, 268, 388]; // x of the nodes
-const LINE = 112; // y of the nodes
-const HEIGHTS = [0, -50, 0, -100, 56, 0]; // of the middle of each edge's arc over the line of nodes
-
-function arc(edge) {
-  const [from, to] = EDGES[edge].map((node) => NODES[node]);
-  const middle = (from + to) / 2;
-  if (!HEIGHTS[edge]) return { path: `M${from + 13} ${LINE}H${to - 19}`, x: middle, y: LINE, head: [to - 13, LINE, 0] };
-  const up = Math.sign(HEIGHTS[edge]);
-  const [x0, x1, y] = [from + 7, to - 7, LINE + up * 12];
-  const top = LINE + HEIGHTS[edge] * 4 / 3 - up * 4; // of the control points, so that the curve's middle is at the height
-  const slope = Math.atan2(y - top, x1 - (middle + (to - from) * 0.3)) * 180 / Math.PI;
-  const path = `M${x0} ${y}C${x0 + (to - from) * 0.12} ${top} ${x1 - (to - from) * 0.12} ${top} ${x1} ${y}`;
-  return { path, x: middle, y: (y + 3 * top) / 4, head: [x1, y, Math.abs(slope) > 60 ? slope : up < 0 ? 68 : -68] };
-}
+const RADIUS = 14; // of a node
 
 // Return the drawing. With `choose(edge, code)` edges are buttons that open a menu of operations.
 export function drawCell(index, choose = null) {
   const codes = codesOf(index);
   const live = liveEdges(codes);
   const title = EDGES.map(([source, target], edge) => `${source} to ${target}: ${LONG[OPERATIONS[codes[edge]]]}`).join('; ');
-  const attributes = { viewBox: '0 0 416 186', role: choose ? 'group' : 'img', 'aria-label': `Cell ${index}. ${title}` };
+  const attributes = { viewBox: '8 4 284 180', role: choose ? 'group' : 'img', 'aria-label': `Cell ${index}. ${title}` };
   const svg = element('svg.drawing', attributes);
-  const order = [3, 1, 4, 0, 2, 5]; // long arcs first, so that short edges lie on top
-  for (const edge of order) svg.append(drawEdge(edge, codes[edge], live.includes(edge), choose));
-  NODES.forEach((x, node) => {
-    const name = { 0: 'in', 3: 'out' }[node] ?? String(node);
-    svg.append(element('circle.node', { cx: x, cy: LINE, r: 13 }), element('text.node-name', { x, y: LINE + 4 }, name));
-  });
+  codes.forEach((code, edge) => svg.append(drawEdge(edge, code, live.includes(edge), choose)));
+  const { nodes, labels } = about.space.picture;
+  nodes.forEach(([x, y], node) =>
+    svg.append(element('circle.node', { cx: x, cy: y, r: RADIUS }), element('text.node-name', { x, y: y + 3.6 }, labels[node])),
+  );
   return svg;
 }
 
 function drawEdge(edge, code, isLive, choose) {
-  const { path, x, y, head } = arc(edge);
   const name = OPERATIONS[code];
   const [source, target] = EDGES[edge];
+  const [[x1, y1], [x2, y2]] = [source, target].map((node) => about.space.picture.nodes[node]);
+  const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2];
+  const turn = Math.atan2(y2 - y1, x2 - x1);
+  const [hx, hy] = [x2 - (RADIUS + 1) * Math.cos(turn), y2 - (RADIUS + 1) * Math.sin(turn)];
+  const path = `M${x1} ${y1}L${hx - 6 * Math.cos(turn)} ${hy - 6 * Math.sin(turn)}`;
   const label = `Edge ${source} to ${target}: ${LONG[name]}${isLive || !code ? '' : ', carries no signal'}`;
   const kind = `g.edge${isLive ? '' : '.dead'}${code ? '' : '.empty'}`;
   const attributes = { style: `--op: ${operationColour(code)}`, 'data-edge': edge, 'data-operation': name };
@@ -52,12 +42,11 @@ function drawEdge(edge, code, isLive, choose) {
       if (/^[1-5]$/.test(event.key)) choose(edge, Number(event.key) - 1);
     };
   }
-  const width = 46;
+  const width = 42;
   const drawn = element(kind, attributes, element('title', {}, label), element('path.wide', { d: path }), element('path.line', { d: path }));
-  const [hx, hy, turn] = head;
-  drawn.append(element('path.head', { d: 'M0 0L-8 -4.2V4.2Z', transform: `translate(${hx} ${hy}) rotate(${turn})` }));
-  drawn.append(element('rect.chip', { x: x - width / 2, y: y - 11, width, height: 22, rx: 11 }));
-  drawn.append(element('text.chip-name', { x, y: y + 4.5 }, SHORT[name]));
+  drawn.append(element('path.head', { d: 'M0 0L-8 -4.2V4.2Z', transform: `translate(${hx} ${hy}) rotate(${(turn * 180) / Math.PI})` }));
+  drawn.append(element('rect.chip', { x: x - width / 2, y: y - 10, width, height: 20, rx: 10 }));
+  drawn.append(element('text.chip-name', { x, y: y + 3.8 }, SHORT[name]));
   return drawn;
 }
 

@@ -1,7 +1,7 @@
 // The page as a whole: opens the data, then the parts, and keeps them in step.
 
 import { byId, copy, say, toast } from './format.js'
-import { datasets, openData, releases } from './data.js'
+import { about, datasets, openData, releases } from './data.js'
 import { datasetOf, openVariables, strongest, variable } from './variables.js'
 import { ALL_OPERATIONS, everythingChanged, openState, state, update, watch } from './state.js'
 import { forgetColours } from './colours.js'
@@ -140,6 +140,9 @@ function foldControls() {
 
 async function open() {
   await openData();
+  for (const [name, colour] of Object.entries(about.space.picture.colours)) {
+    if (name !== 'none') document.documentElement.style.setProperty(`--op-${name}`, colour);
+  }
   openVariables();
   openState(startingState());
   openTheme();
