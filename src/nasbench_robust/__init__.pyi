@@ -3,6 +3,7 @@ from . import cells as cells
 from . import datasets as datasets
 from . import engines as engines
 from . import errors as errors
+from . import explorer as explorer
 from . import images as images
 from . import metrics as metrics
 from . import native as native
