@@ -111,7 +111,9 @@ def _best(args: argparse.Namespace) -> int:
     metric = f"{args.metric}#{args.split}" if args.split else args.metric
     from ..table import frames
 
-    return _print_cells(frames.best(_store(args), args.dataset, metric, args.k, args.eps, args.cells), 1, args.json)
+    store = _store(args)
+    best = frames.best(store, args.dataset, metric, args.k, args.eps, args.cells)
+    return _print_cells(frames.chosen(store, best), 1, args.json)
 
 
 def _store(args: argparse.Namespace) -> Any:
@@ -170,7 +172,8 @@ def _pareto(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",")
     from ..table import frames
 
-    return _print_cells(frames.pareto(_store(args), args.dataset, metrics), len(metrics), args.json)
+    store = _store(args)
+    return _print_cells(frames.chosen(store, frames.pareto(store, args.dataset, metrics)), len(metrics), args.json)
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
