@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 FORMS = ("csv", "parquet", "json")
+_TO_QUOTE = re.compile('[,"\r\n]')
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -241,14 +242,18 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _csv(columns: dict[str, list[Any]]) -> str:
-    import csv
-    import io
+    """Return columns as CSV; what a column has many times, as cells of one class do, is written out once."""
+    texts = []
+    for name, values in columns.items():
+        field = {value: _field(value) for value in {name, *values}}
+        texts.append([field[name], *map(field.__getitem__, values)])
+    return "".join(f"{','.join(row)}\n" for row in zip(*texts, strict=True))
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+
+def _field(value: Any) -> str:
+    if isinstance(value, str) and _TO_QUOTE.search(value):
+        return '"{}"'.format(value.replace('"', '""'))
+    return "" if value is None else str(value)
 
 
 def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:
