@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import plots
-import style
+import figures
 from benchmark_figures.compute import CLEAN, ROBUST, SUBSETS, Accuracies, only
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS
 from nasbench_robust.datasets import dataset
+from nasbench_robust.plots import parts, style
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.GREY)
 SHORT = {"nor_conv_3x3": "3x3", "nor_conv_1x1": "1x1", "avg_pool_3x3": "pool", "skip_connect": "skip", "none": "none"}
@@ -22,7 +22,7 @@ FRONT = {"cifar10": (60, 30), "cifar100": (30, 12), "ImageNet16-120": (10, 4)}  
 
 def boxes(accuracies: Accuracies, path: Path) -> list[Path]:
     """Draw the box plots of all columns (figure 2); return the files."""
-    figure, panels = style.new_figure(6.9, 2.5, ncols=len(accuracies))
+    figure, panels = figures.new_figure(6.9, 2.5, ncols=len(accuracies))
     for axes, (name, frame) in zip(np.atleast_1d(panels), accuracies.items(), strict=True):
         look = {"color": "black", "linewidth": 0.7}
         drawn = axes.boxplot(
@@ -42,15 +42,15 @@ def boxes(accuracies: Accuracies, path: Path) -> list[Path]:
         )
         axes.set_ylim(bottom=0)
         axes.set_title(style.dataset_label(name))
-        plots.grid(axes, "y")
+        parts.grid(axes, "y")
     np.atleast_1d(panels)[0].set_ylabel("accuracy (%)")
     np.atleast_1d(panels)[0].legend(loc="upper right", handlelength=1.2)
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def rankings(accuracies: Accuracies, path: Path) -> list[Path]:
     """Draw distributions, and ranks by data set (figures 3a and 3b); return the files."""
-    figure, grid = style.new_figure(6.9, 4.6, nrows=2, ncols=3)
+    figure, grid = figures.new_figure(6.9, 4.6, nrows=2, ncols=3)
     for axes, (name, frame) in zip(grid[0], accuracies.items(), strict=False):
         for metric, colour in zip(frame, COLOURS, strict=False):
             counts, edges = np.histogram(100 * frame[metric], bins=60, density=True)
@@ -60,13 +60,13 @@ def rankings(accuracies: Accuracies, path: Path) -> list[Path]:
         axes.set_title(f"a   {style.dataset_label(name)}")
     grid[0][0].set_ylabel("share of cells")
     _ranks(grid[1], accuracies)
-    plots.legend(figure, [grid[0][0]], loc="outside lower center", ncols=6, columnspacing=1.2)
-    return style.save_figure(figure, path)
+    parts.legend(figure, [grid[0][0]], loc="outside lower center", ncols=6, columnspacing=1.2)
+    return figures.save_figure(figure, path)
 
 
 def rank_matrix(accuracies: Accuracies, matrix: pd.DataFrame, path: Path) -> list[Path]:
     """Draw the rank correlations of all columns, in subsets (figure 3c); return the files."""
-    figure, panels = style.new_figure(6.9, 2.7, ncols=len(SUBSETS))
+    figure, panels = figures.new_figure(6.9, 2.7, ncols=len(SUBSETS))
     for axes, subset in zip(panels, SUBSETS, strict=True):
         rows = only(matrix, subset=subset)
         drawn = _matrix(axes, accuracies, rows)
@@ -75,7 +75,7 @@ def rank_matrix(accuracies: Accuracies, matrix: pd.DataFrame, path: Path) -> lis
     bar.set_label("Spearman's rank correlation")
     bar.outline.set_visible(False)
     figure.supylabel("the column whose best cells are taken", fontsize=8)
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def _ranks(panels: Any, accuracies: Accuracies) -> None:
@@ -124,7 +124,7 @@ def _matrix(axes: Any, accuracies: Accuracies, rows: pd.DataFrame) -> Any:
 
 def best_cells(accuracies: Accuracies, tables: dict[str, pd.DataFrame], path: Path) -> list[Path]:
     """Draw the operations of the best cells by edge, and clean against PGD accuracy with its front (figure 4)."""
-    figure, grid = style.new_figure(6.9, 4.6, nrows=2, ncols=len(accuracies), squeeze=False)
+    figure, grid = figures.new_figure(6.9, 4.6, nrows=2, ncols=len(accuracies), squeeze=False)
     for column, (name, frame) in enumerate(accuracies.items()):
         _operations(grid[0][column], only(tables["operations"], dataset=name, best_by=ROBUST))
         grid[0][column].set_title(f"a   {style.dataset_label(name)}")
@@ -132,8 +132,8 @@ def best_cells(accuracies: Accuracies, tables: dict[str, pd.DataFrame], path: Pa
         grid[1][column].set_title(f"b   {style.dataset_label(name)}")
     grid[0][0].set_ylabel("of the best 1 % by PGD (%)")
     grid[1][0].set_ylabel(f"{style.metric_label(ROBUST)} (%)")
-    plots.legend(figure, [grid[0][0]], loc="outside lower center", ncols=len(OPERATIONS))
-    return style.save_figure(figure, path)
+    parts.legend(figure, [grid[0][0]], loc="outside lower center", ncols=len(OPERATIONS))
+    return figures.save_figure(figure, path)
 
 
 def _operations(axes: Any, rows: pd.DataFrame) -> None:
@@ -159,4 +159,4 @@ def _front(axes: Any, frame: pd.DataFrame, front: pd.DataFrame, name: str) -> No
         axes.set_xlim(left=FRONT[name][0])
         axes.set_ylim(bottom=FRONT[name][1])
     axes.set_xlabel("clean accuracy (%)")
-    plots.grid(axes)
+    parts.grid(axes)

@@ -1,8 +1,7 @@
 """The query API: one release as a `Benchmark` that answers by cell, data set and metric.
 
 Nothing is imputed: a question that the table has no answer to raises `MissingResultError` and says what there is.
-Answers are deterministic. A cell is answered by its class's representative, the only member that is trained; `lookup`
-says which that was.
+Answers are deterministic. A cell is answered by its class's representative, the only one trained; `lookup` says which.
 """
 
 from __future__ import annotations
