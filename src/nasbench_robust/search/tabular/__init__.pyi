@@ -1,6 +1,8 @@
 from .adapters import optuna_objective as optuna_objective
 from .catalogue import SEARCHERS as SEARCHERS
 from .catalogue import SearchMethod as SearchMethod
+from .comparing import comparison as comparison
+from .comparing import with_baselines as with_baselines
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch
 from .evolution import RegularisedEvolution as RegularisedEvolution
@@ -20,3 +22,4 @@ from .simulation import repeat as repeat
 from .simulation import run as run
 from .trajectories import Repeats as Repeats
 from .trajectories import Trajectory as Trajectory
+from .trajectories import holds_searches as holds_searches

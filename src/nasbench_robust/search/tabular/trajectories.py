@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ...arrays import Floats, Integers, Record, read_only
 from ...checks import integer
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _METADATA_KEY = b"nasbench_robust_searches"
+
+
+def holds_searches(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file that `Repeats.save` wrote; no other file is read beyond its schema."""
+    try:
+        return _METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
