@@ -38,7 +38,20 @@ def examples() -> dict[type, Any]:
     """Return an object of every public class."""
     import torch
 
-    from nasbench_robust import attacks, engines, files, images, networks, ntk, proxies, runs, scores, statistics, table
+    from nasbench_robust import (
+        attacks,
+        engines,
+        files,
+        images,
+        networks,
+        ntk,
+        predict,
+        proxies,
+        runs,
+        scores,
+        statistics,
+        table,
+    )
     from nasbench_robust.cli import tables
     from nasbench_robust.datasets import DATASETS, DIGITS
     from nasbench_robust.engines import native as native_engine
@@ -90,7 +103,12 @@ def examples() -> dict[type, Any]:
     made += [NativeNetwork(cell, skeleton, mean=DIGITS.mean, std=DIGITS.std), engines.engine_named("native")]
     made += [native_engine.NativeTrainer(cell, settings, arrays, 0), kernels, *proxies.PROXIES.values()]
     made += [networks.fast.FoldedNetwork(network), networks.fast.BatchNetwork(network), statistics.Interval(1, 0, 2)]
-    made += [statistics.Noise(0.1, 3, 9), ntk.Value(1.0), ntk.FixedNetwork(network, few.test.pixels, bn="eval")]
+    made += [
+        statistics.Noise(0.1, 3, 9),
+        statistics.paired([True, False], [False, True]),
+        ntk.Value(1.0),
+        ntk.FixedNetwork(network, few.test.pixels, bn="eval"),
+    ]
     rows = ntk.RowSplit(np.arange(2), np.arange(2, 4))
     made += [rows, ntk.Regression(1, 2, np.arange(2), np.eye(2)), ntk.Scored(None, None, "naswot", 1.0, None, 0.1)]
     made += [*ntk.SCORES]
@@ -117,4 +135,5 @@ def examples() -> dict[type, Any]:
     made += [scores.ScoreJob(scores.score_settings_for("digits"), Path("x"), few.test.pixels, few.test.labels)]
     made += [arnas.ArnasNetwork(arnas.ARNAS, "digits", channels=4, layers=5, generator=generator)]
     made += [arnas.ArnasSupernet("digits", channels=4, layers=5, generator=generator)]
+    made += [predict.Posterior(np.eye(4), np.arange(4.0)), predict.GaussianProcess().fit(np.eye(4), np.arange(4.0))]
     return {type(each): each for each in made}

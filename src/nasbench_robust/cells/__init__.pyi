@@ -1,3 +1,4 @@
+from . import drawing as drawing
 from . import encodings as encodings
 from .cell import Cell as Cell
 from .cell import index_or_string as index_or_string

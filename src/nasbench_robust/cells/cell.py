@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from operator import index as as_integer
@@ -213,6 +214,25 @@ class Cell:
         edge, step = divmod(int(_checked(rng).integers(len(EDGES) * (len(OPERATIONS) - 1))), len(OPERATIONS) - 1)
         code = (self._codes[edge] + 1 + step) % len(OPERATIONS)
         return Cell._from_codes((*self._codes[:edge], code, *self._codes[edge + 1 :]))
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Write a picture of the cell: the name ends in ``.svg`` or, where matplotlib is, ``.pdf`` or ``.png``.
+
+        Raises
+        ------
+        InvalidValueError
+            If the name ends otherwise.
+        MissingPackageError
+            If matplotlib is needed and not installed.
+        """
+        from .drawing import save
+
+        save(self, path)
+
+    def _repr_svg_(self) -> str:
+        from .drawing import svg
+
+        return svg(self)
 
     def __str__(self) -> str:
         return encodings.string_from_codes(self._codes)

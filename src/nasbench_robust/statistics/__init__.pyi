@@ -5,6 +5,9 @@ from .noise import seed_correlation as seed_correlation
 from .noise import seed_noise as seed_noise
 from .noise import spearman_brown as spearman_brown
 from .noise import twin_noise as twin_noise
+from .pairs import Paired as Paired
+from .pairs import mcnemar as mcnemar
+from .pairs import paired as paired
 from .rankings import Interval as Interval
 from .rankings import bootstrap as bootstrap
 from .rankings import bootstrap_spearman as bootstrap_spearman

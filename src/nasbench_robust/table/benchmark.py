@@ -1,8 +1,7 @@
 """The query API: one release as a `Benchmark` that answers by cell, data set and metric.
 
 Nothing is imputed: a question that the table has no answer to raises `MissingResultError` and says what there is.
-Answers are deterministic. A cell is answered by its class's representative, the only member that is trained; `lookup`
-says which that was.
+Answers are deterministic. A cell is answered by its class's representative, the only one trained; `lookup` says which.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import cells
 from ..errors import InvalidValueError, MissingResultError
+from .detailed import Detailed
 from .unpacked import Unpacked
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ else:  # a first query does without
     frames = waiting(f"{__package__}.frames")
 
 
-class Benchmark:
+class Benchmark(Detailed):
     """A table of adversarially trained cells.
 
     `nasbench_robust.load` makes one from a release; the constructor takes a runs table directly.

@@ -24,8 +24,8 @@ from ..errors import MissingDataError, TableError
 from ..files import Commit, entries, is_folder, is_there, latest, read_steadily
 from .describing import release_info_of
 from .files import Reader, concatenate
-from .run_files import Outcome, StoredRun, read_run_file
-from .schema import CURVE_COLUMNS, runs_table
+from .run_files import Outcome, StoredRun, read_run_file, tables_of
+from .schema import CURVE_COLUMNS, CURVES_SCHEMA, OUTCOMES_SCHEMA, runs_table
 from .shards import KEY, RUNS, is_run_folder, shard_file
 
 log = logging.getLogger(__name__)
@@ -199,6 +199,24 @@ def open_folder(folder: Path) -> Reader:
     if not is_run_folder(folder) and latest(folder) is None:
         return Reader(folder)
     return read_steadily(folder, lambda: _open_folder(folder))
+
+
+def read_beside(folder: Path, name: str) -> pa.Table:
+    """Return the table ``curves`` or ``outcomes`` of all runs of a folder; errors are those of `open_table`."""
+    return read_steadily(folder, lambda: _read_beside(folder, name))
+
+
+def _read_beside(folder: Path, name: str) -> pa.Table:
+    loose, state = loose_runs(folder), latest(folder)
+    known = frozenset() if state is None else _names_in(state)
+    read = [read_loose(folder, path) for file, path in loose.items() if file not in known]
+    runs = [run for run in read if run is not None]
+    tables = [tables_of(runs, release_info_of(runs))[name]] if runs else []
+    if state is not None:
+        before = Reader(whole(state).folder / f"{name}.parquet").read()
+        plain = {"curves": CURVES_SCHEMA, "outcomes": OUTCOMES_SCHEMA}[name]  # what is read names data sets by number
+        tables.insert(0, before.cast(pa.schema([plain.field(column) for column in before.column_names])))
+    return concatenate(tables)
 
 
 def _open_folder(folder: Path) -> Reader:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import Record
+from ..cells import Cell
 from ..metrics import Attack
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ class Result(Record):
     def __repr__(self) -> str:
         about = f"{self.metric} on {self.split} images of {self.dataset}, cell {self.index}, {self.n_seeds} seed(s)"
         return f"<Result {self.value}: {about}>"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        facts = {item.name: getattr(self, item.name) for item in fields(self)}
+        rows = (f"<tr><th>{name}</th><td>{html.escape(str(fact))}</td></tr>" for name, fact in facts.items())
+        return f"{Cell.from_index(self.index)._repr_svg_()}<table>{''.join(rows)}</table>"
 
 
 def summary(rows: Sequence[tuple[int, int, float, float]]) -> dict[str, Any]:
