@@ -32,8 +32,8 @@ def main() -> int:
 def run(args: argparse.Namespace) -> None:
     """Do what the arguments say."""
     start = time.perf_counter()
-    published, standard = nbr.load(args.published), nbr.load(args.standard)
     folder = results_folder(args.out)
+    published, standard = nbr.load(args.published), nbr.load(args.standard)
     accuracies = compute.read(published)
     tables = {
         "boxes": compute.boxes(accuracies),
