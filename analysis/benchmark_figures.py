@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     written += draw.boxes(accuracies, folder / "benchmark_boxes")
     written += draw.rankings(accuracies, folder / "benchmark_rankings")
     written += draw.rank_matrix(accuracies, tables["rank_matrix"], folder / "benchmark_rank_matrix")
-    written += draw.best_cells(accuracies, tables, folder / "benchmark_best_cells")
+    written += draw.best_cells(published, tables, folder / "benchmark_best_cells")
     conclude.print_conclusion(tables)
     print_written(written, start)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,16 @@ SEED = 0
 METRIC = "pgd_acc@0.1"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train, compare, write; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="weights.npz", help="file to write (default: %(default)s)")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     return guarded("digits_weights.py", lambda: _make(Path(args.out)), args.out)
 
 
 def _make(out: Path) -> int:
+    out.parent.mkdir(parents=True, exist_ok=True)
     bench = nbr.load()
     chosen = chosen_cells(bench)
     arrays: dict[str, np.ndarray] = {"index": np.array(chosen, np.int64)}

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import plots
-import style
+import figures
+import nasbench_robust as nbr
 from benchmark_figures.compute import CLEAN, ROBUST, SUBSETS, Accuracies, only
+from nasbench_robust import plots
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell, drawing
 from nasbench_robust.datasets import dataset
+from nasbench_robust.plots import parts, style
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.GREY)
-FRONT = {"cifar10": (60, 30), "cifar100": (30, 12), "ImageNet16-120": (10, 4)}  # where panels of fronts begin
 
 
 def boxes(accuracies: Accuracies, path: Path) -> list[Path]:
     """Draw the box plots of all columns (figure 2); return the files."""
-    figure, panels = style.new_figure(6.9, 2.5, ncols=len(accuracies))
+    figure, panels = figures.new_figure(6.9, 2.5, ncols=len(accuracies))
     for axes, (name, frame) in zip(np.atleast_1d(panels), accuracies.items(), strict=True):
         look = {"color": "black", "linewidth": 0.7}
         drawn = axes.boxplot(
@@ -41,15 +42,15 @@ def boxes(accuracies: Accuracies, path: Path) -> list[Path]:
         )
         axes.set_ylim(bottom=0)
         axes.set_title(style.dataset_label(name))
-        plots.grid(axes, "y")
+        parts.grid(axes, "y")
     np.atleast_1d(panels)[0].set_ylabel("accuracy (%)")
     np.atleast_1d(panels)[0].legend(loc="upper right", handlelength=1.2)
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def rankings(accuracies: Accuracies, path: Path) -> list[Path]:
     """Draw distributions, and ranks by data set (figures 3a and 3b); return the files."""
-    figure, grid = style.new_figure(6.9, 4.6, nrows=2, ncols=3)
+    figure, grid = figures.new_figure(6.9, 4.6, nrows=2, ncols=3)
     for axes, (name, frame) in zip(grid[0], accuracies.items(), strict=False):
         for metric, colour in zip(frame, COLOURS, strict=False):
             counts, edges = np.histogram(100 * frame[metric], bins=60, density=True)
@@ -59,13 +60,13 @@ def rankings(accuracies: Accuracies, path: Path) -> list[Path]:
         axes.set_title(f"a   {style.dataset_label(name)}")
     grid[0][0].set_ylabel("share of cells")
     _ranks(grid[1], accuracies)
-    plots.legend(figure, [grid[0][0]], loc="outside lower center", ncols=6, columnspacing=1.2)
-    return style.save_figure(figure, path)
+    parts.legend(figure, [grid[0][0]], loc="outside lower center", ncols=6, columnspacing=1.2)
+    return figures.save_figure(figure, path)
 
 
 def rank_matrix(accuracies: Accuracies, matrix: pd.DataFrame, path: Path) -> list[Path]:
     """Draw the rank correlations of all columns, in subsets (figure 3c); return the files."""
-    figure, panels = style.new_figure(6.9, 2.7, ncols=len(SUBSETS))
+    figure, panels = figures.new_figure(6.9, 2.7, ncols=len(SUBSETS))
     for axes, subset in zip(panels, SUBSETS, strict=True):
         rows = only(matrix, subset=subset)
         drawn = _matrix(axes, accuracies, rows)
@@ -74,7 +75,7 @@ def rank_matrix(accuracies: Accuracies, matrix: pd.DataFrame, path: Path) -> lis
     bar.set_label("Spearman's rank correlation")
     bar.outline.set_visible(False)
     figure.supylabel("the column whose best cells are taken", fontsize=8)
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def _ranks(panels: Any, accuracies: Accuracies) -> None:
@@ -121,22 +122,20 @@ def _matrix(axes: Any, accuracies: Accuracies, rows: pd.DataFrame) -> Any:
     return drawn
 
 
-def best_cells(accuracies: Accuracies, tables: dict[str, pd.DataFrame], path: Path) -> list[Path]:
+def best_cells(published: nbr.Benchmark, tables: dict[str, pd.DataFrame], path: Path) -> list[Path]:
     """Draw the best cells, the operations of the best by edge, and clean against PGD accuracy (figure 4)."""
-    look = {"nrows": 3, "ncols": len(accuracies), "height_ratios": (1, 1.1, 1.3), "squeeze": False}
-    figure, grid = style.new_figure(6.9, 6.4, **look)
-    for column, (name, frame) in enumerate(accuracies.items()):
+    look = {"nrows": 3, "ncols": len(published.datasets), "height_ratios": (1, 1.1, 1.3), "squeeze": False}
+    figure, grid = figures.new_figure(6.9, 6.4, **look)
+    for column, name in enumerate(published.datasets):
         best = int(only(tables["best_cells"], dataset=name, best_by=ROBUST)["cell"].iloc[0])
         drawing.on_axes(grid[0][column], Cell.from_index(best), size=6, title="")
         grid[0][column].set_title(f"a   {style.dataset_label(name)}: {best}")
         _operations(grid[1][column], only(tables["operations"], dataset=name, best_by=ROBUST))
         grid[1][column].set_title("b")
-        _front(grid[2][column], frame, only(tables["pareto"], dataset=name), name)
-        grid[2][column].set_title("c")
+        _front(grid[2][column], published, name, 100 * only(tables["pareto"], dataset=name)[[CLEAN, ROBUST]])
     grid[1][0].set_ylabel("of the best 1 % by PGD (%)")
-    grid[2][0].set_ylabel(f"{style.metric_label(ROBUST)} (%)")
-    plots.legend(figure, [grid[1][0]], loc="outside lower center", ncols=len(OPERATIONS))
-    return style.save_figure(figure, path)
+    parts.legend(figure, [grid[1][0]], loc="outside lower center", ncols=len(OPERATIONS))
+    return figures.save_figure(figure, path)
 
 
 def _operations(axes: Any, rows: pd.DataFrame) -> None:
@@ -153,13 +152,12 @@ def _operations(axes: Any, rows: pd.DataFrame) -> None:
     axes.set_xlabel("edge")
 
 
-def _front(axes: Any, frame: pd.DataFrame, front: pd.DataFrame, name: str) -> None:
-    axes.plot(
-        100 * frame[CLEAN], 100 * frame[ROBUST], ".", markersize=1.2, color=style.GREY, alpha=0.5, rasterized=True
-    )
-    axes.plot(100 * front[CLEAN], 100 * front[ROBUST], "o-", markersize=2.5, color=style.VERMILION, linewidth=0.9)
-    if name in FRONT:
-        axes.set_xlim(left=FRONT[name][0])
-        axes.set_ylim(bottom=FRONT[name][1])
-    axes.set_xlabel("clean accuracy (%)")
-    plots.grid(axes)
+def _front(axes: Any, published: nbr.Benchmark, name: str, front: pd.DataFrame) -> None:
+    """Draw clean against PGD accuracy, as near as the labels of the front allow."""
+    plots.pareto(published, (CLEAN, ROBUST), dataset=name, axes=axes)
+    for set_limits, metric in ((axes.set_xlim, CLEAN), (axes.set_ylim, ROBUST)):
+        room = np.ptp(front[metric])
+        set_limits(front[metric].min() - 1.2 * room, front[metric].max() + 0.7 * room)
+    axes.set_title("c")
+    if not axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-import plots
-import style
+import figures
+from nasbench_robust.plots import parts, style
 
 LINES = {
     "pgd": ("PGD-20", style.BLUE, "-"),
@@ -23,7 +23,7 @@ def draw(table: pd.DataFrame, path: Path) -> list[Path]:
     cells = table["cell"].unique()
     columns = min(4, len(cells))
     rows = math.ceil(len(cells) / columns)
-    figure, grid = style.new_figure(
+    figure, grid = figures.new_figure(
         6.9, 0.6 + 1.5 * rows, ncols=columns, nrows=rows, sharex=True, sharey=True, squeeze=False
     )
     for axes in grid.flat[len(cells) :]:
@@ -35,11 +35,11 @@ def draw(table: pd.DataFrame, path: Path) -> list[Path]:
             axes.plot(part["eps"], 100 * part["accuracy"], line, color=colour, label=label, linewidth=1.2, markersize=3)
         axes.set_xscale("log")
         axes.set_title(f"{cell}\n{mine['label'].iloc[0]}", fontsize=7.5)
-        plots.grid(axes)
+        parts.grid(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy (%)")
     for axes in grid.flat[max(0, len(cells) - columns) : len(cells)]:
         axes.set_xlabel("eps")
         axes.tick_params(labelbottom=True)
-    plots.legend(figure, [grid.flat[0]], loc="outside lower center", ncols=len(LINES))
-    return style.save_figure(figure, path)
+    parts.legend(figure, [grid.flat[0]], loc="outside lower center", ncols=len(LINES))
+    return figures.save_figure(figure, path)

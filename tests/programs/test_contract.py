@@ -98,8 +98,8 @@ def local_imports(path: Path) -> set[str]:
 
 
 def test_studies_import_what_is_shared_and_no_other_study():
-    assert local_imports(ANALYSIS / "plots.py") == {"style"}
-    assert not any(local_imports(ANALYSIS / f"{name}.py") for name in SHARED - {"plots"})
+    assert local_imports(ANALYSIS / "score_tables.py") == {"tables"}
+    assert not any(local_imports(ANALYSIS / f"{name}.py") for name in SHARED - {"score_tables"})
     for study in STUDIES:
         for path in (ANALYSIS / study).glob("*.py"):
             assert local_imports(path) <= SHARED | {study}, path
