@@ -2,9 +2,13 @@ from . import arnas as arnas
 from . import bounds as bounds
 from . import supernet as supernet
 from . import tabular as tabular
+from .tabular import ASHA as ASHA
+from .tabular import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .tabular import NSGA2 as NSGA2
 from .tabular import SEARCHERS as SEARCHERS
 from .tabular import Budget as Budget
+from .tabular import CurveExtrapolation as CurveExtrapolation
+from .tabular import Hyperband as Hyperband
 from .tabular import LocalSearch as LocalSearch
 from .tabular import PredictorGuided as PredictorGuided
 from .tabular import RandomSearch as RandomSearch

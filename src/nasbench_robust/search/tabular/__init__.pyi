@@ -1,9 +1,13 @@
 from .adapters import optuna_objective as optuna_objective
+from .catalogue import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .catalogue import SEARCHERS as SEARCHERS
 from .catalogue import SearchMethod as SearchMethod
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch
 from .evolution import RegularisedEvolution as RegularisedEvolution
+from .fidelities import ASHA as ASHA
+from .fidelities import CurveExtrapolation as CurveExtrapolation
+from .fidelities import Hyperband as Hyperband
 from .nsga2 import NSGA2 as NSGA2
 from .pareto import crowding_distance as crowding_distance
 from .pareto import hypervolume as hypervolume
