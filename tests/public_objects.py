@@ -82,6 +82,7 @@ def examples() -> dict[type, Any]:
     made: list[Any] = [cell, cell.plan, bench, bench.lookup(cell, metric="pgd_acc"), bench.info, digits, digits.test]
     made += [bench.info.datasets["digits"], table.Reader(nbr.releases.locate()), table.RUN_COLUMNS["seed"], attacked]
     made += [table.Finding("grid", "error", "off its grid", indices=tuple(range(6466))), problem, budget, simulator]
+    made += [attacks.Attacker(network, pgd(0.1)), nbr.NASLibCell(bench, cell, "pgd_acc")]
     made += [nbr.NATSAdapter(bench, "pgd_acc"), *searches, *SEARCHERS.values(), repeats]
     by_epoch = tabular.TableProblem(bench, "pgd_acc", fidelity="epoch")
     made += [tabular.run(by_epoch, tabular.RandomSearch(np.random.default_rng(0)), tabular.Budget(epochs=60))]

@@ -20,6 +20,8 @@ from .tabular import SearchMethod as SearchMethod
 from .tabular import Simulator as Simulator
 from .tabular import TableProblem as TableProblem
 from .tabular import Trajectory as Trajectory
+from .tabular import cell_of as cell_of
+from .tabular import config_space as config_space
 from .tabular import crowding_distance as crowding_distance
 from .tabular import hypervolume as hypervolume
 from .tabular import non_dominated as non_dominated
@@ -28,3 +30,4 @@ from .tabular import optuna_objective as optuna_objective
 from .tabular import repeat as repeat
 from .tabular import run as run
 from .tabular import running_hypervolume as running_hypervolume
+from .tabular import syne_tune_blackbox as syne_tune_blackbox

@@ -22,5 +22,8 @@ from .simulation import Searcher as Searcher
 from .simulation import Simulator as Simulator
 from .simulation import repeat as repeat
 from .simulation import run as run
+from .spaces import cell_of as cell_of
+from .spaces import config_space as config_space
+from .spaces import syne_tune_blackbox as syne_tune_blackbox
 from .trajectories import Repeats as Repeats
 from .trajectories import Trajectory as Trajectory
