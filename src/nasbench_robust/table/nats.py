@@ -156,7 +156,7 @@ class NATSAdapter:
         info: dict[str, Any] = {"valid-accuracy": accuracy, **({"test-accuracy": accuracy} if split == "test" else {})}
         info |= {"train-accuracy": 100 * float(trained), "train-loss": float(loss)}
         with suppress(MissingResultError):
-            info["train-all-time"] = self._cost(index, dataset, seed) * (iepoch + 1) / epochs
+            info["train-all-time"] = (place + 1) / epochs * self._cost(index, dataset, seed)
         info["comment"] = f"{self._metric} of {self._bench.name} after epoch {iepoch + 1} of {epochs}, {split} split"
         return info
 

@@ -1,0 +1,1 @@
+"""Whether rows of the published table come out again."""
