@@ -20,7 +20,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "CHANGEL
 SKIPPED = ("hub:owner/name", 'path="NAS-RobBench-201_html.json"', 'nbr.load("results")', "pq.read_table", "seed=1)")
 # Commands that make results, which takes hours, or read those of the reader: their own tests run them for real.
 MAKING = ("train", "run", "submit", "status", "collect", "score", "search", "genotype", "publish", "validate release")
-MAKING += ("compact", "verify release", "query 9930 --release release")
+MAKING += ("compact", "verify release", "query 9930 --release release", "explore")
 
 
 @pytest.fixture(scope="module")

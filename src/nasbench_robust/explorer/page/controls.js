@@ -11,7 +11,7 @@ import { datasets } from './data.js'
 import { frontOf } from './overlay.js'
 import { cellButton } from './drawing.js'
 
-const FRONT = 12; // cells of the front that are listed
+const FRONT = 6; // cells of the front that are listed
 const CLEARED = { view: 'representatives', ops: ALL_OPERATIONS, low: '', high: '', connected: false, twins: false, box: '' };
 
 // Fill a select with all variables, grouped by data set.

@@ -47,7 +47,8 @@ class Dataset {
     this.eps = stored.eps;
     this.details = stored.details;
     this.id = `${release.name}/${stored.name}`;
-    this.label = release.name === stored.name ? stored.name : `${stored.name} (${release.name})`;
+    const isKnownByName = about.releases.flatMap((each) => each.datasets).filter((each) => each.name === stored.name).length === 1;
+    this.label = isKnownByName ? stored.name : `${stored.name} (${release.name})`;
     this.sizes = stored.sizes;
     this.seconds = stored.seconds && { name: stored.seconds.name, values: spread(read(stored.seconds.milliseconds)) };
     let index = 0;
@@ -94,10 +95,10 @@ class Metric {
   get values() {
     const total = new Float64Array(SIZE);
     const number = new Uint16Array(SIZE);
-    this.index.forEach((index, row) => {
-      total[index] += this.value[row];
-      number[index]++;
-    });
+    for (let row = 0; row < this.index.length; row++) {
+      total[this.index[row]] += this.value[row];
+      number[this.index[row]]++;
+    }
     const values = Float64Array.from(space.representatives, (index) => total[index] / number[index]);
     Object.defineProperty(this, 'values', { value: values });
     return values;

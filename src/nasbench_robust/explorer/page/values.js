@@ -12,8 +12,11 @@ export function valueTables(index, before, main) {
   const order = [main, ...datasets.filter((dataset) => dataset !== main)];
   return order.map((dataset, place) => {
     const isOpen = unfolded.get(dataset.id) ?? place === 0;
-    const details = element('details.values', { open: isOpen, 'data-dataset': dataset.id }, element('summary', {}, dataset.label), table(dataset, index, before));
+    const details = element('details.values', { open: isOpen, 'data-dataset': dataset.id }, element('summary', {}, dataset.label));
     details.firstChild.onclick = () => unfolded.set(dataset.id, !details.open);
+    const fill = () => details.open && details.children.length < 2 && details.append(table(dataset, index, before));
+    details.ontoggle = fill;
+    fill();
     return details;
   });
 }
