@@ -301,13 +301,21 @@ def test_a_phone_shows_the_plot_first_and_nothing_is_cut_off(phone):
 
 
 def test_it_prints_in_black_on_white_without_controls(browser, page_file):
+    """In a dark browser too, and the plot is as wide as the paper."""
     page = Explorer(browser, page_file, color_scheme="dark")
-    page.page.emulate_media(media="print", color_scheme="dark")
-    assert page.page.is_hidden("#controls")
-    assert page.page.is_visible("#plot")
-    ink = page.page.evaluate("getComputedStyle(document.body).color")
-    assert int(re.findall(r"\d+", ink)[0]) < 128
-    assert page.page.pdf().startswith(b"%PDF")
+    page.page.evaluate(
+        """() => addEventListener('beforeprint', () => {
+            const shown = what => document.querySelector(what).offsetWidth;
+            window.printed = { controls: shown('#controls'), plot: shown('#plot'), paper: shown('#landscape-view'),
+                               ink: getComputedStyle(document.body).color };
+        })"""
+    )
+    assert page.page.pdf(format="A4").startswith(b"%PDF")
+    printed = page.page.evaluate("window.printed")
+    assert printed["controls"] == 0
+    assert 400 < printed["plot"] <= printed["paper"] < 720
+    assert int(re.findall(r"\d+", printed["ink"])[0]) < 128
+    assert page.page.is_visible("#controls")
     assert page.faults == []
     page.context.close()
 

@@ -79,12 +79,13 @@ function known(metric, result) {
   return element('dl', {}, facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]));
 }
 
-function attack({ name, norm, eps, steps, step_size: step, random_start: start, restarts, queries }) {
+function attack({ name, norm, eps, steps, step_size: step, random_start: start, restarts, queries, targets }) {
   const parts = [name, `${norm === 'Linf' ? 'L∞' : norm} eps ${budget(eps)}`];
   if (steps !== undefined) parts.push(`${steps} step${steps === 1 ? '' : 's'}`);
   if (step !== undefined) parts.push(`of ${budget(step).includes('/') ? budget(step) : Number(step.toPrecision(4))}`);
   if (start !== undefined) parts.push(start ? 'random start' : 'no random start');
   if (restarts !== undefined) parts.push(`${restarts} restart${restarts === 1 ? '' : 's'}`);
+  if (targets !== undefined) parts.push(`${targets} targets`);
   if (queries !== undefined) parts.push(`${integer(queries)} queries`);
   return parts.join(', ');
 }
