@@ -98,5 +98,5 @@ def test_accuracies_are_stored_as_counts_where_these_say_all_and_else_as_they_ar
 
 def test_a_release_stands_once():
     bench = Benchmark(runs_table(SMALL, few_runs()))
-    with pytest.raises(InvalidValueError, match=r"--release is 'small', expected each release once"):
+    with pytest.raises(InvalidValueError, match=r"--release is 'small@2', expected each release once"):
         page([bench, bench])

@@ -49,7 +49,7 @@ def page(benches: Sequence[Benchmark], *, details: bool = True) -> str:
     Parameters
     ----------
     benches : sequence of Benchmark
-        The releases; their names differ.
+        The releases; their names or versions differ.
     details : bool
         Whether curves and outcomes of runs are in it, where a release has any: most of the page's size.
 

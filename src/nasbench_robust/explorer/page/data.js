@@ -48,7 +48,7 @@ class Dataset {
     this.details = stored.details;
     this.id = `${release.name}/${stored.name}`;
     const isKnownByName = about.releases.flatMap((each) => each.datasets).filter((each) => each.name === stored.name).length === 1;
-    this.label = isKnownByName ? stored.name : `${stored.name} (${release.name})`;
+    this.label = isKnownByName ? stored.name : `${stored.name} (${release.name.replace(`${stored.name}@`, '')})`;
     this.sizes = stored.sizes;
     this.seconds = stored.seconds && { name: stored.seconds.name, values: spread(read(stored.seconds.milliseconds)) };
     let index = 0;
