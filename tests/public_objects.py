@@ -38,7 +38,20 @@ def examples() -> dict[type, Any]:
     """Return an object of every public class."""
     import torch
 
-    from nasbench_robust import attacks, engines, files, images, networks, ntk, proxies, runs, scores, statistics, table
+    from nasbench_robust import (
+        attacks,
+        engines,
+        files,
+        images,
+        networks,
+        ntk,
+        predict,
+        proxies,
+        runs,
+        scores,
+        statistics,
+        table,
+    )
     from nasbench_robust.cli import tables
     from nasbench_robust.datasets import DATASETS, DIGITS
     from nasbench_robust.engines import native as native_engine
@@ -122,4 +135,5 @@ def examples() -> dict[type, Any]:
     made += [scores.ScoreJob(scores.score_settings_for("digits"), Path("x"), few.test.pixels, few.test.labels)]
     made += [arnas.ArnasNetwork(arnas.ARNAS, "digits", channels=4, layers=5, generator=generator)]
     made += [arnas.ArnasSupernet("digits", channels=4, layers=5, generator=generator)]
+    made += [predict.Posterior(np.eye(4), np.arange(4.0)), predict.GaussianProcess().fit(np.eye(4), np.arange(4.0))]
     return {type(each): each for each in made}

@@ -23,8 +23,8 @@ FLOORS = (
     ("settings", "cells"),
     ("native", "networks", "table", "statistics"),
     ("ntk", "proxies", "engines", "releases"),
-    ("runs",),
-    ("scores", "search", "explorer"),
+    ("runs", "predict"),
+    ("scores", "search", "plots", "explorer"),
     ("cli",),
     ("__main__", "__init__"),
 )

@@ -79,6 +79,7 @@ def test_the_bundled_release_is_asked_without_libraries(question, without):
         (["best", "-m", "pgd_acc"], {"pyarrow"}),
         (["pareto", "--json"], {"pyarrow"}),
         (["export", "--metrics", "clean_acc"], {"pyarrow"}),
+        (["rank", "--top", "3"], {"pyarrow", "scipy", "sklearn"}),
         (["validate", "digits"], set()),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

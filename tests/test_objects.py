@@ -96,7 +96,8 @@ def test_every_public_object_shows_itself_in_a_line(objects):
 
 
 def test_a_notebook_shows_tables(objects):
-    shown = {kind.__name__ for kind, value in objects.items() if hasattr(value, "_repr_html_")}
+    foreign = {nbr.predict.GaussianProcess}  # scikit-learn's own way to show an estimator is a page
+    shown = {kind.__name__ for kind, value in objects.items() if hasattr(value, "_repr_html_") and kind not in foreign}
     assert {"Benchmark", "Result", "ReleaseInfo", "Trajectory", "Repeats", "Images", "AutoAttackResult"} <= shown
     for kind, value in objects.items():
         if kind.__name__ in shown:

@@ -123,7 +123,7 @@ def test_the_wheel_holds_the_page_of_the_explorer(python: Path, folder: Path) ->
     said = run(program, "explore", "--small", "--no-open", "--out", folder / "page.html", folder=folder)
     assert said.endswith(" MB, needs no network\n")
     page = (folder / "page.html").read_text()
-    assert all(part in page for part in ("uPlot", "hyparquet", "class Landscape", "--accent"))
+    assert all(part in page for part in ("uPlot", "var Parquet=", "class Landscape", "--accent"))
 
 
 def test_that_environment_has_no_torch(python: Path, folder: Path) -> None:

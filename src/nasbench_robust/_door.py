@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import Any
 
 # The extra that installs an optional package, by the name under which it is imported.
-EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk", "scipy": "analysis", "matplotlib": "plots"}
+EXTRAS = {"torch": "train", "PIL": "train", "tqdm": "train", "h5py": "ntk"}
+EXTRAS |= {"scipy": "analysis", "sklearn": "analysis", "matplotlib": "plots"}
 
 
 def door(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -65,7 +66,9 @@ def _import(module: str, package: str) -> Any:
             raise
         from .errors import MissingPackageError
 
-        raise MissingPackageError({"PIL": "pillow"}.get(missing, missing), EXTRAS[missing]) from None
+        raise MissingPackageError(
+            {"PIL": "pillow", "sklearn": "scikit-learn"}.get(missing, missing), EXTRAS[missing]
+        ) from None
 
 
 def waiting(name: str) -> Any:

@@ -66,6 +66,9 @@ publish release --out file/o => file/o
 train --index 15625 --out o => the nearest is 15624
 pareto -m clean_acc => at least two metric names
 compare digits nosuch => unknown release 'nosuch'
+rank --dataset cifar => did you mean 'cifar10'?
+rank --dataset digits => the table in the package has digits
+rank --top 4788 => top is 4788, expected an integer from 1 to 4,787; did you mean 4787?
 train --out o => no --index is given, expected the index of a cell, or a Slurm array task
 train --index 3 --out o --dataset digit => did you mean 'digits'?
 train --index 3 --out o --engine nativ => did you mean 'native'?
@@ -117,6 +120,7 @@ make_digits --out o --cells 3 --resume absent.parquet => no file or folder absen
 make_digits --out file/o --cells 3 --seeds 0 => file/o
 digits_again --out o --cells 7-5 => cells is '7-5'
 digits_again --out file/o --cells 3 --seeds 0 => file/o
+digits_weights --out file/o => file
 """.strip().splitlines()
 WRONG_USAGE = """
 nasbench-robust quer => invalid choice: 'quer'
@@ -146,11 +150,13 @@ PRINTING = """
 query 9930 -m pgd_acc
 info
 best -m pgd_acc
+rank
 export -m pgd_acc
 validate release
 verify release
 repair shards --dry-run
 download digits
+doctor
 status --out o --cells 3
 submit --out o --cells 3 --dry-run
 """.strip().splitlines()
@@ -165,7 +171,9 @@ def faults() -> Iterator[tuple[str, str, str]]:
         if name in SAME:
             yield f"generation/{SAME[name]}.py", arguments, said
         yield (
-            f"generation/{name}.py" if name in ("make_digits", "digits_again") else f"nasbench-robust {name}",
+            f"generation/{name}.py"
+            if name in ("make_digits", "digits_again", "digits_weights")
+            else f"nasbench-robust {name}",
             arguments,
             said,
         )
@@ -262,8 +270,9 @@ def test_a_fault_is_one_line_and_leaves_no_file(run, desk, program, arguments, s
 
 def test_no_command_and_no_program_is_left_out():
     programs = {program for program, _, _ in faults()} | {line.split()[0] for line in WRONG_USAGE}
-    # One takes a revision, and git tells; the other takes nothing.
-    assert {*COMMANDS, *PROGRAMS} - programs == {"benchmarks/lines.py", "nasbench-robust releases"}
+    # One takes a revision, and git tells; the others take nothing.
+    untold = {"benchmarks/lines.py", "nasbench-robust releases", "nasbench-robust doctor"}
+    assert {*COMMANDS, *PROGRAMS} - programs == untold
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no file here that is always full")

@@ -144,6 +144,18 @@ def test_best_takes_a_split(capsys) -> None:
     assert [row["index"] for row in rows] == expected["index"].tolist()
 
 
+def test_rank_prints_the_label_free_ranking(capsys) -> None:
+    predict = nasbench_robust.predict
+    assert main(["rank", "--dataset", "CIFAR-100", "--top", "7", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["index"] for row in rows] == predict.rank(predict.label_free(), 7).tolist()
+    cell = nasbench_robust.Cell.from_index(rows[0]["index"])
+    assert rows[0]["arch"] == str(cell)
+    assert rows[0]["parameters"] == cell.parameters(nasbench_robust.skeletons.Skeleton.for_dataset("cifar100"))
+    assert main(["rank"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 21
+
+
 def test_compare_says_how_two_releases_agree(made_up_table: Path, published_table: Path, capsys) -> None:
     assert main(["compare", str(made_up_table), str(published_table), "--json"]) in (0, 2)
     capsys.readouterr()

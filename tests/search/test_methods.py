@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from nasbench_robust import cells
+from nasbench_robust import cells, predict
 from nasbench_robust.cells import Cell
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.search import (
@@ -178,6 +178,20 @@ def test_predictor_guided_beats_random_on_average(problem):
     )
     difference = guided.mean() - blind.mean()
     assert difference > 3 * math.sqrt((guided.var() + blind.var()) / 15)
+
+
+def test_predictor_guided_takes_a_model_and_a_ranking(problem):
+    pytest.importorskip("sklearn")
+    best = predict.rank(predict.structure_count(), 12).tolist()
+    with_both = partial(PredictorGuided, model=predict.GaussianProcess(noise=0.1), first=[*best, best[3]])
+    series = repeat(problem, with_both, Budget(queries=40), repeats=4)
+    for one in series.trajectories:
+        assert one.index[:12].tolist() == best
+        assert len(np.unique(cells.representatives()[one.index])) == 40
+    blind = repeat(problem, RandomSearch, Budget(queries=40), repeats=4)
+    assert series.curves("best", [])[:, -1].min() > blind.curves("best", [])[:, -1].mean()
+    with pytest.raises(InvalidValueError, match=r"model is 'forest', expected an object with fit and predict; did you"):
+        PredictorGuided(default_rng(0), model="forest")
 
 
 def test_predictor_guided_trains_no_class_twice(problem):

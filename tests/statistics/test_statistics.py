@@ -130,6 +130,23 @@ def test_both_bootstraps_agree_with_each_other_and_with_scipy():
     assert (low, high) == pytest.approx((oracle.low, oracle.high), abs=0.02)
 
 
+def test_cells_of_a_group_are_drawn_together():
+    x, y = tied_columns(4, n=60)
+    groups = np.repeat(np.arange(25), np.r_[np.ones(20, int), np.full(5, 8)])
+    drawn = statistics.bootstrap_spearman([x, y], rng=np.random.default_rng(1), resamples=30, groups=groups)[:, 0, 1]
+    rng = np.random.default_rng(1)
+    for start in (0, 16):  # as many at once as the function ranks at once
+        for chosen in rng.integers(25, size=(min(16, 30 - start), 25)):
+            cells_drawn = np.concatenate([np.flatnonzero(groups == group) for group in chosen])
+            assert drawn[start] == pytest.approx(stats.spearmanr(x[cells_drawn], y[cells_drawn]).statistic, abs=1e-12)
+            start += 1
+    alone = [statistics.bootstrap_spearman([x, y], rng=np.random.default_rng(1), resamples=9, groups=each)
+             for each in (None, np.arange(60))]  # fmt: skip
+    assert np.array_equal(*alone)
+    with pytest.raises(InvalidValueError, match=r"groups is .*expected 60 entries, one per cell; there are 3"):
+        statistics.bootstrap_spearman([x, y], rng=rng, groups=[1, 2, 3])
+
+
 def test_intervals_are_reproducible_and_differ_by_seed():
     x, y = tied_columns(6)
     for function in (statistics.spearman, statistics.kendall):

@@ -1,8 +1,8 @@
 """How well one column ranks the cells by another: rank correlations with ties, bootstrap intervals, the best cells.
 
 A *target* is the column that one wants to know, a *proxy* one that is cheaper to have; both have one value per cell,
-higher is better. Random draws come from the generator that the caller passes. Needs scipy
-(``pip install '.[analysis]'`` in a clone), which is imported when a function is first called.
+higher is better. Random draws come from the generator that the caller passes. `spearman` and `kendall` need scipy
+(``pip install '.[analysis]'`` in a clone), which is imported when one is first called.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def ranks(values: npt.ArrayLike) -> Floats:
         If there are fewer than 3 values, or one is not finite.
     """
     (column,) = checked_columns(values=values)
-    return np.asarray(_scipy_stats().rankdata(column))
+    _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - (counts - 1) / 2)[place])
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
@@ -165,7 +166,12 @@ def bootstrap(
 
 
 def bootstrap_spearman(
-    columns: npt.ArrayLike, *, rng: np.random.Generator, resamples: int = 1000, against: int | None = None
+    columns: npt.ArrayLike,
+    *,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    against: int | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> Floats:
     """Return Spearman's rho between all columns in every resample of the cells.
 
@@ -184,6 +190,8 @@ def bootstrap_spearman(
     against : int, optional
         Correlate only the first so many columns, m, with all k, which is what a few targets and many predictors need;
         all with all by default.
+    groups : array_like, shape (n,), optional
+        Cells with equal entries are drawn together, as twins have to be (`cells.families`).
 
     Returns
     -------
@@ -199,9 +207,12 @@ def bootstrap_spearman(
     checked_generator(rng)
     first = len(rows) if against is None else integer(1)("against", against)
     orders = [_Order(column) for column in rows]
+    drawn_as = np.arange(len(rows[0])) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(drawn_as) != len(rows[0]):
+        raise InvalidValueError("groups", groups, f"{len(rows[0])} entries, one per cell; there are {len(drawn_as)}")
     chunks = []
     for start in range(0, integer(1)("resamples", resamples), _CHUNK):
-        counts = _draw(rng, len(rows[0]), min(_CHUNK, resamples - start))
+        counts = _draw(rng, int(drawn_as.max()) + 1, min(_CHUNK, resamples - start))[drawn_as]
         chunks.append(_correlate(orders, counts, first))
     return np.concatenate(chunks)
 
@@ -240,9 +251,10 @@ class _Order:
             up_to = up_to.take(self.ends, axis=0)
         # Cells before + 1 to up_to share a value: their mid-rank is the mean of these numbers. All ranks sum to
         # n (n + 1) / 2 with ties too, so their mean is known.
-        middle = up_to - len(self.order) / 2
-        middle[1:] += up_to[:-1] - len(self.order) / 2
-        middle[0] -= len(self.order) / 2
+        half = up_to[-1] / 2
+        middle = up_to - half
+        middle[1:] += up_to[:-1] - half
+        middle[0] -= half
         return np.asarray((middle / 2).take(self.group, axis=0))
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise, product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ... import cells
 from ...arrays import Booleans, Floats, Integers, read_only
-from ...cells import EDGES, OPERATIONS, Cell, opcodes
+from ...cells import OPERATIONS, Cell, opcodes
 from ...checks import integer, number
+from ...errors import InvalidValueError
+from ...predict import features, path_counts
 from ...statistics import checked_generator
 
-_ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 _SCALE = 10**0.5  # about the root of the number of inputs that are on in a cell
 
 
@@ -25,13 +26,7 @@ def path_encoding() -> Booleans:
     A path is a sequence of one to three operations other than none, 4 + 16 + 64 of them, whatever nodes it goes by.
     White, Neiswanger and Savani (BANANAS, AAAI 2021), section 4.
     """
-    present = [code for code, operation in enumerate(OPERATIONS) if operation != "none"]
-    paths: dict[tuple[int, ...], Booleans] = {}
-    for nodes in _ROUTES:
-        codes = opcodes()[:, [EDGES.index(edge) for edge in pairwise(nodes)]]
-        for path in product(present, repeat=codes.shape[1]):
-            paths[path] = paths.get(path, False) | (codes == path).all(axis=1)
-    return read_only(np.stack(list(paths.values()), axis=1))
+    return read_only(path_counts() > 0)
 
 
 @lru_cache(maxsize=1)
@@ -66,6 +61,11 @@ class PredictorGuided:
         Hidden units of each.
     ridge : float
         Penalty on the squared output weights, accuracies being standardised.
+    model : object, optional
+        What predicts in place of the ensemble: has ``fit(X, y)`` and ``predict(X)`` as scikit-learn's regressors, which
+        get rows of `predict.features`; the mutants that it likes best are trained. `predict.GaussianProcess`, say.
+    first : sequence of int
+        Indices of cells to train first, in place of random ones: the best of a ranking, `predict.rank`.
     """
 
     several: ClassVar[bool] = False
@@ -80,16 +80,21 @@ class PredictorGuided:
         ensemble: int = 5,
         hidden: int = 32,
         ridge: float = 1.0,
+        model: Any = None,
+        first: Sequence[int] = (),
     ) -> None:
         self._rng = checked_generator(rng)
         positive = integer(1)
         self.initial, self.batch = positive("initial", initial), positive("batch", batch)
         self.candidates, self.ensemble = positive("candidates", candidates), positive("ensemble", ensemble)
         self.hidden, self.ridge = positive("hidden", hidden), number(above=True)("ridge", ridge)
+        if model is not None and not (hasattr(model, "fit") and hasattr(model, "predict")):
+            raise InvalidValueError("model", model, "an object with fit and predict", "predict.GaussianProcess()")
+        self.model = model
         self._asked: set[int] = set()  # representatives
         self._index: list[int] = []
         self._values: list[float] = []
-        self._queue: list[Cell] = []
+        self._queue = list({cell.representative: cell for cell in map(Cell.of, first)}.values())  # each class once
 
     def ask(self) -> Cell | None:
         """Return the next cell of the batch, or None when every class of cells has been asked for."""
@@ -119,8 +124,11 @@ class PredictorGuided:
         candidates = self._mutants()
         if not len(candidates):
             return []
-        predictions = self._predict(candidates)
-        drawn = self._rng.normal(predictions.mean(axis=0), predictions.std(axis=0))
+        if self.model is not None:
+            drawn = np.asarray(self.model.fit(features()[self._index], self._values).predict(features()[candidates]))
+        else:
+            predictions = self._predict(candidates)
+            drawn = self._rng.normal(predictions.mean(axis=0), predictions.std(axis=0))
         best = candidates[(-drawn).argsort(kind="stable")[: self.batch]]
         return [Cell.from_index(index) for index in best.tolist()]
 

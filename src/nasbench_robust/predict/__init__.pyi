@@ -1,0 +1,16 @@
+from .aggregation import log_rank_sum as log_rank_sum
+from .aggregation import with_failures_last as with_failures_last
+from .estimator import GaussianProcess as GaussianProcess
+from .gaussian import Posterior as Posterior
+from .gaussian import normal_scores as normal_scores
+from .paths import features as features
+from .paths import live_operations as live_operations
+from .paths import path_counts as path_counts
+from .paths import structure as structure
+from .paths import structure_count as structure_count
+from .ranking import label_free as label_free
+from .ranking import rank as rank
+from .ranking import smoothed_digits as smoothed_digits
+from .smoothing import family_folds as family_folds
+from .smoothing import smooth as smooth
+from .smoothing import smooth_out_of_fold as smooth_out_of_fold
