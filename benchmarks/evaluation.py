@@ -32,11 +32,12 @@ from nasbench_robust.engines import Draws
 from nasbench_robust.engines.native import measure
 from nasbench_robust.engines.torch import evaluate, train
 from nasbench_robust.images import Images, load_images
-from nasbench_robust.metrics import PARTS, Attack, Metric
+from nasbench_robust.metrics import NORMS, PARTS, Attack, Metric
 from nasbench_robust.networks.fast import FoldedNetwork
 from nasbench_robust.settings import TrainingSettings, settings_for
 
 REFERENCE = "torchattacks"
+L2_RADIUS = 0.5
 HEADER = """| cell | measured | by | s: median (quartiles) | times torchattacks: median (quartiles) | accuracies |
 |---|---|---|---|---|---|"""
 
@@ -81,7 +82,9 @@ def by_torchattacks(network: torch.nn.Module) -> Count:
 
 def autoattack_by_torchattacks(network: torch.nn.Module, task: Task, seed: int) -> list[int]:
     """Run torchattacks' AutoAttack; return how many images are left after each part."""
-    attack = torchattacks.AutoAttack(network, eps=task.attack.eps, version="standard", n_classes=10, seed=seed)
+    attack = torchattacks.AutoAttack(
+        network, eps=task.attack.eps, version="standard", n_classes=10, seed=seed, norm=task.attack.norm
+    )
     given: list[int] = []
 
     def noting(part: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -136,14 +139,16 @@ def by_native_engine(network: torch.nn.Module, cell: Cell, settings: TrainingSet
     return count
 
 
-def sides_of(network: torch.nn.Module, cell: Cell, settings: TrainingSettings) -> dict[str, Count]:
+def sides_of(
+    network: torch.nn.Module, cell: Cell, settings: TrainingSettings, *, with_native: bool
+) -> dict[str, Count]:
     """Return all ways to measure a trained network."""
     sides = {
         REFERENCE: by_torchattacks(network),
         "plain": by_torch(network),
         "fast": by_torch(FoldedNetwork(network)),
     }
-    return {**sides, "native": by_native_engine(network, cell, settings)} if native.is_available() else sides
+    return {**sides, "native": by_native_engine(network, cell, settings)} if with_native else sides
 
 
 def rows(label: str, sides: dict[str, Count], task: Task, repeats: int) -> Iterator[str]:
@@ -168,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=positive, default=20, help="epochs of adversarial training (default: 20)")
     parser.add_argument("--images", type=positive, default=517, help="test images (default: all 517)")
+    parser.add_argument("--norm", choices=NORMS, default="Linf", help="of the ball (default: Linf)")
     parser.add_argument("--steps", type=positive, default=10, help="of APGD and FAB (default: 10)")
     parser.add_argument("--queries", type=positive, default=5000, help="of Square (default: 5000)")
     parser.add_argument("--repeats", type=positive, default=3, help="turns, with seeds 0, 1, ... (default: 3)")
@@ -182,18 +188,18 @@ def table(args: argparse.Namespace) -> Iterator[str]:
     """Train the networks, measure them and yield the lines of the table."""
     data, settings = load_images("digits"), replace(settings_for("digits"), epochs=args.epochs)
     few = replace(data, test=data.test[: args.images])
-    eps = settings.attack.eps
-    thorough = replace(metrics.autoattack(eps, steps=args.steps), queries=args.queries)
-    tasks = [Task("PGD-20", metrics.pgd(eps), few), Task("AutoAttack", thorough, few)]
+    eps = settings.attack.eps if args.norm == "Linf" else L2_RADIUS
+    thorough = replace(metrics.autoattack(eps, steps=args.steps, norm=args.norm), queries=args.queries)
+    tasks = [Task("PGD-20", metrics.pgd(eps, norm=args.norm), few), Task("AutoAttack", thorough, few)]
     yield (
-        f"Evaluation of adversarially trained networks, {len(few.test.labels)} digits, eps {eps}, AutoAttack with "
-        f"{args.steps} steps and {args.queries} queries, {args.repeats} turns, {describe('cpu')}\n"
+        f"Evaluation of adversarially trained networks, {len(few.test.labels)} digits, {args.norm} eps {eps}, "
+        f"AutoAttack with {args.steps} steps and {args.queries} queries, {args.repeats} turns, {describe('cpu')}\n"
     )
     yield HEADER
     for label in args.cells:
         cell = Cell.from_str(CELLS[label])
         network, _ = train(cell, settings, data, seed=0, path="fast")
-        sides = sides_of(network, cell, settings)
+        sides = sides_of(network, cell, settings, with_native=native.is_available() and args.norm == "Linf")
         for task in tasks:
             yield from rows(label, sides, task, args.repeats)
 

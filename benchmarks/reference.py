@@ -58,9 +58,8 @@ def attack_of(network: torch.nn.Module, attack: Attack) -> torchattacks.attack.A
     """Return torchattacks' FGSM or PGD with these settings."""
     if attack.name == "fgsm":
         return torchattacks.FGSM(network, eps=attack.eps)
-    return torchattacks.PGD(
-        network, eps=attack.eps, alpha=attack.step_size, steps=attack.steps, random_start=attack.random_start
-    )
+    kind = torchattacks.PGD if attack.norm == "Linf" else torchattacks.PGDL2
+    return kind(network, eps=attack.eps, alpha=attack.step_size, steps=attack.steps, random_start=attack.random_start)
 
 
 def count_correct(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, metric: Metric) -> int:

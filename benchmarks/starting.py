@@ -9,6 +9,7 @@ processes used, medians of turns.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import resource
 import statistics
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nasbench_robust
 from nasbench_robust.cli.command import positive
 from nasbench_robust.files import HOME_VARIABLE
 
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=positive, default=7, help="turns (default: 7; of CIFAR-10 at most 3)")
     args = parser.parse_args()
     rows = {}
+    compileall.compile_dir(Path(nasbench_robust.__file__).parent, quiet=2)  # as pip does it when it installs
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "work.jsonl").write_text("[[894, 0]]\n")
         training, scoring = (

@@ -12,7 +12,7 @@ import pytest
 import torch
 from native_twins import needs_engine, twins
 
-from nasbench_robust.attacks import autoattack, perturb, pgd
+from nasbench_robust.attacks import fgsm, perturb, pgd
 from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import choose_engine
@@ -139,15 +139,15 @@ def test_later_fields_are_stored_only_where_they_are_set() -> None:
 # ------------------------------------------------------------------ norms and names at the doors
 
 
-def test_autoattack_in_l2_is_refused_and_not_run_in_linf(
+def test_a_norm_that_an_attack_does_not_have_is_refused_and_not_run_in_linf(
     network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    with pytest.raises(UnknownNameError, match="autoattack L2"):
-        autoattack(network, *batch, Attack("autoattack", 0.5, "L2"), seeded())
+    with pytest.raises(UnknownNameError, match="fgsm L2"):
+        fgsm(network, *batch, Attack("fgsm", 0.5, "L2"))
     with pytest.raises(InvalidValueError, match="attack is 'fgsm', expected an Attack of the name pgd"):
         pgd(network, *batch, Attack.fgsm(0.1), seeded())
-    with pytest.raises(UnknownNameError, match="L2 autoattack"):
-        replace(settings_for("digits"), evaluation=(Attack("autoattack", 0.5, "L2"),))
+    with pytest.raises(UnknownNameError, match="L2 fgsm"):
+        replace(settings_for("digits"), evaluation=(Attack("fgsm", 0.5, "L2"),))
 
 
 # ------------------------------------------------------------------ restarts of PGD
@@ -317,7 +317,8 @@ def test_a_network_for_other_images_is_refused_by_every_engine(engine: str) -> N
         (["--device", "cuda", "--engine", "native"], "torch for cuda"),
         (["--device", "cuad"], "device"),
         (["--settings", "{L2}", "--engine", "native"], "L2 pgd"),
-        (["--settings", "{L2 AutoAttack}"], "L2 autoattack"),
+        (["--settings", "{L2 FGSM}"], "L2 fgsm"),
+        (["--settings", "{L2 AutoAttack}", "--engine", "native"], "L2 autoattack"),
         (["--settings", "{two}"], "one column"),
         (["--settings", "{no step}"], "step_size"),
         (["--settings", "{other images}"], "skeleton"),
@@ -332,6 +333,7 @@ def test_what_cannot_run_is_refused_before_the_work(
     pgd_of = {"name": "pgd", "eps": 0.1, "steps": 5, "random_start": True}
     written = {
         "{L2}": {"evaluation": [{**pgd_of, "norm": "L2"}]},
+        "{L2 FGSM}": {"evaluation": [{"name": "fgsm", "eps": 0.5, "norm": "L2"}]},
         "{L2 AutoAttack}": {"evaluation": [{"name": "autoattack", "eps": 0.5, "norm": "L2"}]},
         "{two}": {"evaluation": [pgd_of, {**pgd_of, "steps": 50}]},
         "{other images}": {"skeleton": {"classes": 7}},

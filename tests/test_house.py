@@ -24,7 +24,7 @@ FLOORS = (
     ("native", "networks", "table", "statistics"),
     ("ntk", "proxies", "engines", "releases"),
     ("runs", "predict"),
-    ("scores", "search"),
+    ("scores", "search", "plots", "explorer"),
     ("cli",),
     ("__main__", "__init__"),
 )

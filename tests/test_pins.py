@@ -113,6 +113,27 @@ def test_scores_of_a_cell():
         assert found[key] == pytest.approx(value, rel=1e-5), key
 
 
+LATER = {
+    "l2_norm": 40.91861303841003,
+    "zico": 180.47277935466542,
+    "epe_nas": 81.17716896967542,
+    "swap": 1467.0,
+    "meco": 17.699111370188326,
+    "az_expressivity": 10.43890627747382,
+    "az_progressivity": 0.03683879618253072,
+    "az_trainability": -0.27517403871075646,
+}
+
+
+def test_later_proxies_of_a_cell():
+    settings = replace(score_settings_for("digits"), images=16, attacks=(), kernels=False, proxies=tuple(LATER))
+    images, labels = chosen_images(settings, load_images("digits"))
+    found = {row.score: row.value for row in score_cell(Cell.from_index(9930), settings, images, labels, 0)}
+    # An input of a ReLU that is 0 to rounding may count as positive, or not.
+    assert found.pop("swap") == pytest.approx(LATER["swap"], abs=2)
+    assert found == pytest.approx({name: LATER[name] for name in found}, rel=1e-4)
+
+
 def test_a_search():
     torch.set_num_threads(1)
     small = Skeleton.for_dataset("digits", channels=2, cells_per_stage=1)

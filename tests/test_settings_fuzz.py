@@ -184,7 +184,7 @@ CHANGES: dict[type[Settings], tuple[Any, Settings, dict[str, Any]]] = {
         {
             **{"skeleton": replace(SMALL, channels=3), "images": 13, "draw": 1, "bn": "eval", "output": "trace"},
             **{"precision": "fp64", "attacks": (pgd(0.1, steps=3),), "beta": 0.25, "train_fraction": 0.5},
-            **{"relative_ridge": 10.0, "proxies": ("snip",)},
+            **{"relative_ridge": 10.0, "proxies": ("snip",), "kernels": False},
         },
     ),
 }

@@ -100,16 +100,18 @@ def test_the_program_prints_a_line_for_every_row(load_program, capsys, monkeypat
     load_program("benchmarks/side_by_side").main()
     printed = capsys.readouterr().out
     assert out.read_text() == printed
+    answers = ["`query(index)`", "`query(index, eps=)`", "`query(string)`"]
+    answers += ["`query_many` of all strings", "`lookup`: a value with its facts"]
     assert [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("| `")] == [
-        "| `query(index)`",
-        "| `query(index, eps=)`",
-        "| `query(string)`",
-        "| `query_many` of all strings",
-        "| `lookup`: a value with its facts",
-        "| `frame()`",
-        '| `frame(cells="all")`',
-        "| `best(k=10)`",
-        "| `pareto()`",
+        f"| {operation}"
+        for operation in (
+            "`frame()`",
+            '`frame(cells="all")`',
+            "`best(k=10)`",
+            "`pareto()`",
+            *answers,
+            *(f"{answer}, in the order of the cells" for answer in answers),
+        )
     ]
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-import plots
-import style
+import figures
 from engine_parity.compute import POWER
+from nasbench_robust.plots import parts, style
 
 
 def draw(table: pd.DataFrame, headline: str, path: Path) -> list[Path]:
     """Draw both panels, the headline being the metric of the cells; return the files."""
     single = table[(table["metric"] == headline) & (table["cell"] != "all")]
     together = table[table["cell"] == "all"]
-    figure, (left, right) = style.new_figure(6.9, 0.9 + 0.17 * max(len(single), 6), ncols=2, width_ratios=(1.1, 1))
+    figure, (left, right) = figures.new_figure(6.9, 0.9 + 0.17 * max(len(single), 6), ncols=2, width_ratios=(1.1, 1))
     _differences(left, single, (single["label"] + "  " + single["cell"]).tolist(), style.BLUE, "o")
     _differences(right, together, together["metric"].tolist(), style.VERMILION, "D")
     for place, detectable in enumerate(together["detectable"]):
@@ -27,12 +27,12 @@ def draw(table: pd.DataFrame, headline: str, path: Path) -> list[Path]:
     figure.supxlabel(f"{first} minus {second}, points of accuracy; 95 % intervals", fontsize=8)
     figure.legend(loc="outside upper right", handlelength=1)
     for axes in (left, right):
-        plots.symmetric(axes)
+        parts.symmetric(axes)
     left.set_title(f"a   Cells, {headline}")
     right.set_title(f"b   {together.iloc[0]['label'].capitalize()}")
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def _differences(axes: Any, rows: pd.DataFrame, names: list[str], colour: str, marker: str) -> None:
     value, low, high = (100 * rows[column].to_numpy() for column in ("difference", "low", "high"))
-    plots.forest(axes, names, value, low, high, fmt=marker, color=colour)
+    parts.forest(axes, names, value, low, high, fmt=marker, color=colour)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import plots
-import style
+import figures
+from nasbench_robust.plots import parts, style
 
 LOOKS = {  # label, colour, marker
     "clean": ("clean", style.GREY, "o"),
@@ -25,7 +25,9 @@ def draw(points: pd.DataFrame, path: Path) -> list[Path]:
     attacks, scalars = (list(dict.fromkeys(points[name])) for name in ("attack", "scalar"))
     width = max(4.6, 0.9 + 2.45 * len(attacks))
     options = {"sharex": True, "sharey": "row", "squeeze": False}
-    figure, axes = style.new_figure(width, 1.2 + 2.0 * len(scalars), nrows=len(scalars), ncols=len(attacks), **options)
+    figure, axes = figures.new_figure(
+        width, 1.2 + 2.0 * len(scalars), nrows=len(scalars), ncols=len(attacks), **options
+    )
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for row, scalar in zip(axes, scalars, strict=True):
         for panel, attack in zip(row, attacks, strict=True):
@@ -35,25 +37,25 @@ def draw(points: pd.DataFrame, path: Path) -> list[Path]:
     figure.align_ylabels(axes[:, 0])
     _legend(figure, points)
     _below(figure, points)
-    return style.save_figure(figure, path)
+    return figures.save_figure(figure, path)
 
 
 def _panel(axes: Any, points: pd.DataFrame) -> None:
     metrics = list(dict.fromkeys(points["metric"]))
     kernels = [name for name in LOOKS if name in set(points["kernel"])]
-    for offset, kernel in zip(plots.side_by_side(len(kernels), 0.19), kernels, strict=True):
+    for offset, kernel in zip(parts.side_by_side(len(kernels), 0.19), kernels, strict=True):
         _, colour, marker = LOOKS[kernel]
         rows = points[points["kernel"] == kernel]
         columns = (rows[name].to_numpy() for name in ("spearman", "low", "high"))
         look: dict[str, Any] = {"markersize": 3.6, "markeredgewidth": 0.9, "elinewidth": 0.9, "capsize": 0}
         look["markerfacecolor"] = "white" if _hollow(rows.iloc[:1]) else colour
-        plots.intervals(axes, np.arange(len(metrics)) + offset, *columns, fmt=marker, color=colour, **look)
+        parts.intervals(axes, np.arange(len(metrics)) + offset, *columns, fmt=marker, color=colour, **look)
     line = points.drop_duplicates("metric")["parameters"]
     axes.hlines(line, np.arange(len(line)) - 0.46, np.arange(len(line)) + 0.46, color="black", linewidth=1.3, zorder=3)
     for place in np.arange(len(metrics) - 1) + 0.5:
         axes.axvline(place, color="#eeeeee", linewidth=0.5, zorder=-1)
     labels = [style.metric_label(name) for name in metrics]
-    plots.categories(axes, labels, rotation=45, ha="right", rotation_mode="anchor")
+    parts.categories(axes, labels, rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _hollow(points: pd.DataFrame) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-import plots
-import style
+import figures
+from nasbench_robust.plots import parts, style
 from robust_search.conclude import KEYS, PGD
 
 LOOKS = {
@@ -29,20 +29,20 @@ SWEEPS = {
 
 def draw(results: pd.DataFrame, curves: pd.DataFrame, path: Path) -> list[Path]:
     """Draw the four panels; return the files."""
-    figure, axes = style.new_figure(6.9, 5.4, nrows=2, ncols=2)
+    figure, axes = figures.new_figure(6.9, 5.4, nrows=2, ncols=2)
     _collapse(axes[0, 0], results, curves)
     _emptiness(axes[0, 1], curves)
     _sweeps(axes[1, 0], results)
     _shares(axes[1, 1], curves)
-    plots.legend(figure, [axes[0, 0]], loc="outside upper center", ncols=4, columnspacing=1.4)
-    return style.save_figure(figure, path)
+    parts.legend(figure, [axes[0, 0]], loc="outside upper center", ncols=4, columnspacing=1.4)
+    return figures.save_figure(figure, path)
 
 
 def _collapse(axes: Any, results: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Draw the mean over seeds of the PGD accuracy of the argmax cell, epoch by epoch."""
     for label, colour, line, rows in _shown(curves):
         mean = rows.groupby("epoch")[PGD].mean()
-        plots.curve(axes, mean.index, 100 * mean, line, colour, label=label)
+        parts.curve(axes, mean.index, 100 * mean, line, colour, label=label)
     low, high = 100 * results["random search"].min(), 100 * results["random search"].max()
     axes.axhspan(low, high, color=style.GREY, alpha=0.25, linewidth=0, label="random search at equal cost")
     axes.set_title("a   What the argmax cell is worth")
@@ -54,7 +54,7 @@ def _emptiness(axes: Any, curves: pd.DataFrame) -> None:
     """Draw the mean over seeds of the number of edges without an operation that is trained."""
     for _, colour, line, rows in _shown(curves):
         empty = (rows["skip_connect"] + rows["none"]).groupby(rows["epoch"]).mean()
-        plots.curve(axes, empty.index, empty, line, colour)
+        parts.curve(axes, empty.index, empty, line, colour)
     axes.set_title("b   Collapse")
     axes.set_ylabel("edges with skip or none, of 6")
     axes.set_ylim(-0.2, 6.2)
@@ -69,7 +69,7 @@ def _shown(curves: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
 
 def _epoch_axis(axes: Any) -> None:
     axes.set_xlabel("epoch of the search")
-    plots.grid(axes)
+    parts.grid(axes)
 
 
 def _sweeps(axes: Any, results: pd.DataFrame) -> None:
@@ -81,7 +81,7 @@ def _sweeps(axes: Any, results: pd.DataFrame) -> None:
             continue
         axes.plot(rows["strength"], 100 * rows[PGD], "o", color=colour, markersize=3, alpha=0.5)
         mean = rows.groupby("strength")[PGD].mean()
-        plots.curve(axes, mean.index, 100 * mean, "-", colour, label=label)
+        parts.curve(axes, mean.index, 100 * mean, "-", colour, label=label)
     if len(baseline):
         axes.axhline(100 * baseline.mean(), color=style.GREY, linewidth=1.3, label="DARTS, first order")
     axes.set_xscale("log")
@@ -89,7 +89,7 @@ def _sweeps(axes: Any, results: pd.DataFrame) -> None:
     axes.set_xlabel("\N{GREEK SMALL LETTER LAMDA} or \N{GREEK SMALL LETTER GAMMA}")
     axes.set_ylabel("PGD accuracy of the cell found (%)")
     axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.4))
-    plots.grid(axes)
+    parts.grid(axes)
 
 
 def _shares(axes: Any, curves: pd.DataFrame) -> None:
@@ -99,7 +99,7 @@ def _shares(axes: Any, curves: pd.DataFrame) -> None:
     for (strength, order), part in rows.groupby(["strength", "order"]):
         share = part.groupby("epoch")["natural_share"].mean()
         line, colour = "-" if order == 2 else "--", style.GREEN if strength < 1 else style.BLUE
-        plots.curve(axes, share.index, share, line, colour, label=f"factor {strength:g}, order {order}")
+        parts.curve(axes, share.index, share, line, colour, label=f"factor {strength:g}, order {order}")
     axes.set_ylabel("share of the clean gradient, t")
     axes.set_ylim(-0.02, 1.02)
     if len(rows):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 import nasbench_robust as nbr
-from style import metric_label
+from nasbench_robust.plots.style import metric_label
 
 
 def print_conclusion(results: pd.DataFrame, benches: Sequence[nbr.Benchmark], queries: Sequence[int]) -> None:

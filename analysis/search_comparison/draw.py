@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-import plots
-import style
+import figures
+from nasbench_robust.plots import parts, style
 from search_comparison.compute import NSGA2
 
 COLOURS = {
@@ -27,7 +27,7 @@ SPLIT_LINES = {"test": "--", "validation": "-"}
 def draw(results: pd.DataFrame, path: Path) -> list[Path]:
     """Draw two panels, and a third where a table has a validation split; return the files."""
     with_splits = (results["split"] == "validation").any()
-    figure, axes = style.new_figure(6.9, 3.1, ncols=3 if with_splits else 2)
+    figure, axes = figures.new_figure(6.9, 3.1, ncols=3 if with_splits else 2)
     on_test = results[results["split"] == "test"]
     regret = on_test[(on_test["judged by"] == "regret") & (on_test["selected by"] == "pgd_acc")]
     _curves(axes[0], regret, ["random search", "regularised evolution"])
@@ -40,8 +40,8 @@ def draw(results: pd.DataFrame, path: Path) -> list[Path]:
     axes[1].set_ylim(0, 12)
     if with_splits:
         _splits(axes[2], results)
-    plots.legend(figure, axes, loc="outside lower center", ncols=4, columnspacing=1.4)
-    return style.save_figure(figure, path)
+    parts.legend(figure, axes, loc="outside lower center", ncols=4, columnspacing=1.4)
+    return figures.save_figure(figure, path)
 
 
 def _curves(axes: Any, results: pd.DataFrame, banded: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def _curves(axes: Any, results: pd.DataFrame, banded: Sequence[str]) -> None:
 
 def _curve(axes: Any, rows: pd.DataFrame, line: str, colour: str, *, banded: bool, **look: Any) -> None:
     band = (100 * rows["low"], 100 * rows["high"]) if banded else None
-    plots.curve(axes, rows["queries"], 100 * rows["mean"], line, colour, band=band, **look)
+    parts.curve(axes, rows["queries"], 100 * rows["mean"], line, colour, band=band, **look)
 
 
 def _splits(axes: Any, results: pd.DataFrame) -> None:
@@ -75,6 +75,6 @@ def _splits(axes: Any, results: pd.DataFrame) -> None:
 
 
 def _query_axis(axes: Any, most: int) -> None:
-    plots.logarithmic(axes, min(10, most / 10), most)  # before the first tenth, all methods draw at random
+    parts.logarithmic(axes, min(10, most / 10), most)  # before the first tenth, all methods draw at random
     axes.set_xlabel("queries")
-    plots.grid(axes)
+    parts.grid(axes)

@@ -3,11 +3,13 @@ from . import cells as cells
 from . import datasets as datasets
 from . import engines as engines
 from . import errors as errors
+from . import explorer as explorer
 from . import images as images
 from . import metrics as metrics
 from . import native as native
 from . import networks as networks
 from . import ntk as ntk
+from . import plots as plots
 from . import predict as predict
 from . import proxies as proxies
 from . import releases as releases
@@ -19,6 +21,7 @@ from . import skeletons as skeletons
 from . import statistics as statistics
 from . import table as table
 from .cells import Cell as Cell
+from .networks import network as network
 from .releases import load as load
 from .table import Benchmark as Benchmark
 from .table import NATSAdapter as NATSAdapter

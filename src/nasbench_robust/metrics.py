@@ -62,34 +62,34 @@ ATTACKS: dict[str, AttackKind] = {
         uses=("steps", "step_size", "random_start", "restarts"),
     ),
     "autoattack": AttackKind(
-        "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square; L-infinity",
-        {"Linf": "attacks._autoattack:adversarial_images"},
+        "AutoAttack standard (Croce and Hein, ICML 2020): APGD-CE, APGD-T, FAB-T, Square",
+        {"Linf": "attacks._autoattack:adversarial_images", "L2": "attacks._autoattack:adversarial_images"},
         3,
         pools=True,
         uses=("steps", "restarts", "queries", "targets", "checkpoints"),
     ),
     "apgd_ce": AttackKind(
         "Auto-PGD on the cross entropy (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.apgd:apgd_ce"},
+        {"Linf": "attacks.apgd:apgd_ce", "L2": "attacks.apgd:apgd_ce"},
         2,
         pools=True,
         uses=("steps", "restarts", "checkpoints"),
     ),
     "apgd_t": AttackKind(
         "Auto-PGD on the targeted difference-of-logits ratio (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.apgd:apgd_t"},
+        {"Linf": "attacks.apgd:apgd_t", "L2": "attacks.apgd:apgd_t"},
         pools=True,
         uses=("steps", "restarts", "targets", "checkpoints"),
     ),
     "fab_t": AttackKind(
         "targeted fast adaptive boundary attack (Croce and Hein, ICML 2020)",
-        {"Linf": "attacks.fab:fab_t"},
+        {"Linf": "attacks.fab:fab_t", "L2": "attacks.fab:fab_t"},
         pools=True,
         uses=("steps", "targets"),
     ),
     "square": AttackKind(
         "Square attack (Andriushchenko et al., ECCV 2020)",
-        {"Linf": "attacks._square:square"},
+        {"Linf": "attacks._square:square", "L2": "attacks._square:square"},
         pools=True,
         uses=("restarts", "queries"),
     ),
@@ -105,19 +105,10 @@ SPLITS = ("test", "validation")
 
 # Names in circulation that mean something else than they say, or nothing here: used to suggest, never accepted.
 _FOREIGN_NAMES = {
-    "val_acc": "clean_acc",
-    "acc": "clean_acc",
-    "accuracy": "clean_acc",
-    "clean": "clean_acc",
-    "test_acc": "clean_acc",
-    "aa": "autoattack_acc",
-    "aa_acc": "autoattack_acc",
-    "robust_acc": "pgd_acc",
-    "adv_acc": "pgd_acc",
-    "val_fgsm_3_acc": "fgsm_acc@3/255",
-    "val_pgd_3_acc": "pgd_acc@3/255",
-    "val_fgsm_8_acc": "fgsm_acc@8/255",
-    "val_pgd_8_acc": "pgd_acc@8/255",
+    **dict.fromkeys(("val_acc", "acc", "accuracy", "clean", "test_acc"), "clean_acc"),
+    **dict.fromkeys(("aa", "aa_acc"), "autoattack_acc"),
+    **dict.fromkeys(("robust_acc", "adv_acc"), "pgd_acc"),
+    **{f"val_{attack}_{level}_acc": f"{attack}_acc@{level}/255" for attack in ("fgsm", "pgd") for level in (3, 8)},
 }
 
 
@@ -227,10 +218,16 @@ class Attack:
 
     @classmethod
     def autoattack(
-        cls, eps: float, *, steps: int = 100, targets: int | None = None, checkpoints: str | None = None
+        cls,
+        eps: float,
+        *,
+        steps: int = 100,
+        targets: int | None = None,
+        norm: str = "Linf",
+        checkpoints: str | None = None,
     ) -> Attack:
-        """Return AutoAttack standard, L-infinity, as its authors have it; that of the published table differs."""
-        return cls("autoattack", eps, steps=steps, restarts=1, queries=5000, targets=targets, checkpoints=checkpoints)
+        """Return AutoAttack standard as its authors have it; that of the published table differs."""
+        return cls("autoattack", eps, norm, steps, None, None, 1, 5000, targets, checkpoints)
 
     def part(self, name: str) -> Attack:
         """Return the settings of one of `PARTS` of AutoAttack."""

@@ -34,10 +34,14 @@ def checkpoints(steps: int) -> list[int]:
     return [math.ceil(round(share * steps, 9)) for share in shares if share <= 1]
 
 
-def auto_pgd(network, objective, image, label, target, eps, noise) -> tuple[torch.Tensor, bool, set[str]]:
+def auto_pgd(network, objective, image, label, target, attack, noise) -> tuple[torch.Tensor, bool, set[str]]:
     """Return the point found, whether it is misclassified, and for which reasons steps were halved."""
+    eps, in_l2 = attack.eps, attack.norm == "L2"
 
     def project(point: torch.Tensor) -> torch.Tensor:
+        if in_l2:
+            distance = float((point - image).norm())
+            return (point if distance <= eps else image + (point - image) * eps / distance).clamp(0, 1)
         return torch.minimum(torch.maximum(point, image - eps), image + eps).clamp(0, 1)
 
     def ask(point: torch.Tensor) -> tuple[float, torch.Tensor, bool]:
@@ -56,7 +60,7 @@ def auto_pgd(network, objective, image, label, target, eps, noise) -> tuple[torc
     for k in range(1, STEPS + 1):
         if fooled:
             return here, True, reasons
-        moved = project(here + step * gradient.sign())
+        moved = project(here + step * (gradient / gradient.norm() if in_l2 else gradient.sign()))
         if k > 1:
             moved = project(here + 0.75 * (moved - here) + 0.25 * (here - before))
         before, here = here, moved
@@ -76,8 +80,18 @@ def auto_pgd(network, objective, image, label, target, eps, noise) -> tuple[torc
     return (here, True, reasons) if fooled else (best_point, False, reasons)
 
 
+def noise_of(norm: str, eps: float, generator: torch.Generator) -> torch.Tensor:
+    """Return the noise of a start; in L2 the direction is drawn first, then the radius."""
+    if norm == "Linf":
+        return torch.empty(1, 1, 8, 8).uniform_(-eps, eps, generator=generator)[0].double()
+    direction = torch.empty(1, 8, 8).normal_(generator=generator).double()
+    radius = float(torch.empty(1).uniform_(generator=generator)) ** (1 / 64)
+    return eps * radius * direction / direction.norm()
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("part", ["apgd_ce", "apgd_t"])
-def test_every_step_is_that_of_the_paper(part: str) -> None:
+def test_every_step_is_that_of_the_paper(part: str, norm: str) -> None:
     attack, objective = (apgd_ce, cross_entropy) if part == "apgd_ce" else (apgd_t, ratio)
     network = as_trained(network_of(Cell.from_index(9930))).eval()
     images = torch.rand(24, 1, 8, 8, generator=seeded(2), dtype=torch.float64)
@@ -85,12 +99,14 @@ def test_every_step_is_that_of_the_paper(part: str) -> None:
         order = network(images).argsort(dim=1, descending=True)
     halved, kept = set(), 0
     for number, image in enumerate(images):
-        label, target, eps = int(order[number, 0]), int(order[number, 1]), EPS[number % len(EPS)]
-        settings = Attack(part, eps, steps=STEPS, **({"targets": 1} if part == "apgd_t" else {}))
-        noise = torch.empty(1, 1, 8, 8).uniform_(-eps, eps, generator=seeded(number))[0].double()
+        label, target = int(order[number, 0]), int(order[number, 1])
+        eps = EPS[number % len(EPS)] * (5 if norm == "L2" else 1)
+        settings = Attack(part, eps, norm, steps=STEPS, **({"targets": 1} if part == "apgd_t" else {}))
         found = attack(network, image[None], torch.tensor([label]), settings, seeded(number))[0]
-        expected, fooled, reasons = auto_pgd(network, objective, image, label, target, eps, noise)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+        noise = noise_of(norm, eps, seeded(number))
+        expected, fooled, reasons = auto_pgd(network, objective, image, label, target, settings, noise)
+        # Starts in L2 are drawn in single precision.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9 if norm == "Linf" else 1e-5)
         halved |= reasons
         kept += not fooled
     assert "seldom" in halved
@@ -100,7 +116,7 @@ def test_every_step_is_that_of_the_paper(part: str) -> None:
 def test_a_step_is_halved_where_it_stalls() -> None:
     """By rows: grows often and to a new best; seldom; often and to no new best, after no halving and after one."""
     images = torch.zeros(4, 1, 1, 1, dtype=torch.float64)
-    state = apgd._start(images, torch.zeros(4, dtype=torch.int64), 0.1, seeded())
+    state = apgd._start(images, torch.zeros(4, dtype=torch.int64), Attack("apgd_ce", 0.1), seeded())
     state.point, state.gradient = images + 0.1, images + 1
     state.best_point, state.best_gradient = images + 0.2, images + 2
     state.value = torch.tensor([4.0, 3.0, 3.0, 3.0], dtype=torch.float64)

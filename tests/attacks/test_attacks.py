@@ -118,5 +118,5 @@ def test_attack_leaves_the_network_as_it_was(network, batch):
 
 
 def test_attack_that_cannot_be_run_is_named(batch):
-    with pytest.raises(UnknownNameError, match="attack that can be run 'square L2'"):
-        perturb(Linear(), *batch, metrics.Attack("square", EPS, norm="L2"), seeded())
+    with pytest.raises(UnknownNameError, match="attack that can be run 'fgsm L2'"):
+        perturb(Linear(), *batch, metrics.Attack("fgsm", EPS, norm="L2"), seeded())

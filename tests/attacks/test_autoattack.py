@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import math
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from other_attacks import Batch, Linear, assert_same_up_to_chance, authors_part, right_ones, wrong
 from run_folders import tables_in
 
 import nasbench_robust as nbr
@@ -21,9 +20,8 @@ from nasbench_robust.attacks._square import share_of_pixels
 from nasbench_robust.attacks.apgd import checkpoints
 from nasbench_robust.attacks.fab import nearest_on_hyperplane
 from nasbench_robust.cells import Cell
-from nasbench_robust.engines.torch import evaluate, train
+from nasbench_robust.engines.torch import evaluate
 from nasbench_robust.errors import InvalidValueError, MissingResultError, UnknownNameError
-from nasbench_robust.images import TensorImages, load_images
 from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.runs import part_name, run_cell, write_run
 from nasbench_robust.settings import settings_for
@@ -31,59 +29,6 @@ from nasbench_robust.settings import settings_for
 EPS = 0.1
 QUICK = Attack("autoattack", EPS, steps=5, queries=200)
 FAB = importlib.import_module("nasbench_robust.attacks.fab")  # the module; the package also has functions
-Batch = tuple[torch.Tensor, torch.Tensor]
-
-
-class Linear(torch.nn.Module):
-    """Logits W (x - 0.5): the distance to every boundary is known."""
-
-    def __init__(self, classes: int, pixels: int = 16) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(classes, pixels, generator=seeded(7), dtype=torch.float64))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images.flatten(1) - 0.5) @ self.weight.T
-
-    def case(self, count: int = 40) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return images far from black and white, their predicted labels, and their L-infinity robust radii."""
-        images = 0.4 + 0.2 * torch.rand(count, 1, 4, 4, generator=seeded(8), dtype=torch.float64)
-        with torch.no_grad():
-            logits = self(images)
-            labels = logits.argmax(dim=1)
-            gaps = logits.gather(1, labels[:, None]) - logits
-            slopes = (self.weight[labels][:, None] - self.weight).abs().sum(dim=2)
-            ratios = (gaps / slopes).scatter(1, labels[:, None], torch.inf)
-        return images, labels, ratios.amin(dim=1)
-
-
-def wrong(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return network(images).argmax(dim=1) != labels
-
-
-@pytest.fixture(scope="session")
-def digits() -> TensorImages:
-    return load_images("digits")
-
-
-@pytest.fixture(scope="session")
-def networks(digits: TensorImages) -> list[torch.nn.Module]:
-    """A strong and a weak cell, each trained for a few epochs."""
-    settings = replace(settings_for("digits"), epochs=3)
-    trained = [train(Cell.from_index(index), settings, digits, seed=0)[0] for index in (9930, 6976)]
-    for network in trained:
-        network.zero_grad(set_to_none=True)  # so that gradients left by an attack would be seen
-    return trained
-
-
-@pytest.fixture(scope="session")
-def network(networks: list[torch.nn.Module]) -> torch.nn.Module:
-    return networks[0]
-
-
-@pytest.fixture(scope="session")
-def batch(digits: TensorImages) -> Batch:
-    return digits.test.pixels[:40], digits.test.labels[:40]
 
 
 # ---------------------------------------------------------------------- closed forms
@@ -354,42 +299,11 @@ def test_parts_become_outcome_rows(digits, tmp_path):
 # ---------------------------------------------------------------------- other implementations
 
 
-@pytest.fixture(scope="session")
-def authors() -> ModuleType:
-    return pytest.importorskip("pyautoattack", reason="pyautoattack (the authors' programs) is not installed")
-
-
-def authors_part(authors: ModuleType, name: str, network, batch: Batch, steps: int, seed: int = 0) -> torch.Tensor:
-    """Return which images withstand one part of the authors' AutoAttack."""
-    attack = authors.AutoAttack(network, eps=EPS, version="standard", device="cpu", seed=seed)
-    for part in (attack.apgd, attack.apgd_targeted, attack.fab):
-        part.n_iter = steps
-    attack.attacks_to_run = [name]
-    found = attack.run_standard_evaluation(*batch, batch_size=1000)[0]
-    return ~wrong(network, found, batch[1])
-
-
-def right_ones(network: torch.nn.Module, digits: TensorImages, count: int) -> Batch:
-    right = (~wrong(network, digits.test.pixels, digits.test.labels)).nonzero()[:count, 0]
-    return digits.test.pixels[right], digits.test.labels[right]
-
-
-def assert_same_up_to_chance(one: torch.Tensor, other: torch.Tensor) -> None:
-    """Compare outcomes of two randomised attacks on the same images.
-
-    If both break every image with the same probability, the difference of their counts has a variance of at most the
-    number of images on which they disagree: three standard errors are allowed, and disagreement on one image in 20.
-    """
-    disagree = int((one != other).sum())
-    assert disagree <= math.ceil(len(one) / 20)
-    assert abs(int(one.sum()) - int(other.sum())) <= 3 * math.sqrt(disagree)
-
-
 def test_fab_breaks_the_images_that_the_authors_break(authors, networks, digits, monkeypatch):
     attack = Attack("fab_t", EPS, steps=10)
     for network in networks:
         images, labels = right_ones(network, digits, 150)
-        expected = authors_part(authors, "fab-t", network, (images, labels), 10)
+        expected = authors_part(authors, "fab-t", network, (images, labels), EPS, 10)
         searched = ~wrong(network, fab_t(network, images, labels, attack), labels)
         with monkeypatch.context() as patch:
             patch.setattr(FAB, "SEARCH_STEPS", 0)
@@ -405,7 +319,7 @@ def test_fab_breaks_the_images_that_the_authors_break(authors, networks, digits,
 def test_apgd_is_as_strong_as_the_authors(part, authors_name, authors, networks, digits):
     for network in networks:
         images, labels = right_ones(network, digits, 150)
-        expected = authors_part(authors, authors_name, network, (images, labels), 10)
+        expected = authors_part(authors, authors_name, network, (images, labels), EPS, 10)
         found = perturb(network, images, labels, metrics.autoattack(EPS, steps=10).part(part), seeded())
         assert_same_up_to_chance(~wrong(network, found, labels), expected)
 
@@ -416,7 +330,7 @@ def test_full_protocol_ends_where_the_authors_does_after_every_part(authors, net
     alive = torch.ones(len(labels), dtype=torch.bool)
     for part, name in zip(PARTS, ("apgd-ce", "apgd-t", "fab-t", "square"), strict=True):
         left = alive.nonzero()[:, 0]
-        alive[left] = authors_part(authors, name, network, (images[left], labels[left]), 100)
+        alive[left] = authors_part(authors, name, network, (images[left], labels[left]), EPS, 100)
         assert_same_up_to_chance(result.survivors[part], alive)
 
 

@@ -99,6 +99,10 @@ split shards --out o --cells 7-5 => cells is '7-5'
 split shards --out o --seeds 9 => shards has no such runs
 split shards --out o --datasets digit => datasets is ['digit'], expected some of digits
 split shards --out file/o => file/o
+explore -r digit => did you mean 'digits'?
+explore --out page.txt => expected a name that ends in .html; did you mean page.txt.html?
+explore -r digits digits --no-open => expected each release once
+explore --small --no-open --out file/o.html => file: File exists
 verify digit => did you mean 'digits'?
 verify absent.parquet => no file or folder absent.parquet
 repair absent => no runs.parquet and no folder runs
@@ -116,6 +120,7 @@ make_digits --out o --cells 3 --resume absent.parquet => no file or folder absen
 make_digits --out file/o --cells 3 --seeds 0 => file/o
 digits_again --out o --cells 7-5 => cells is '7-5'
 digits_again --out file/o --cells 3 --seeds 0 => file/o
+digits_weights --out file/o => file
 """.strip().splitlines()
 WRONG_USAGE = """
 nasbench-robust quer => invalid choice: 'quer'
@@ -151,6 +156,7 @@ validate release
 verify release
 repair shards --dry-run
 download digits
+doctor
 status --out o --cells 3
 submit --out o --cells 3 --dry-run
 """.strip().splitlines()
@@ -165,7 +171,9 @@ def faults() -> Iterator[tuple[str, str, str]]:
         if name in SAME:
             yield f"generation/{SAME[name]}.py", arguments, said
         yield (
-            f"generation/{name}.py" if name in ("make_digits", "digits_again") else f"nasbench-robust {name}",
+            f"generation/{name}.py"
+            if name in ("make_digits", "digits_again", "digits_weights")
+            else f"nasbench-robust {name}",
             arguments,
             said,
         )
@@ -262,8 +270,9 @@ def test_a_fault_is_one_line_and_leaves_no_file(run, desk, program, arguments, s
 
 def test_no_command_and_no_program_is_left_out():
     programs = {program for program, _, _ in faults()} | {line.split()[0] for line in WRONG_USAGE}
-    # One takes a revision, and git tells; the other takes nothing.
-    assert {*COMMANDS, *PROGRAMS} - programs == {"benchmarks/lines.py", "nasbench-robust releases"}
+    # One takes a revision, and git tells; the others take nothing.
+    untold = {"benchmarks/lines.py", "nasbench-robust releases", "nasbench-robust doctor"}
+    assert {*COMMANDS, *PROGRAMS} - programs == untold
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no file here that is always full")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import io
 import json
 import lzma
 
@@ -12,6 +14,7 @@ import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust.cli import main
+from nasbench_robust.cli.tables import _csv
 
 READERS = {
     "csv": lambda data: pd.read_csv(pd.io.common.BytesIO(data)),
@@ -102,3 +105,16 @@ def test_a_split_that_the_metric_contradicts_is_refused(capsys):
     assert "split is 'validation', expected the one in 'pgd_acc#test'" in capsys.readouterr().err
     assert main(["query", "9930", "-m", "pgd_acc#validation"]) == 0
     assert float(capsys.readouterr().out) == nbr.load().query(9930, metric="pgd_acc", split="validation")
+
+
+def test_csv_is_what_the_standard_library_reads():
+    columns = {
+        "a,b": ["x", "y,z", None],
+        'quoted "name"': ["plain", '"', "line\nbreak\r"],
+        "number": [0.1, 1e-07, 1.0],
+        "flag": [True, False, True],
+    }
+    text = _csv(columns)
+    assert text.splitlines()[1] == "x,plain,0.1,True"
+    expected = [list(columns), ["x", "plain", "0.1", "True"], ["y,z", '"', "1e-07", "False"]]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [*expected, ["", "line\nbreak\r", "1.0", "True"]]

@@ -204,7 +204,7 @@ def test_zen_grows_by_the_logarithm_of_a_scale_that_normalisation_hides():
 # ---------------------------------------------------------------------- what holds for all
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("name", [name for name in PROXIES if name != "zico"])  # it takes the first half and the rest
 def test_the_order_of_the_images_does_not_matter(name):
     images, labels = batch()
     order = torch.tensor([3, 0, 4, 2, 1])
@@ -252,7 +252,7 @@ def test_scores_lists_clean_and_adversarial_values_of_one_function():
     rows = scores(network, images, labels, adversarial=adversarial, attack="pgd@0.1", generator=generator)
     assert [row.score for row in rows if row.attack is None] == list(PROXIES)
     attacked = [row.score for row in rows if row.attack == "pgd@0.1"]
-    assert attacked == ["grad_norm", "snip", "grasp", "fisher", "jacob_cov", "naswot"]
+    assert attacked == ["grad_norm", "snip", "grasp", "fisher", "jacob_cov", "naswot", "zico", "epe_nas", "swap"]
     for row in rows:
         looked_at = images if row.attack is None else adversarial
         assert (row.kernel, row.failure) == (None, None)
@@ -296,17 +296,18 @@ def test_a_row_that_a_user_adds_is_a_proxy_like_the_others(monkeypatch):
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_the_catalogue_says_what_a_score_looks_at(name):
-    network, (images, labels) = make(), batch()
+    network, (images, labels) = make(), batch(12)
     one = score(network, images, labels, name, seeded(7))
     assert (score(network, images.flip(3), labels, name, seeded(7)) != one) == PROXIES[name].uses_images
-    assert (score(network, images, (labels + 1) % 3, name, seeded(7)) != one) == PROXIES[name].uses_labels
+    assert (score(network, images, labels.roll(1), name, seeded(7)) != one) == PROXIES[name].uses_labels
     assert (score(network, images, labels, name, seeded(8)) != one) == PROXIES[name].draws
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.weight.mul_(1.5)
     bypassed = score(network, images, labels, name, seeded(7)) == pytest.approx(one, rel=1e-12)
-    assert bypassed == (PROXIES[name].normalisation != "batch statistics" or name == "zen")  # which sets them itself
+    sets_them_itself = name == "zen" or name.startswith("az_")
+    assert bypassed == (PROXIES[name].normalisation != "batch statistics" or sets_them_itself)
 
 
 # ---------------------------------------------------------------------- what cannot be computed

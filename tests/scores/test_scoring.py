@@ -145,6 +145,7 @@ def test_only_what_is_wanted_is_made(found, batch, monkeypatch: pytest.MonkeyPat
     for kernel, attack, score, expected in [
         (None, None, "zen", []),
         (None, "pgd@0.1", "snip", []),
+        (None, None, "az_trainability", []),
         ("clean", None, "trace", ["gram_matrix"]),
         ("cross_twice", "fgsm@0.05", "mean", ["kernels_between"]),
     ]:
@@ -152,6 +153,11 @@ def test_only_what_is_wanted_is_made(found, batch, monkeypatch: pytest.MonkeyPat
         assert by_key(score_cell(CELL, SMALL, *batch, SEED, "torch", [key])) == {key: found[key]}
         assert passes == expected
         passes.clear()
+
+
+def test_proxies_alone(found, batch) -> None:
+    alone = by_key(score_cell(CELL, replace(SMALL, kernels=False), *batch, SEED, "torch"))
+    assert alone == {key: row for key, row in found.items() if key.kernel is None}
 
 
 def test_images_are_attacked_once_for_kernels_and_proxies(batch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +204,7 @@ def test_a_proxy_that_a_user_adds_is_scored_with_the_others(found, batch, monkey
     assert all(rows[key] == found[key] for key in found)
     assert rows[None, None, "dark"][0] == pytest.approx(-float(batch[0].mean()))
     monkeypatch.undo()
-    assert score_settings_for("digits").proxies == SMALL.proxies
+    assert score_settings_for("digits").proxies == tuple(name for name in SMALL.proxies if PROXIES[name].standard)
     with pytest.raises(UnknownNameError, match="unknown proxy 'dark'"):
         replace(SMALL, proxies=("dark",))
 
@@ -251,9 +257,19 @@ def test_settings_round_trip(settings: ScoreSettings) -> None:
 
 def test_settings_that_differ_have_another_hash_and_equal_ones_the_same() -> None:
     assert replace(SMALL, beta=1, relative_ridge=0).hash == replace(SMALL, beta=1.0, relative_ridge=0.0).hash
-    changes = [{"images": 13}, {"draw": 1}, {"bn": "eval"}, {"beta": 0.4}, {"attacks": ()}, {"proxies": ("zen",)}]
-    assert len({replace(SMALL, **change).hash for change in changes} | {SMALL.hash}) == len(changes) + 1
-    assert len({replace(SMALL, **change).identity for change in changes} | {SMALL.identity}) == len(changes) - 1
+    changes = [{"images": 13}, {"draw": 1}, {"bn": "eval"}, {"beta": 0.4}]
+    choices = [{"attacks": ()}, {"proxies": ("zen",)}, {"kernels": False}]
+    assert len({replace(SMALL, **change).hash for change in changes + choices} | {SMALL.hash}) == 8
+    assert len({replace(SMALL, **change).identity for change in changes} | {SMALL.identity}) == 5
+    assert {replace(SMALL, **choice).identity for choice in choices} == {SMALL.identity}
+
+
+def test_settings_with_kernels_are_stored_as_before_there_was_a_choice() -> None:
+    alone = replace(SMALL, kernels=False)
+    assert "kernels" not in SMALL.to_dict()
+    assert alone.to_dict() == {**SMALL.to_dict(), "kernels": False}
+    for settings in (SMALL, alone):
+        assert ScoreSettings.from_dict(settings.to_dict()) == settings
 
 
 TORCHLESS = """
@@ -301,6 +317,7 @@ BAD = [
     ({"proxies": [["zen"]]}, UnknownNameError, "unknown proxy"),
     ({"proxies": "zen"}, InvalidValueError, "proxies is 'zen', expected a tuple"),
     ({"proxies": ["zen", "zen"]}, InvalidValueError, "proxies is .*, expected each name once"),
+    ({"kernels": 0}, InvalidValueError, "kernels is 0, expected true or false"),
     ({"attacks": 3}, InvalidValueError, "attacks is 3, expected a list of attacks"),
     ({"attacks": {"name": "fgsm"}}, InvalidValueError, "attacks is .*, expected a list of attacks"),
     ({"attacks": ["fgsm"]}, InvalidValueError, "attacks is 'fgsm', expected a table with name, eps"),

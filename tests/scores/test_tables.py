@@ -220,6 +220,17 @@ def test_settings_that_differ_in_their_lists_belong_together(folder, tmp_path):
         assert (set(merged.attacks), set(merged.proxies)) == (set(SETTINGS.attacks), set(SETTINGS.proxies))
 
 
+def test_a_table_of_proxies_alone_joins_one_with_kernels(tmp_path):
+    alone, path = replace(SETTINGS, kernels=False), tmp_path / "scores.parquet"
+    for folder in ("first", "second"):
+        write_scores(NEW, alone, 3, 10, tmp_path / folder, "a processor")
+        collect_scores(tmp_path / folder, path)
+    assert read_scores(path)[1] == alone.to_dict()
+    write(Unit(1, 0), tmp_path / "third")
+    assert collect_scores(tmp_path / "third", path).rows == 5
+    assert read_scores(path)[1] == SETTINGS.to_dict()
+
+
 def test_one_label_for_two_attacks_is_refused(folder, tmp_path):
     assert SLOWER.identity == SETTINGS.identity
     with pytest.raises(InvalidValueError, match="a new folder"):

@@ -19,7 +19,7 @@ from nasbench_robust.cells.cell import EDGES, OPERATIONS
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import TensorImages
 from nasbench_robust.networks import Network, Normalisation, Subnetwork
-from nasbench_robust.search.bounds import certified_margins, image_box, interval_bounds, log_radius
+from nasbench_robust.search.bounds import certified_accuracy, certified_margins, image_box, interval_bounds, log_radius
 from nasbench_robust.search.bounds.boxes import Box, propagate
 from nasbench_robust.skeletons import Skeleton
 
@@ -292,6 +292,33 @@ def test_radii_beyond_single_precision_have_logarithm_and_gradient(digits):
         assert torch.isfinite(radius).all()
         images, labels = digits[0][:2], digits[1][:2]
         assert (certified_margins(supernet.float(), images, labels, EPS).amin(dim=1) == -torch.inf).all()
+
+
+def two_pixels() -> nn.Module:
+    """Return logits max(x1 - x2, 0) + .1 and max(x1 + x2 - 1, 0)."""
+    hidden, last = nn.Linear(2, 2), nn.Linear(2, 2)
+    with torch.no_grad():
+        hidden.weight.copy_(torch.tensor([[1.0, -1.0], [1.0, 1.0]])), hidden.bias.copy_(torch.tensor([0.0, -1.0]))
+        last.weight.copy_(torch.eye(2)), last.bias.copy_(torch.tensor([0.1, 0.0]))
+    return nn.Sequential(hidden, nn.ReLU(), last).double().eval()
+
+
+def test_certified_accuracy_is_what_a_hand_computes() -> None:
+    """At (.6, .2) within .1 the first hidden unit is in [.2, .6] and the second 0: the margin is at least .3.
+
+    Within .15 they are in [.1, .7] and [0, .1]: at least .1. Within .2 in [0, .8] and [0, .2]: -.1, not certified,
+    although no point is misclassified. At (.9, .9) the second logit wins, which is right for the label 1 alone.
+    """
+    images, labels = torch.tensor([[0.6, 0.2]], dtype=torch.float64), torch.tensor([0])
+    network = two_pixels()
+    for eps, margin_by_hand in ((0.1, 0.3), (0.15, 0.1), (0.2, -0.1)):
+        margins = certified_margins(network, images, labels, eps)
+        assert margins[0, 1].item() == pytest.approx(margin_by_hand, abs=1e-7)
+        assert certified_accuracy(network, images, labels, eps) == (margin_by_hand > 0)
+    more = torch.cat([images, torch.full((3, 2), 0.9, dtype=torch.float64)])
+    assert certified_accuracy(network, more, torch.tensor([0, 1, 0, 1]), 0.05, batch_size=3) == 3 / 4
+    with pytest.raises(InvalidValueError, match="images is 'none'"):
+        certified_accuracy(network, images[:0], labels[:0], 0.1)
 
 
 @torch.no_grad()

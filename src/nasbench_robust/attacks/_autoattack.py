@@ -1,4 +1,4 @@
-"""AutoAttack standard (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020), L-infinity.
+"""AutoAttack standard (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020), L-infinity or L2.
 
 APGD-CE, APGD-T, FAB-T and Square in this order, each on the images that withstood those before it. The survivors of all
 images are pooled before each part, so that a part works on full batches whatever the batches before it left over.
@@ -73,9 +73,8 @@ def autoattack(
         Pixels in [0, 1]; all that are to be judged, not a batch of them.
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `steps` and `targets` (of APGD and FAB), `restarts`, `checkpoints` (of APGD) and `queries` (of
-        Square) are used: see
-        `nasbench_robust.metrics.autoattack`.
+        Its `eps`, `norm`, `steps` and `targets` (of APGD and FAB), `restarts`, `checkpoints` (of APGD) and `queries`
+        (of Square) are used: see `nasbench_robust.metrics.autoattack`.
     generator : torch.Generator
         For all draws; the result is a function of it, the network and the images.
     batch_size : int

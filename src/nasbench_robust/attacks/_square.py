@@ -1,20 +1,24 @@
-"""Square attack, L-infinity, margin loss.
+"""Square attack, L-infinity or L2, margin loss.
 
 Andriushchenko et al., "Square attack: a query-efficient black-box adversarial attack via random search", ECCV 2020.
-Random search: a square of pixels is set to a random corner of the ball, and kept if that lowers the margin.
+Random search: a square of pixels is set to a random corner of the ball, and kept if that lowers the margin. In L2 a
+square is a bump, see `bumps`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from .bumps import Bumps
 from .dispatch import checked
-from .passes import attempt_in_turn, is_right, logits_of, margin
+from .passes import attempt_in_turn
+from .random_search import RandomSearch, inside
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -48,27 +52,27 @@ def square(
         Pixels in [0, 1].
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `queries` (5,000 if None) and `restarts` (1 if None) are used.
+        Its `eps`, `norm`, `queries` (5,000 if None) and `restarts` (1 if None) are used.
     generator : torch.Generator
         Seeds every restart's own stream, so that its state afterwards does not depend on how much was skipped.
     batch_size : int
         Images that pass through the network at a time.
     skip : bool
         Count a query without asking the network where the answer is known: the square changes nothing, or was rejected
-        and nothing has been accepted since. The result is the same.
+        and nothing has been accepted since. The result is the same. In L2 no answer is known.
 
     Returns
     -------
     Tensor of the shape of `images`
-        Within eps of them in every pixel: misclassified where the attack succeeded, else the point of the lowest
-        margin of the last restart.
+        Within eps of them, in every pixel or in the L2 norm: misclassified where the attack succeeded, else the point
+        of the lowest margin of the last restart.
     """
 
     def attempt(chosen: torch.Tensor, known: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         stream = torch.Generator(generator.device).manual_seed(seed)
-        search = _Search(network, chosen, known, attack.eps, stream, batch_size, skip)
-        for side, count in _blocks(attack.queries or QUERIES, chosen.shape[-1]):
+        search = SEARCHES[attack.norm](network, chosen, known, attack.eps, stream, batch_size, skip)
+        for side, count in _blocks(attack.queries or QUERIES, chosen.shape[-1], search.side):
             search.run(side, count)
             if search.wrong.all():
                 break
@@ -83,9 +87,9 @@ def share_of_pixels(query: int, queries: int) -> float:
     return FIRST_SHARE / float(2 ** sum(scaled > halving for halving in HALVINGS))
 
 
-def _blocks(queries: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield (side of the square, number of queries) in order; the first query is the stripes'."""
-    sides = (max(1, round((share_of_pixels(query, queries) * size * size) ** 0.5)) for query in range(1, queries))
+def _blocks(queries: int, size: int, side_of: Callable[[float, int], int]) -> Iterator[tuple[int, int]]:
+    """Yield (side of the square, number of queries) in order; the first query is the start's."""
+    sides = (side_of(share_of_pixels(query, queries), size) for query in range(1, queries))
     for side, same in itertools.groupby(sides):
         left = len(list(same))
         while left:
@@ -93,7 +97,7 @@ def _blocks(queries: int, size: int) -> Iterator[tuple[int, int]]:
             left -= min(left, BLOCK)
 
 
-class _Search:
+class _Corners(RandomSearch):
     """Random search on many images, each at its own pace.
 
     A move is a square and a sign per channel, numbered. Every image has its own sequence of random moves, so images do
@@ -101,32 +105,23 @@ class _Search:
     others at their first. That keeps batches full.
     """
 
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-        eps: float,
-        stream: torch.Generator,
-        batch_size: int,
-        skip: bool,
-    ) -> None:
-        self.network, self.labels, self.batch_size, self.skip = network, labels, batch_size, skip
-        self.stream = stream
+    @staticmethod
+    def side(share: float, size: int) -> int:
+        return max(1, round(math.sqrt(share * size * size)))
+
+    def start(self) -> torch.Tensor:
+        images, eps = self.images, self.eps
         self.low, self.high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
+        self._side, self.hopeless = 0, torch.empty(0)
         count, channels, _, size = images.shape
-        stripes = self._integers(2, (count, channels, 1, size)).bool()
-        self.point = torch.where(stripes, self.high, self.low)
-        self.margin, self.wrong = self._ask(self.point, labels)
-        self.side = 0
-        self.hopeless = torch.empty(0)
+        stripes = self.integers(2, (count, channels, 1, size)).bool()
+        return torch.where(stripes, self.high, self.low)
 
     def run(self, side: int, count: int) -> None:
-        """Draw `count` moves of one side per image and make them one after the other."""
         channels, _, size = self.point.shape[1:]
-        if side != self.side:
-            self.side, self.hopeless = side, _changes_nothing(self.point, self.low, self.high, side)
-        moves = self._integers((size - side + 1) ** 2 << channels, (len(self.point), count))
+        if side != self._side:
+            self._side, self.hopeless = side, _changes_nothing(self.point, self.low, self.high, side)
+        moves = self.integers((size - side + 1) ** 2 << channels, (len(self.point), count))
         query = torch.arange(count, device=moves.device)
         rows = (~self.wrong).nonzero()[:, 0]
         upcoming = torch.zeros_like(rows)
@@ -146,33 +141,20 @@ class _Search:
         """Make one move on each of the images in `rows`, and keep it where the margin falls."""
         channels, _, size = self.point.shape[1:]
         corner, signs = move >> channels, move & ((1 << channels) - 1)
-        span = size - self.side + 1
-        pixel = torch.arange(size, device=move.device)
-        inside_row = _between(pixel, (corner // span)[:, None], self.side)[:, None, :, None]
-        inside_column = _between(pixel, (corner % span)[:, None], self.side)[:, None, None, :]
+        span = size - self._side + 1
+        inside_row = inside(corner // span, self._side, size)[:, None, :, None]
+        inside_column = inside(corner % span, self._side, size)[:, None, None, :]
         up = (signs[:, None] >> torch.arange(channels, device=move.device) & 1).bool()[:, :, None, None]
         target = torch.where(up, self.high[rows], self.low[rows])
         candidate = torch.where(inside_row & inside_column, target, self.point[rows])
 
-        found, wrong = self._ask(candidate, self.labels[rows])
+        found, wrong = self.ask(candidate, self.labels[rows])
         self.hopeless[rows, move] = True
         better = found < self.margin[rows]
         if better.any():
             kept = rows[better]
             self.point[kept], self.margin[kept], self.wrong[kept] = candidate[better], found[better], wrong[better]
-            self.hopeless[kept] = _changes_nothing(self.point[kept], self.low[kept], self.high[kept], self.side)
-
-    def _ask(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = logits_of(self.network, images, self.batch_size)
-        return margin(logits, labels), ~is_right(logits, labels)
-
-    def _integers(self, end: int, shape: tuple[int, ...]) -> torch.Tensor:
-        drawn = torch.randint(end, shape, generator=self.stream, device=self.stream.device)
-        return drawn.to(self.labels.device)
-
-
-def _between(pixel: torch.Tensor, start: torch.Tensor, side: int) -> torch.Tensor:
-    return (pixel >= start) & (pixel < start + side)
+            self.hopeless[kept] = _changes_nothing(self.point[kept], self.low[kept], self.high[kept], self._side)
 
 
 def _changes_nothing(point: torch.Tensor, low: torch.Tensor, high: torch.Tensor, side: int) -> torch.Tensor:
@@ -189,3 +171,6 @@ def _changes_nothing(point: torch.Tensor, low: torch.Tensor, high: torch.Tensor,
         parts = [(rises if signs >> channel & 1 else falls)[:, channel] for channel in range(channels)]
         changes.append(torch.stack(parts).any(dim=0))
     return ~torch.stack(changes, dim=2).flatten(1)
+
+
+SEARCHES: dict[str, type[RandomSearch]] = {"Linf": _Corners, "L2": Bumps}

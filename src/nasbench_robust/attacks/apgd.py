@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020), L-infinity.
+"""Auto-PGD (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020), L-infinity or L2.
 
 Projected ascent with momentum whose step is halved when the objective stops to grow: APGD-CE on the cross entropy,
 untargeted, and APGD-T on the targeted difference-of-logits ratio, one target after the other.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from .balls import BALLS
 from .dispatch import checked
 from .passes import Attempt, attempt_in_turn, is_right, logits_of, ranked_targets, value_and_gradient
 
@@ -46,7 +47,7 @@ def apgd_ce(
         Pixels in [0, 1].
     labels : Tensor of int64, shape (n,)
     attack : Attack
-        Its `eps`, `steps` (100 if None), `restarts` (1 if None) and `checkpoints` are used.
+        Its `eps`, `norm`, `steps` (100 if None), `restarts` (1 if None) and `checkpoints` are used.
     generator : torch.Generator
         Draws the starts, uniform in the ball and clipped to [0, 1], of the images that a restart is given.
     batch_size : int
@@ -55,8 +56,8 @@ def apgd_ce(
     Returns
     -------
     Tensor of the shape of `images`
-        Within eps of them in every pixel: misclassified where the attack succeeded, else the point of the highest
-        objective of the last restart.
+        Within eps of them, in every pixel or in the L2 norm: misclassified where the attack succeeded, else the point
+        of the highest objective of the last restart.
     """
 
     def attempt(chosen: torch.Tensor, known: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -165,10 +166,10 @@ def _ascend(
     rows = torch.arange(len(images), device=images.device)
     steps = attack.steps or STEPS
     halvings = checkpoints(steps, attack.checkpoints)
-    state = _start(images, labels, attack.eps, generator)
+    state = _start(images, labels, attack, generator)
     for k in range(steps + 1):
         if k > 0:
-            state = _move(state, attack.eps, first=k == 1)
+            state = _move(state, attack, first=k == 1)
         logits, value, gradient = value_and_gradient(network, state.point, objective, aims, batch_size)
         fooled = ~is_right(logits, state.labels)
         if fooled.any():
@@ -188,9 +189,8 @@ def _ascend(
     return adversarial, wrong
 
 
-def _start(images: torch.Tensor, labels: torch.Tensor, eps: float, generator: torch.Generator) -> _State:
-    noise = torch.empty(images.shape, device=generator.device).uniform_(-eps, eps, generator=generator).to(images)
-    point = (images + noise).clamp(0, 1)
+def _start(images: torch.Tensor, labels: torch.Tensor, attack: Attack, generator: torch.Generator) -> _State:
+    point = BALLS[attack.norm](images, attack.eps).start(generator)
     least = images.new_full((len(images),), -torch.inf)
     return _State(
         image=images,
@@ -202,20 +202,20 @@ def _start(images: torch.Tensor, labels: torch.Tensor, eps: float, generator: to
         best_point=point.clone(),
         best_value=least.clone(),
         best_gradient=torch.zeros_like(images),
-        step=images.new_full((len(images), 1, 1, 1), 2 * eps),
+        step=images.new_full((len(images), 1, 1, 1), 2 * attack.eps),
         growths=torch.zeros_like(labels),
         halved=torch.ones_like(labels, dtype=torch.bool),  # the first checkpoint has none before it to compare with
         best_before=least,
     )
 
 
-def _move(state: _State, eps: float, *, first: bool) -> _State:
+def _move(state: _State, attack: Attack, *, first: bool) -> _State:
     """Return the state at the next point: a projected step, then momentum, then projection again."""
-    lowest, highest = (state.image - eps).clamp(min=0), (state.image + eps).clamp(max=1)
+    ball = BALLS[attack.norm](state.image, attack.eps)
     point, previous = state.point, state.previous
-    moved = (point + state.step * state.gradient.sign()).clamp(lowest, highest)
+    moved = ball.project(point + ball.step(state.gradient, state.step))
     if not first:
-        moved = (point + MOMENTUM * (moved - point) + (1 - MOMENTUM) * (point - previous)).clamp(lowest, highest)
+        moved = ball.project(point + MOMENTUM * (moved - point) + (1 - MOMENTUM) * (point - previous))
     return replace(state, point=moved, previous=point)
 
 

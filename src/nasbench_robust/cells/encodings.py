@@ -7,7 +7,7 @@ the encoding is always named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,13 +63,14 @@ def string_from_codes(codes: Codes) -> str:
     return _TEMPLATE.format(*(OPERATIONS[code] for code in codes))
 
 
-def all_strings() -> list[str]:
-    """Return the strings of all cells in nested-product order: the last edge varies fastest."""
-    nodes = [
+def strings_of(numbers: Iterable[int]) -> list[str]:
+    """Return the strings of cells by their base-5 numbers, of which the last edge is the last digit."""
+    first, second, third = (
         [node.format(*operations) for operations in product(OPERATIONS, repeat=target)]
         for target, node in enumerate(_TEMPLATE.split("+"), start=1)
-    ]
-    return ["+".join(parts) for parts in product(*nodes)]
+    )
+    starts = [f"{one}+{two}+" for one, two in product(first, second)]
+    return [starts[number // len(third)] + third[number % len(third)] for number in numbers]
 
 
 def codes_from_string(text: object) -> Codes:

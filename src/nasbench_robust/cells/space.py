@@ -43,8 +43,8 @@ def index_of_number() -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def index_of_string() -> Mapping[str, int]:
-    """Return the index of every NAS-Bench-201 string."""
-    return _ReadOnly(zip(encodings.all_strings(), index_of_number(), strict=True))
+    """Return the index of every NAS-Bench-201 string, in the order of the indices."""
+    return _ReadOnly(zip(encodings.strings_of(number_of_index()), range(SIZE), strict=True))
 
 
 class _ReadOnly(dict[str, int]):

@@ -16,7 +16,18 @@ from ..errors import MissingPackageError
 from ..version import __version__
 from .command import Command, guarded, log_to_stderr, run
 
-_FILES = ("tables", "cells", "ranking", "releases", "generation", "moving", "scoring", "searching")
+_FILES = (
+    "tables",
+    "cells",
+    "exploring",
+    "ranking",
+    "releases",
+    "generation",
+    "moving",
+    "scoring",
+    "searching",
+    "doctor",
+)
 
 
 def commands() -> Iterator[Command]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 FORMS = ("csv", "parquet", "json")
+_TO_QUOTE = re.compile('[,"\r\n]')
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +112,9 @@ def _best(args: argparse.Namespace) -> int:
     metric = f"{args.metric}#{args.split}" if args.split else args.metric
     from ..table import frames
 
-    return _print_cells(frames.best(_store(args), args.dataset, metric, args.k, args.eps, args.cells), 1, args.json)
+    store = _store(args)
+    best = frames.best(store, args.dataset, metric, args.k, args.eps, args.cells)
+    return _print_cells(frames.chosen(store, best), 1, args.json)
 
 
 def _store(args: argparse.Namespace) -> Any:
@@ -170,7 +173,8 @@ def _pareto(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",")
     from ..table import frames
 
-    return _print_cells(frames.pareto(_store(args), args.dataset, metrics), len(metrics), args.json)
+    store = _store(args)
+    return _print_cells(frames.chosen(store, frames.pareto(store, args.dataset, metrics)), len(metrics), args.json)
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -238,14 +242,18 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _csv(columns: dict[str, list[Any]]) -> str:
-    import csv
-    import io
+    """Return columns as CSV; what a column has many times, as cells of one class do, is written out once."""
+    texts = []
+    for name, values in columns.items():
+        field = {value: _field(value) for value in {name, *values}}
+        texts.append([field[name], *map(field.__getitem__, values)])
+    return "".join(f"{','.join(row)}\n" for row in zip(*texts, strict=True))
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+
+def _field(value: Any) -> str:
+    if isinstance(value, str) and _TO_QUOTE.search(value):
+        return '"{}"'.format(value.replace('"', '""'))
+    return "" if value is None else str(value)
 
 
 def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:

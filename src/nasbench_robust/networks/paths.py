@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import InvalidValueError, UnknownNameError
 from .fast import BatchNetwork, FoldedNetwork
-from .network import Network
+from .published import Network
 
 PATHS = ("plain", "fast", "fast-bf16")
 

@@ -17,7 +17,7 @@ from ..cells import EDGES, OPERATIONS, Cell
 from ..datasets import dataset
 from ..errors import InvalidValueError
 from ..skeletons import Skeleton
-from .network import Normalisation, ResidualBlock, draw_parameters, operation
+from .published import Normalisation, ResidualBlock, draw_parameters, operation
 
 NONE = OPERATIONS.index("none")
 

@@ -26,8 +26,8 @@ class Proxy:
         Key of `PROXIES`.
     function : str or callable
         Takes the network and then, of images, labels and generator, those that it uses; it does not check them. Returns
-        a number, of which one that is not finite counts as a failure, or an `ntk.Value`. As a string where it is,
-        ``"room.file:function"`` of this package.
+        a number, of which one that is not finite counts as a failure, or an `ntk.Value`; where it serves several
+        proxies, a dictionary of these by name. As a string where it is, ``"room.file:function"`` of this package.
     source : str
         Where it is defined.
     normalisation : str
@@ -45,6 +45,9 @@ class Proxy:
         Which way the authors mean it: for accuracy, and for robust accuracy in the case of CRoZe.
     costly : bool
         Whether it costs more than all cheap ones together, so that tables on natural images leave it out.
+    standard : bool
+        Whether `scores.score_settings_for` has it. Those that came later are named by who wants them, so that the hash
+        of these settings stays what it was.
     """
 
     name: str
@@ -58,10 +61,14 @@ class Proxy:
     needs_path: bool = True
     higher_is_better: bool = True
     costly: bool = False
+    standard: bool = True
 
 
 _without_images = partial(Proxy, uses_images=False, uses_labels=False, adversarial=False)
 _count = partial(_without_images, normalisation=UNUSED, needs_path=False)
+_later = partial(Proxy, standard=False)
+_later_without_images = partial(_without_images, standard=False)
+_drawn = partial(_later_without_images, draws=True)
 _ZERO_COST = "as in Abdelfattah et al., ICLR 2021"
 _LISTED = (
     _count("params", "proxies.counts:params", "count of trainable parameters"),
@@ -75,6 +82,14 @@ _LISTED = (
     Proxy("naswot", "proxies.inputs:naswot", "Mellor et al., ICML 2021", uses_labels=False),
     _without_images("zen", "proxies.inputs:zen", "Lin et al., ICCV 2021", draws=True),
     Proxy("croze", "proxies.consistency:croze", "Ha et al., NeurIPS 2023", BYPASSED, adversarial=False, costly=True),
+    _later_without_images("l2_norm", "proxies.saliency:l2_norm", "Abdelfattah et al., ICLR 2021", UNUSED),
+    _later("zico", "proxies.saliency:zico", "Li et al., ICLR 2023"),
+    _later("epe_nas", "proxies.inputs:epe_nas", "Lopes et al., ICANN 2021"),
+    _later("swap", "proxies.inputs:swap", "Peng et al., ICLR 2024", uses_labels=False),
+    _drawn("meco", "proxies.features:meco", "Jiang et al., NeurIPS 2023"),
+    _drawn("az_expressivity", "proxies.features:az_nas", "Lee and Ham, CVPR 2024"),
+    _drawn("az_progressivity", "proxies.features:az_nas", "Lee and Ham, CVPR 2024"),
+    _drawn("az_trainability", "proxies.features:az_nas", "Lee and Ham, CVPR 2024"),
 )
 PROXIES: dict[str, Proxy] = {proxy.name: proxy for proxy in _LISTED}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -33,6 +33,18 @@ def positive_copy(network: Network) -> Network:
     for parameter in copy.parameters():
         parameter.abs_()
     return copy
+
+
+def gaussian(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Draw a standard Gaussian tensor, float32 on the device of the generator."""
+    return torch.empty(tuple(shape), device=generator.device).normal_(generator=generator)
+
+
+def gaussian_images(count: int, network: Network, generator: torch.Generator) -> torch.Tensor:
+    """Draw standard Gaussian images, which enter the network behind its normalisation of pixels."""
+    skeleton = network.skeleton
+    shape = (count, skeleton.input_channels, skeleton.image_size, skeleton.image_size)
+    return gaussian(shape, generator).to(network.classifier.weight)
 
 
 def layers_with_weights(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:

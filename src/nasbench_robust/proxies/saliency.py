@@ -6,6 +6,7 @@ weights of the convolutions and of the linear layer count, and the loss is the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..networks import Network
+from ..networks.fast import BatchNetwork
 from ..ntk import Value
 from .preparing import layers_with_weights, positive_copy, training_copy, unless_zero
 
@@ -42,6 +44,41 @@ def grad_norm(network: Network, images: torch.Tensor, labels: torch.Tensor) -> f
     gradients = torch.autograd.grad(F.cross_entropy(copy(images), labels), _weights(copy))
     norms = (float(torch.linalg.vector_norm(gradient.double())) for gradient in gradients)
     return unless_zero(sum(norms), gradients)
+
+
+def l2_norm(network: Network) -> float:
+    """Return the sum over layers of the L2 norm of the weights.
+
+    Abdelfattah et al., ICLR 2021: a baseline of their program, which looks at no image and at no gradient.
+    """
+    return sum(float(torch.linalg.vector_norm(weight.detach().double())) for weight in _weights(network))
+
+
+def zico(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:
+    """Return the sum over layers of log sum_w E|g_w| / std(g_w), over the gradients g of the loss on two batches.
+
+    Li et al., "ZiCo", ICLR 2023. Weights whose gradients are equal are left out, and layers without others. The batches
+    are the first and the second half of the images. In the authors' program, which takes two batches of 128, the second
+    gradient has the first one added to it, since nothing clears it. Batch normalisation in train mode, with the
+    statistics of each batch.
+    """
+    copy = training_copy(network)
+    pass_through, weights = BatchNetwork(copy), _weights(copy)
+    halves = zip(images.chunk(2), labels.chunk(2), strict=True)
+    losses = (F.cross_entropy(pass_through(x), y) for x, y in halves)
+    # Weights that have no influence have no gradient, and equal gradients are left out.
+    gradients = [torch.autograd.grad(loss, weights, materialize_grads=True) for loss in losses]
+    sums = [_inverse_variation(torch.stack(pair).double()) for pair in zip(*gradients, strict=True)]
+    if not any(sums):
+        return Value.failed("the gradients of both halves of the images are the same")
+    return sum(math.log(each) for each in sums if each)
+
+
+def _inverse_variation(gradients: torch.Tensor) -> float:
+    """Return the sum over weights of mean magnitude over standard deviation, along the first axis."""
+    deviations = gradients.std(dim=0, correction=0)
+    varies = deviations > 0
+    return float((gradients.abs().mean(dim=0)[varies] / deviations[varies]).sum())
 
 
 def snip(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float | Value:

@@ -48,7 +48,7 @@ def score(network: Network, images: torch.Tensor, labels: torch.Tensor, name: st
         If the score does not exist: the output does not depend on the input, a kernel is singular, a value not finite.
     """
     _check_batch(network, images, labels, generator)
-    value = _value(network, images, labels, find_proxy(name), generator)
+    value = _value(_made(network, images, labels, find_proxy(name), generator), name)
     if value.value is None:
         raise UncomputableScoreError(name, str(value.failure))
     return value.value
@@ -99,19 +99,27 @@ def scores(
         _check_images("adversarial", adversarial, tuple(images.shape))
         batches.append((attack, adversarial))
     rows = []
+    shared: dict[tuple[Any, str | None], tuple[Any, float]] = {}  # what serves several proxies, and its seconds
     for proxy in proxies:
         for label, batch in batches[: 1 + proxy.adversarial]:
             start = time.perf_counter()
-            value = _value(network, batch, labels, proxy, generator.clone_state())
-            rows.append(Scored.of(None, label, proxy.name, value, time.perf_counter() - start))
+            if (proxy.function, label) in shared:
+                made, seconds = shared[proxy.function, label]
+            else:
+                made = _made(network, batch, labels, proxy, generator.clone_state())
+                seconds = time.perf_counter() - start
+            if isinstance(made, dict):
+                shared[proxy.function, label] = made, seconds
+            rows.append(Scored.of(None, label, proxy.name, _value(made, proxy.name), seconds))
     return rows
 
 
 @pinned_float32()
 @torch.enable_grad()
-def _value(
+def _made(
     network: Network, images: torch.Tensor, labels: torch.Tensor, proxy: Proxy, generator: torch.Generator
-) -> Value:
+) -> Any:
+    """Return what the function of a proxy returns, or the reason for which it is not called."""
     if proxy.needs_path:
         if not network.cell.connected:
             return Value.failed("the output does not depend on the input")
@@ -121,7 +129,11 @@ def _value(
     arguments: list[Any] = [images.detach().to(weight)] if proxy.uses_images else []
     arguments += [labels.to(weight.device)] if proxy.uses_labels else []
     arguments += [generator] if proxy.draws else []
-    number = resolve(proxy.function)(network, *arguments)
+    return resolve(proxy.function)(network, *arguments)
+
+
+def _value(made: Any, name: str) -> Value:
+    number = made[name] if isinstance(made, dict) else made
     if isinstance(number, Value):
         return number
     number = float(number)

@@ -127,8 +127,7 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
 
     Parameters and errors are those of `load`.
     """
-    folder = files.home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}"
-    table = folder / "runs.parquet"
+    table = _converted(release)
     if path is not None:
         _check_copy(files.as_path(path), release)
     if _is_readable(table):
@@ -141,15 +140,24 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
         )
     )
     try:
-        _convert(published, release, folder)
+        _convert(published, release, table.parent)
     except OSError as error:
         if isinstance(error, NasbenchRobustError):
             raise
-        problem = f"{release.name} could not be stored in {folder} ({error.strerror or error})"
+        problem = f"{release.name} could not be stored in {table.parent} ({error.strerror or error})"
         raise MissingDataError(
             problem, f"let {files.HOME_VARIABLE} name a folder with room that can be written to"
         ) from None
     return table
+
+
+def is_here(release: Release) -> bool:
+    """Return whether a published release is on this disk, so that `load` needs no network."""
+    return _is_readable(_converted(release))
+
+
+def _converted(release: Release) -> Path:
+    return files.home() / "releases" / release.name / f"{release.sha256[:8]}-{_CONVERSION}" / "runs.parquet"
 
 
 def _log() -> logging.Logger:

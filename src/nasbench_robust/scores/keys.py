@@ -29,7 +29,7 @@ def kind_of(kernel: str) -> str:
 def score_keys(settings: ScoreSettings) -> list[ScoreKey]:
     """Return the keys of all scores that settings ask for, in the order of the rows of `score_cell`."""
     labels = [attack.label for attack in settings.attacks]
-    keys = [key for attack in (None, *labels) for key in kernel_keys(attack)]
+    keys = [key for attack in (None, *labels) for key in kernel_keys(attack)] if settings.kernels else []
     for name in settings.proxies:
         keys.append(ScoreKey(None, None, name))
         if labels and find_proxy(name).adversarial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..checks import integer, kind
 from ..datasets import canonical_name
@@ -15,15 +16,16 @@ from ..proxies import PROXIES, find_proxy
 from ..settings import Settings, settings_for
 from ..skeletons import Skeleton
 
-LISTS = ("attacks", "proxies")  # which scores there are; every other setting decides their values
+LISTS = ("attacks", "proxies")
+CHOICE = (*LISTS, "kernels")  # which scores there are; every other setting decides their values
 
 
 @dataclass(frozen=True)
 class ScoreSettings(Settings):
     """Everything that decides the scores of a cell but its initial weights.
 
-    A score is identified by all settings but the lists of attacks and proxies, and by its own kernel, attack and name:
-    tables whose settings differ in the lists alone belong together, see `identity`.
+    A score is identified by all settings but the lists of attacks and proxies and `kernels`, and by its own kernel,
+    attack and name: tables whose settings differ in these alone belong together, see `identity`.
 
     Attributes
     ----------
@@ -44,6 +46,8 @@ class ScoreSettings(Settings):
     proxies : tuple of str
         Keys of `proxies.PROXIES`, all by default; those that can are computed on images attacked by the last attack,
         too.
+    kernels : bool
+        Whether kernels are scored, or proxies alone. In dictionaries and the hash where it is False.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class ScoreSettings(Settings):
     train_fraction: float = 0.75
     relative_ridge: float = 1e-3
     proxies: tuple[str, ...] = field(default_factory=lambda: tuple(PROXIES))
+    kernels: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", canonical_name(self.dataset))
@@ -76,6 +81,8 @@ class ScoreSettings(Settings):
         kind(Skeleton)("skeleton", self.skeleton)
         self.skeleton.check_dataset(self.dataset)
         self._check_lists()
+        if not isinstance(self.kernels, bool):
+            raise InvalidValueError("kernels", self.kernels, "true or false")
 
     def _check_numbers(self) -> None:
         for name, high, expected in (
@@ -109,20 +116,28 @@ class ScoreSettings(Settings):
         """How many of the images kernel regression trains on, the first ones."""
         return round(self.train_fraction * self.images)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as nested dictionaries and lists of plain values, as they are hashed and stored."""
+        plain = super().to_dict()
+        if self.kernels:  # as it was before there was a choice
+            del plain["kernels"]
+        return plain
+
     @property
     def identity(self) -> str:
-        """The hash without the lists: equal where the scores of one kernel, attack and name are the same."""
-        return json_hash({name: value for name, value in self.to_dict().items() if name not in LISTS})
+        """The hash without the choice of scores: equal where those of one kernel, attack and name are the same."""
+        return json_hash({name: value for name, value in self.to_dict().items() if name not in CHOICE})
 
 
 def score_settings_for(name: str) -> ScoreSettings:
     """Return the settings of this project's score tables: networks as they are trained, attacks as in the tables."""
     training = settings_for(name)
-    common = ScoreSettings(dataset=training.dataset, skeleton=training.skeleton)
+    standard = tuple(name for name, proxy in PROXIES.items() if proxy.standard)
+    common = ScoreSettings(dataset=training.dataset, skeleton=training.skeleton, proxies=standard)
     if training.dataset == "digits":
         return replace(common, images=128, attacks=(fgsm(0.1), pgd(0.1, steps=7, step_size=0.1 / 4)))
     attacks = tuple(make(eps) for eps in (3 / 255, 8 / 255) for make in (fgsm, _training_pgd))
-    cheap = tuple(name for name, proxy in PROXIES.items() if not proxy.costly)
+    cheap = tuple(name for name in standard if not PROXIES[name].costly)
     return replace(common, attacks=attacks, proxies=cheap)
 
 

@@ -24,6 +24,7 @@ from ..engines import provenance
 from ..errors import MissingDataError, TableError
 from ..files import entries, is_there
 from ..ntk import Scored
+from ..proxies import PROXIES
 from ..table import Reader, plain_table, quarantine, shard_file, shard_name, write_table
 from .keys import ScoreKey, score_keys
 from .settings import ScoreSettings
@@ -186,6 +187,7 @@ def collect_scores(folder: str | os.PathLike[str], path: str | os.PathLike[str])
 def _hours(table: pa.Table) -> float:
     """Return the hours of all kernels and proxies; what the kernels of one cell and attack say was made at once."""
     frame = table.select(["index", "seed", "kernel", "attack", "score", "seconds"]).to_pandas()
-    frame["made"] = frame["score"].where(frame["kernel"].isna(), "kernels")
+    functions = {name: str(proxy.function) for name, proxy in PROXIES.items()}  # one may serve several proxies
+    frame["made"] = frame["score"].replace(functions).where(frame["kernel"].isna(), "kernels")
     each = frame.groupby(["index", "seed", "attack", "made"], dropna=False)["seconds"].max()
     return float(each.sum()) / 3600

@@ -1,6 +1,6 @@
 """Tables of scores: one tidy row for every score of a cell, and the settings that decide all of them. No torch.
 
-Tables grow: those whose settings differ in the lists of attacks and proxies alone belong together. What is there stays
+Tables grow: those whose settings differ in the choice of scores alone belong together. What is there stays
 as it is, what is lacking is added, and the metadata hold the lists of everything that was asked for.
 """
 
@@ -20,7 +20,7 @@ from ..metrics import Attack
 from ..settings import build
 from ..table import Reader
 from .keys import ScoreKey
-from .settings import LISTS, ScoreSettings
+from .settings import CHOICE, LISTS, ScoreSettings
 
 _METADATA_KEY = b"nasbench_robust_scores"
 SCORES_SCHEMA = pa.schema(
@@ -61,7 +61,7 @@ def scored_units(path: str | os.PathLike[str], settings: ScoreSettings) -> Units
     Raises
     ------
     InvalidValueError
-        If the file has scores of settings that differ in more than the lists of attacks and proxies.
+        If the file has scores of settings that differ in more than the choice of scores.
     """
     if not is_there(as_path(path)):
         return {}
@@ -95,16 +95,18 @@ def check_settings(kind: str, path: str | os.PathLike[str], stored: dict[str, An
 
 
 def _union(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
-    """Return settings with the entries of both in their lists; None where they give one score two values."""
+    """Return settings that choose what either of two chooses; None where they give one score two values."""
+    same, others = ({name: value for name, value in each.items() if name not in CHOICE} for each in (first, second))
     lists = {}
     for name in LISTS:
         own = first.get(name, [])
         lists[name] = [*own, *(entry for entry in second.get(name, []) if entry not in own)]
     labels = [build(Attack, "attacks", attack).label for attack in lists["attacks"]]
     # Attacks of one label that differ in their steps, say, would be two scores under one key.
-    if {**first, **lists} != {**second, **lists} or len(set(labels)) < len(labels):
+    if same != others or len(set(labels)) < len(labels):
         return None
-    return {**first, **lists}
+    with_kernels = first.get("kernels", True) or second.get("kernels", True)
+    return {**same, **lists, **({} if with_kernels else {"kernels": False})}
 
 
 def units_of(table: pa.Table) -> Units:

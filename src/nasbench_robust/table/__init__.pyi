@@ -53,3 +53,4 @@ from .validation import GRID_TOLERANCE as GRID_TOLERANCE
 from .validation import Finding as Finding
 from .validation import validate as validate
 from .verifying import verify as verify
+from .views import view_indices as view_indices

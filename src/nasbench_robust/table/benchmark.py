@@ -1,14 +1,13 @@
 """The query API: one release as a `Benchmark` that answers by cell, data set and metric.
 
 Nothing is imputed: a question that the table has no answer to raises `MissingResultError` and says what there is.
-Answers are deterministic. A cell is answered by its class's representative, the only member that is trained; `lookup`
-says which that was.
+Answers are deterministic. A cell is answered by its class's representative, the only one trained; `lookup` says which.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -72,6 +71,10 @@ class Benchmark(Detailed):
         from .store import Store
 
         return Store(self._source)
+
+    @cached_property
+    def _frame_of(self) -> Callable[[frames.Choice], pd.DataFrame]:
+        return frames.taking(self._store)
 
     @cached_property
     def info(self) -> ReleaseInfo:
@@ -295,7 +298,7 @@ class Benchmark(Detailed):
         pandas.DataFrame
             Rows and columns as in `frame`, with this metric alone.
         """
-        return frames.as_frame(frames.best(self._store, dataset, metric, k, eps, cells))
+        return self._frame_of(frames.best(self._store, dataset, metric, k, eps, cells))
 
     def pareto(
         self,
@@ -319,7 +322,7 @@ class Benchmark(Detailed):
         pandas.DataFrame
             Rows and columns as in `frame`, with these metrics, the best in the first metric on top.
         """
-        return frames.as_frame(frames.pareto(self._store, dataset, metrics, cells))
+        return self._frame_of(frames.pareto(self._store, dataset, metrics, cells))
 
     def join(self, other: Benchmark, cells: str = "representatives") -> pd.DataFrame:
         """Put two releases side by side on the cell.

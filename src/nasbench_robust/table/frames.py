@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..arrays import Booleans, Floats, Integers
-from ..cells import encodings, opcodes
 from ..checks import integer
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
 from .store import Store
-from .views import Texts, View, arch_strings, cell_columns, view
+from .views import Texts, arch_strings, cell_columns, view
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +22,13 @@ else:
 
 
 Columns = dict[str, Any]  # arrays and `Texts` by name
+
+
+class Choice(NamedTuple):
+    """Some rows of a whole: what `everything` is asked for, and which of its rows, in their order."""
+
+    whole: tuple[str, tuple[str, ...], str]
+    rows: Integers
 
 
 def as_frame(columns: Columns) -> pd.DataFrame:
@@ -55,6 +61,17 @@ def _arch_array() -> Any:
     import pandas as pd
 
     return pd.Series(arch_strings()).array
+
+
+def taking(store: Store) -> Callable[[Choice], pd.DataFrame]:
+    """Return what makes frames of chosen rows: from the last whole ones, which is faster than from columns."""
+    whole = lru_cache(maxsize=16)(lambda question: as_frame(everything(store, *question)))
+    return lambda choice: whole(choice.whole).take(choice.rows)
+
+
+def chosen(store: Store, choice: Choice) -> Columns:
+    """Return the columns of the chosen rows."""
+    return {name: column.take(choice.rows) for name, column in everything(store, *choice.whole).items()}
 
 
 def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None, cells: str) -> Columns:
@@ -102,27 +119,26 @@ def metrics(store: Store) -> pd.DataFrame:
 
 def best(
     store: Store, dataset: str | None, metric: str, k: int, eps: float | str | None, cells: str = "representatives"
-) -> Columns:
+) -> Choice:
     """Return the `k` best cells of a view; equal values in the order of their index."""
     k = integer(1)("k", k)
     name, measured, _ = store.resolve(dataset, metric, eps, None, None)
-    chosen = view(cells)
-    values = store.array(name, measured, None)[chosen.indices]
+    values = store.array(name, measured, None)[view(cells).indices]
     rows = np.flatnonzero(~np.isnan(values))
     if len(rows) > k:  # all that are as good as the k-th
         rows = rows[values[rows] >= np.partition(values[rows], -k)[-k]]
     rows = rows[np.argsort(-values[rows], kind="stable")][:k]
-    return _some(store, name, {metric if eps is None else measured.column: measured}, chosen, rows)
+    return Choice((name, (metric if eps is None else measured.column,), cells), rows)
 
 
-def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> Columns:
+def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> Choice:
     """Return the cells of a view that no other beats, the best in the first metric on top."""
     wanted = _metric_names(metrics, "at least two metric names")
     if len(wanted) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
-    name, chosen = store.dataset(dataset), view(cells)
+    name, indices = store.dataset(dataset), view(cells).indices
     columns = {metric: store.metric(name, metric) for metric in wanted}
-    values = [store.array(name, metric, None)[chosen.indices] for metric in columns.values()]
+    values = [store.array(name, metric, None)[indices] for metric in columns.values()]
     total = np.sum(values, axis=0)  # NaN where a metric is missing
     kept = ~np.isnan(total)
     if kept.any():  # most are beaten by one that is good in all metrics, and need not be sorted
@@ -132,17 +148,7 @@ def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str
     rows = np.flatnonzero(kept)
     points = np.stack([column[rows] for column in values], axis=1)
     order = np.lexsort(-points.T[::-1])  # the first metric counts most; of equals, the order of the cells
-    return _some(store, name, columns, chosen, rows[order][_unbeaten(points[order])])
-
-
-def _some(store: Store, dataset: str, metrics: dict[str, Metric], chosen: View, rows: Integers) -> Columns:
-    """Return the rows of one data set, in this order."""
-    few = chosen.take(rows)
-    known = cell_columns(few, [store.info.datasets[dataset]])
-    strings = [encodings.string_from_codes(codes) for codes in opcodes()[few.indices].tolist()]
-    known["arch"] = Texts(strings, np.arange(len(rows)))  # of few cells, for which those of all need not be made
-    values = {name: store.array(dataset, metric, None)[few.indices] for name, metric in metrics.items()}
-    return {"dataset": Texts([dataset], np.zeros(len(rows), np.int64)), **known, **values}
+    return Choice((name, tuple(columns), cells), rows[order][_unbeaten(points[order])])
 
 
 def join(one: Store, other: Store, cells: str) -> pd.DataFrame:

@@ -148,9 +148,9 @@ def _check_schema(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:
             )
     if table.schema.get_field_index("index") >= 0 and pa.types.is_integer(table.schema.field("index").type):
         index, valid = numpy_column(table.column("index"))
-        outside = np.unique(index[valid & ((index < 0) | (index >= cells.SIZE))])
-        if len(outside):
-            yield Finding("cell", "error", f"an index outside 0..{cells.SIZE - 1}", indices=tuple(outside.tolist()))
+        outside = tuple(sorted(set(index[valid & ((index < 0) | (index >= cells.SIZE))].tolist())))
+        if outside:
+            yield Finding("cell", "error", f"an index outside 0..{cells.SIZE - 1}", indices=outside)
 
 
 def _check_nan(table: pa.Table, info: ReleaseInfo) -> Iterator[Finding]:

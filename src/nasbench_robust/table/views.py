@@ -36,7 +36,7 @@ def indices_of(archs: Any) -> Integers:
     if all(type(arch) is int and 0 <= arch < cells.SIZE for arch in archs):
         return np.array(archs, dtype=np.int64)
     with suppress(Exception):  # all are strings, the common case by far; what has no hash, or an odd one, is none
-        return np.array(list(map(cells.index_of_string().__getitem__, archs)), np.int64)
+        return np.fromiter(map(cells.index_of_string().__getitem__, archs), np.int64, len(archs))
     return np.array([Cell.of(arch).index for arch in archs], np.int64)
 
 
@@ -94,11 +94,6 @@ class View(NamedTuple):
     connected: Booleans
     convolutions: tuple[Integers, Integers]
 
-    def take(self, rows: Any) -> View:
-        """Return some of the cells."""
-        convolutions = self.convolutions[0][rows], self.convolutions[1][rows]
-        return View(self.indices[rows], self.representatives[rows], self.connected[rows], convolutions)
-
 
 @lru_cache(maxsize=len(CELL_VIEWS))
 def _view(name: str) -> View:
@@ -121,14 +116,15 @@ class Texts(NamedTuple):
         """Return the texts."""
         return [self.words[place] for place in self.places.tolist()]
 
+    def take(self, rows: Integers) -> Texts:
+        """Return those of some rows."""
+        return Texts(self.words, self.places[rows])
+
 
 @lru_cache(maxsize=1)
 def arch_strings() -> tuple[str, ...]:
     """Return the NAS-Bench-201 strings of all cells, by index."""
-    strings = [""] * cells.SIZE
-    for string, index in cells.index_of_string().items():
-        strings[index] = string
-    return tuple(strings)
+    return tuple(cells.index_of_string())
 
 
 def view(name: str) -> View:

@@ -137,7 +137,7 @@ def _is_correct(
     attack = metric.attack
     if attack is None and metric.name != "clean_acc":
         raise UnknownNameError("metric that can be measured", metric.name, ("clean_acc", "accuracies under an attack"))
-    if attack is not None and attack.name == "autoattack" and attack.norm == "Linf":
+    if attack is not None and attack.name == "autoattack":
 
         def keep(part: str, alive: torch.Tensor) -> None:
             state.add(alive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..network import Network
+from ..published import Network
 from .shared import SharedNetwork
 
 

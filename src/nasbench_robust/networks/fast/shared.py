@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..network import CellLayer, Network, ResidualBlock
+from ..published import CellLayer, Network, ResidualBlock
 from .plan import sources_of
 from .pooling import Pooling
 from .sums import Sums

@@ -1,4 +1,5 @@
 from .boxes import image_box as image_box
+from .intervals import certified_accuracy as certified_accuracy
 from .intervals import certified_margins as certified_margins
 from .intervals import interval_bounds as interval_bounds
 from .intervals import log_radius as log_radius

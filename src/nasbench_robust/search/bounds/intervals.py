@@ -18,7 +18,8 @@ from functools import singledispatch
 import torch
 from torch import nn
 
-from ...attacks import check_labels
+from ...attacks import check_images, check_labels
+from ...checks import integer
 from ...errors import InvalidValueError
 from ...images import pinned_float32
 from ...networks import NONE, MixedCell, Network, Subnetwork, Supernet
@@ -96,6 +97,32 @@ def certified_margins(
     if last.bias is not None:
         lowest = lowest + last.bias[labels][:, None] - last.bias
     return lowest.scatter(1, labels[:, None], torch.inf)
+
+
+def certified_accuracy(
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float, *, batch_size: int = 1000
+) -> float:
+    """Return the share of images that no perturbation within eps can have misclassified, by `certified_margins`.
+
+    At most the accuracy under any attack of that radius, and the accuracy as the images are at radius 0. Bounds are
+    loose, so that images that are robust may count as not certified.
+
+    Parameters
+    ----------
+    network, images, labels, eps
+        See `certified_margins`; at least one image.
+    batch_size : int
+        Images at a time.
+    """
+    integer(1)("batch_size", batch_size)
+    check_images(images)
+    check_labels(labels, len(images))
+    if not len(images):
+        raise InvalidValueError("images", "none", "at least one image")
+    parts = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
+    with torch.no_grad():
+        worst = torch.cat([certified_margins(network, *part, eps).amin(dim=1) for part in parts])
+    return float((worst > 0).double().mean())
 
 
 @pinned_float32()

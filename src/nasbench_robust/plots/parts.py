@@ -1,4 +1,4 @@
-"""Kinds of plots: every function draws into the axes that it is given and knows no study."""
+"""Parts of plots: every function draws into the axes that it is given, and knows no table and no study."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import style
-
-Floats = npt.NDArray[np.float64]
+from ..arrays import Floats
+from . import style
 
 
 def grid(axes: Any, axis: str = "both") -> None:
@@ -21,8 +20,7 @@ def grid(axes: Any, axis: str = "both") -> None:
 
 def side_by_side(count: int, gap: float) -> Floats:
     """Return the places of so many markers around 0."""
-    places: Floats = (np.arange(count) - (count - 1) / 2) * gap
-    return places
+    return np.asarray((np.arange(count) - (count - 1) / 2) * gap, np.float64)
 
 
 def categories(axes: Any, names: Sequence[str], **text: Any) -> None:

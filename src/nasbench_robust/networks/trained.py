@@ -1,0 +1,63 @@
+"""Networks as they are before training, and some as they are after it, with weights of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..arrays import Singles
+from ..cells import Cell
+from ..errors import InvalidValueError, MissingResultError
+from ..settings import settings_for
+from .published import Network, network_for
+
+WEIGHTS = Path(__file__).parents[1] / "data" / "digits" / "weights.npz"
+DATASET, SEED = "digits", 0  # of the weights
+
+
+def untrained_network(cell: Cell, dataset: str, seed: int) -> Network:
+    """Return the network that a cell has on a data set, with weights drawn from a seed."""
+    return network_for(cell, settings_for(dataset).skeleton, dataset, torch.Generator().manual_seed(seed))
+
+
+def trained_network(cell: Cell, dataset: str, seed: int) -> Network:
+    """Return the network of a cell's class with the weights that its run of the table ended with, in eval mode."""
+    if dataset != DATASET or seed != SEED:
+        raise InvalidValueError(
+            "trained", True, f"weights of {DATASET} and seed {SEED} are in the package, not of {dataset} and {seed}"
+        )
+    representative = Cell.from_index(cell.representative)
+    parameters, statistics = weights_of(representative)
+    network = untrained_network(representative, dataset, seed)
+    with torch.no_grad():
+        _fill(list(network.parameters()), parameters)
+        _fill([buffer for name, buffer in network.named_buffers() if "running" in name], statistics)
+    return network.eval()
+
+
+def trained_cells() -> tuple[int, ...]:
+    """Return the indices of the cells whose trained weights are in the package: `generation/digits_weights.py`."""
+    with np.load(WEIGHTS) as stored:
+        return tuple(stored["index"].tolist())
+
+
+def weights_of(cell: Cell) -> tuple[Singles, Singles]:
+    """Return the parameters of a trained network and its running statistics, each in one row, in the order of torch."""
+    with np.load(WEIGHTS) as stored:
+        if cell.index not in stored["index"]:
+            raise MissingResultError(
+                f"the package has no trained weights of cell {cell.index}",
+                tuple(stored["index"].tolist()),
+                "cells that it has",
+                hint="`nasbench-robust train` makes any other",
+            )
+        return stored[f"{cell.index}/parameters"], stored[f"{cell.index}/statistics"]
+
+
+def _fill(tensors: list[torch.Tensor], values: Singles) -> None:
+    """Give tensors the values of one row, one after the other."""
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, np.split(values, ends[:-1]), strict=True):
+        tensor.copy_(torch.from_numpy(part).view_as(tensor))

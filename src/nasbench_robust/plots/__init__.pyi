@@ -1,0 +1,10 @@
+from . import parts as parts
+from . import style as style
+from .overview import landscape as landscape
+from .overview import noise as noise
+from .overview import operations as operations
+from .overview import pareto as pareto
+from .overview import ranks as ranks
+from .series import cells as cells
+from .series import curves as curves
+from .series import trajectories as trajectories
