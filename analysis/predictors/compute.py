@@ -67,20 +67,23 @@ def held_out_seed(digits: nbr.Benchmark) -> Board:
     """Return digits accuracies of the last seed, and what the other seeds say of them: which smoothing is best."""
     *others, last = max(digits.measured("digits").values(), key=len)
 
-    def accuracy(split: str) -> Floats:
-        return np.mean(
-            [digits.values("digits", DIGITS_METRIC, seed=seed, split=split)[CELLS] for seed in others], axis=0
-        )
+    def told(metric: str) -> Floats:
+        runs = [digits.values("digits", metric, seed=seed)[CELLS] for seed in others]
+        return predict.normal_scores(np.mean(runs, axis=0))
 
-    test, validation = predict.normal_scores(accuracy("test")), predict.normal_scores(accuracy("validation"))
-    out_of_fold = predict.smooth_out_of_fold(CELLS, test + validation, rng=np.random.default_rng(0))
+    metrics = [metric.column for metric, seeds in digits.measured("digits").items() if set(others) <= set(seeds)]
+    test, both = told(DIGITS_METRIC), told(DIGITS_METRIC) + told(f"{DIGITS_METRIC}#validation")
+    every, smoothed = np.mean([told(metric) for metric in metrics], axis=0), DIGITS + SMOOTHED
     columns = {
         COUNT: predict.structure_count()[CELLS],
         DIGITS: test,
-        "digits, test and validation images": test + validation,
-        f"{DIGITS}{SMOOTHED}": predict.smooth(CELLS, test)[CELLS],
-        f"{DIGITS}{SMOOTHED}, test and validation images": predict.smooth(CELLS, test + validation)[CELLS],
-        f"{DIGITS}{SMOOTHED}, test and validation images, out of fold": out_of_fold,
+        f"{DIGITS}, test and validation images": both,
+        smoothed: predict.smooth(CELLS, test)[CELLS],
+        f"{smoothed}, test and validation images": predict.smooth(CELLS, both)[CELLS],
+        f"{smoothed}, all metrics and images": predict.smooth(CELLS, every)[CELLS],
+        f"{smoothed}, test and validation images, out of fold": predict.smooth_out_of_fold(
+            CELLS, both, rng=np.random.default_rng(0)
+        ),
     }
     target = digits.values("digits", DIGITS_METRIC, seed=last)[CELLS]
     return Board(HELD_OUT, target, {name: Column(values, 0.0, "digits") for name, values in columns.items()})
