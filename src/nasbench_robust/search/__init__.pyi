@@ -21,8 +21,10 @@ from .tabular import Simulator as Simulator
 from .tabular import TableProblem as TableProblem
 from .tabular import Trajectory as Trajectory
 from .tabular import cell_of as cell_of
+from .tabular import comparison as comparison
 from .tabular import config_space as config_space
 from .tabular import crowding_distance as crowding_distance
+from .tabular import holds_searches as holds_searches
 from .tabular import hypervolume as hypervolume
 from .tabular import non_dominated as non_dominated
 from .tabular import non_dominated_ranks as non_dominated_ranks
@@ -31,3 +33,4 @@ from .tabular import repeat as repeat
 from .tabular import run as run
 from .tabular import running_hypervolume as running_hypervolume
 from .tabular import syne_tune_blackbox as syne_tune_blackbox
+from .tabular import with_baselines as with_baselines

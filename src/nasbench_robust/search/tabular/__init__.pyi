@@ -2,6 +2,8 @@ from .adapters import optuna_objective as optuna_objective
 from .catalogue import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .catalogue import SEARCHERS as SEARCHERS
 from .catalogue import SearchMethod as SearchMethod
+from .comparing import comparison as comparison
+from .comparing import with_baselines as with_baselines
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch
 from .evolution import RegularisedEvolution as RegularisedEvolution
@@ -27,3 +29,4 @@ from .spaces import config_space as config_space
 from .spaces import syne_tune_blackbox as syne_tune_blackbox
 from .trajectories import Repeats as Repeats
 from .trajectories import Trajectory as Trajectory
+from .trajectories import holds_searches as holds_searches

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ... import cells
 from ...arrays import Floats, Integers, Record, read_only
@@ -31,6 +32,14 @@ _METADATA_KEY = b"nasbench_robust_searches"
 def epoch_cost(trained: int, epoch: int) -> int:
     """Return how many epochs it takes to have a cell of so many epochs at another one: the rest, or all anew."""
     return epoch - trained if epoch > trained else epoch
+
+
+def holds_searches(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file that `Repeats.save` wrote; no other file is read beyond its schema."""
+    try:
+        return _METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
