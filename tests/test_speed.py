@@ -44,7 +44,7 @@ def test_a_first_query_takes_about_as_long_as_reading_json(load_program, tmp_pat
         ("`query(index)`", 1e-6),
         ("`query(string)`", 2e-6),
         ("`lookup`: a value with its facts", 20e-6),
-        ("`query_many` of all strings", 5e-3),
+        ("`query_many` of all strings", 10e-3),
         ("`frame()`", 5e-3),
         ('`frame(cells="all")`', 10e-3),
         ("`best(k=10)`", 1e-3),
