@@ -32,8 +32,8 @@ def main() -> int:
 def run(args: argparse.Namespace) -> None:
     """Do what the arguments say."""
     start = time.perf_counter()
-    published, standard = nbr.load(args.published), nbr.load(args.standard)
     folder = results_folder(args.out)
+    published, standard = nbr.load(args.published), nbr.load(args.standard)
     accuracies = compute.read(published)
     tables = {
         "boxes": compute.boxes(accuracies),
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     written += draw.boxes(accuracies, folder / "benchmark_boxes")
     written += draw.rankings(accuracies, folder / "benchmark_rankings")
     written += draw.rank_matrix(accuracies, tables["rank_matrix"], folder / "benchmark_rank_matrix")
-    written += draw.best_cells(accuracies, tables, folder / "benchmark_best_cells")
+    written += draw.best_cells(published, tables, folder / "benchmark_best_cells")
     conclude.print_conclusion(tables)
     print_written(written, start)
 

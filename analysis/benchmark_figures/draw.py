@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 import figures
+import nasbench_robust as nbr
 from benchmark_figures.compute import CLEAN, ROBUST, SUBSETS, Accuracies, only
+from nasbench_robust import plots
 from nasbench_robust import statistics as st
-from nasbench_robust.cells import OPERATIONS
+from nasbench_robust.cells import OPERATIONS, Cell, drawing
 from nasbench_robust.datasets import dataset
 from nasbench_robust.plots import parts, style
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.GREY)
-SHORT = {"nor_conv_3x3": "3x3", "nor_conv_1x1": "1x1", "avg_pool_3x3": "pool", "skip_connect": "skip", "none": "none"}
-FRONT = {"cifar10": (60, 30), "cifar100": (30, 12), "ImageNet16-120": (10, 4)}  # where panels of fronts begin
 
 
 def boxes(accuracies: Accuracies, path: Path) -> list[Path]:
@@ -122,17 +122,19 @@ def _matrix(axes: Any, accuracies: Accuracies, rows: pd.DataFrame) -> Any:
     return drawn
 
 
-def best_cells(accuracies: Accuracies, tables: dict[str, pd.DataFrame], path: Path) -> list[Path]:
-    """Draw the operations of the best cells by edge, and clean against PGD accuracy with its front (figure 4)."""
-    figure, grid = figures.new_figure(6.9, 4.6, nrows=2, ncols=len(accuracies), squeeze=False)
-    for column, (name, frame) in enumerate(accuracies.items()):
-        _operations(grid[0][column], only(tables["operations"], dataset=name, best_by=ROBUST))
-        grid[0][column].set_title(f"a   {style.dataset_label(name)}")
-        _front(grid[1][column], frame, only(tables["pareto"], dataset=name), name)
-        grid[1][column].set_title(f"b   {style.dataset_label(name)}")
-    grid[0][0].set_ylabel("of the best 1 % by PGD (%)")
-    grid[1][0].set_ylabel(f"{style.metric_label(ROBUST)} (%)")
-    parts.legend(figure, [grid[0][0]], loc="outside lower center", ncols=len(OPERATIONS))
+def best_cells(published: nbr.Benchmark, tables: dict[str, pd.DataFrame], path: Path) -> list[Path]:
+    """Draw the best cells, the operations of the best by edge, and clean against PGD accuracy (figure 4)."""
+    look = {"nrows": 3, "ncols": len(published.datasets), "height_ratios": (1, 1.1, 1.3), "squeeze": False}
+    figure, grid = figures.new_figure(6.9, 6.4, **look)
+    for column, name in enumerate(published.datasets):
+        best = int(only(tables["best_cells"], dataset=name, best_by=ROBUST)["cell"].iloc[0])
+        drawing.on_axes(grid[0][column], Cell.from_index(best), size=6, title="")
+        grid[0][column].set_title(f"a   {style.dataset_label(name)}: {best}")
+        _operations(grid[1][column], only(tables["operations"], dataset=name, best_by=ROBUST))
+        grid[1][column].set_title("b")
+        _front(grid[2][column], published, name, 100 * only(tables["pareto"], dataset=name)[[CLEAN, ROBUST]])
+    grid[1][0].set_ylabel("of the best 1 % by PGD (%)")
+    parts.legend(figure, [grid[1][0]], loc="outside lower center", ncols=len(OPERATIONS))
     return figures.save_figure(figure, path)
 
 
@@ -140,23 +142,22 @@ def _operations(axes: Any, rows: pd.DataFrame) -> None:
     """Draw a stacked bar per edge: which operation how many of the best cells have there."""
     edges = list(dict.fromkeys(rows["edge"]))
     below = np.zeros(len(edges))
-    for operation, colour in zip(reversed(OPERATIONS), COLOURS, strict=False):
-        counts = rows[rows["operation"] == operation].set_index("edge").loc[edges]
+    for operation, colour in drawing.COLOURS.items():
+        counts = only(rows, operation=operation).set_index("edge").loc[edges]
         share = 100 * counts["count"].to_numpy() / counts["of"].to_numpy()
-        axes.bar(edges, share, bottom=below, color=colour, label=SHORT[operation], width=0.8)
+        axes.bar(edges, share, bottom=below, color=colour, label=drawing.LABELS[operation], width=0.8)
         below += share
     axes.set_ylim(0, 100)
     axes.tick_params(axis="x", length=0, labelsize=6.5)
     axes.set_xlabel("edge")
 
 
-def _front(axes: Any, frame: pd.DataFrame, front: pd.DataFrame, name: str) -> None:
-    axes.plot(
-        100 * frame[CLEAN], 100 * frame[ROBUST], ".", markersize=1.2, color=style.GREY, alpha=0.5, rasterized=True
-    )
-    axes.plot(100 * front[CLEAN], 100 * front[ROBUST], "o-", markersize=2.5, color=style.VERMILION, linewidth=0.9)
-    if name in FRONT:
-        axes.set_xlim(left=FRONT[name][0])
-        axes.set_ylim(bottom=FRONT[name][1])
-    axes.set_xlabel("clean accuracy (%)")
-    parts.grid(axes)
+def _front(axes: Any, published: nbr.Benchmark, name: str, front: pd.DataFrame) -> None:
+    """Draw clean against PGD accuracy, as near as the labels of the front allow."""
+    plots.pareto(published, (CLEAN, ROBUST), dataset=name, axes=axes)
+    for set_limits, metric in ((axes.set_xlim, CLEAN), (axes.set_ylim, ROBUST)):
+        room = np.ptp(front[metric])
+        set_limits(front[metric].min() - 1.2 * room, front[metric].max() + 0.7 * room)
+    axes.set_title("c")
+    if not axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("")

@@ -38,6 +38,8 @@ def draw(table: pd.DataFrame, path: Path) -> list[Path]:
         parts.grid(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy (%)")
-    figure.supxlabel("eps, pixels in [0, 1]", fontsize=8)
+    for axes in grid.flat[max(0, len(cells) - columns) : len(cells)]:
+        axes.set_xlabel("eps")
+        axes.tick_params(labelbottom=True)
     parts.legend(figure, [grid.flat[0]], loc="outside lower center", ncols=len(LINES))
     return figures.save_figure(figure, path)

@@ -116,7 +116,7 @@ def linearised_radius(
     rivals: int | None = None,
     create_graph: bool = False,
 ) -> torch.Tensor:
-    """Return ``min over c of m_c / |grad m_c|_q``, ``m_c = f_y - f_c``: how far the linearised network keeps its decision.
+    """Return ``min over c of m_c / |grad m_c|_q``, ``m_c = f_y - f_c``: how far the linearised network decides alike.
 
     First order, not certified: exact for a linear network, apart from the limits 0 and 1 of the pixels, which it
     ignores (Hein and Andriushchenko, "Formal guarantees on the robustness of a classifier against adversarial
