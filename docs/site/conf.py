@@ -34,6 +34,7 @@ root_doc = "README"
 pages = ["*.md", "data/README.md", "docs/**.md", "docs/**.rst", "analysis/README.md", "analysis/**/README.md"]
 include_patterns = [*pages, "examples/*.ipynb"]
 exclude_patterns = [".*", "build", "dist", "src", "tests", "generation", "benchmarks", "docs/site/contents.md"]
+exclude_patterns += ["analysis/*/release/README.md"]  # another name of a file below it
 html_theme = "furo"
 html_title = f"nasbench-robust {version}"
 html_show_sourcelink = False
@@ -56,7 +57,8 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # there are none, and these come from a network
 
-plot_include_source = plot_html_show_source_link = False
+plot_include_source = True
+plot_html_show_source_link = False
 plot_formats = [("png", 150)]
 plot_html_show_formats = False
 
