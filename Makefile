@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test sample lint sanitize format clean
+.PHONY: help demo test sample docs lint sanitize format clean
 
 help:
 	@echo "make demo      query the table of the package, train one of its cells again, compare (seconds after the installation)"
 	@echo "make test      run the tests"
 	@echo "make sample    make 1 % of the table of the package again and compare"
+	@echo "make docs      build the site in build/docs, run its notebooks and figures; warnings and dead links fail"
 	@echo "make lint      check style and types"
 	@echo "make sanitize  run the native engine under the address and undefined-behaviour sanitizers of the compiler"
 	@echo "make format    apply the style"
@@ -32,6 +33,10 @@ test: $(READY)
 sample: $(READY)
 	$(BIN)/python generation/make_digits.py --sample 1% --workers 2
 
+docs: $(READY)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --nitpicky --fresh-env -c docs/site -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,5 +50,5 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) src/nasbench_robust/native/*.so build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
+	rm -rf $(VENV) src/nasbench_robust/native/*.so build dist docs/api *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

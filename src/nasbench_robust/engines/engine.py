@@ -18,7 +18,6 @@ class Trainer(Protocol):
 
     Attributes
     ----------
-    settings : AdversarialSettings
     images : Images
     seed : int
     curve : list of Epoch

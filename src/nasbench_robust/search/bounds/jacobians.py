@@ -83,7 +83,7 @@ def jacobian_robustness(
     draws: int | None = None,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Return R_J = -(eps / K) E_x sum_k |J_k(x)|_q, to be maximised; it can be differentiated in the architecture.
+    """Return ``R_J = -(eps / K) E_x sum_k |J_k(x)|_q``, to be maximised; it can be differentiated in the architecture.
 
     A reconstruction of the Jacobian bound of Hosseini, Yang and Xie ("DSRNA", CVPR 2021), whose formula is known here
     at second hand only. Which operations it prefers depends on the statistics of batch normalisation:
@@ -116,7 +116,7 @@ def linearised_radius(
     rivals: int | None = None,
     create_graph: bool = False,
 ) -> torch.Tensor:
-    """Return min over c of m_c / |grad m_c|_q, m_c = f_y - f_c: how far the linearised network keeps its decision.
+    """Return ``min over c of m_c / |grad m_c|_q``, ``m_c = f_y - f_c``: how far the linearised network decides alike.
 
     First order, not certified: exact for a linear network, apart from the limits 0 and 1 of the pixels, which it
     ignores (Hein and Andriushchenko, "Formal guarantees on the robustness of a classifier against adversarial
