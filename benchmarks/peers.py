@@ -14,11 +14,17 @@ Side = tuple[Callable[[], Any], int]  # what is called, and how many operations 
 
 @dataclass(frozen=True)
 class Row:
-    """An operation by several sides; ``"ours"`` is one of them, and `same` says that all return the same."""
+    """An operation by several sides, of which ``"ours"`` is one.
+
+    `same` says that all return the same, but for a distance of `apart`, as a share of the largest number; `turns` is
+    for what takes seconds.
+    """
 
     operation: str
     sides: dict[str, Side]
     same: bool = True
+    apart: float = 0.0
+    turns: int | None = None
 
 
 def library(name: str) -> Any:

@@ -1,7 +1,8 @@
 """Every operation beside what a user would pick instead, in one run: ours, the best peer, and how many times as long.
 
 The sides of a row take turns in one process, and their CPU time counts, with that of programs that they start: medians.
-Peers that are not installed are left out by name. Run: ``python benchmarks/side_by_side.py [TABLE ...]``, the tables
+Peers that are not installed are left out by name: ``pip install '.[peers]'`` and, without what it asks for,
+``pip install --no-deps torchattacks==3.5.1``. Run: ``python benchmarks/side_by_side.py [TABLE ...]``, the tables
 being those of `TABLES`; ``--release`` says which release is asked and searched. Another table is a function of that
 release and a folder for files, which yields rows.
 """
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from peers import MISSING, Row
@@ -27,7 +29,15 @@ from nasbench_robust.cli.command import positive
 from nasbench_robust.engines import provenance
 from nasbench_robust.files import write_bytes
 
-TABLES = {"processes": process_rows, "questions": question_rows, "searches": search_rows}
+
+def engine_rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[Row]:
+    """Yield the rows of a table that needs torch, which the others do without."""
+    import table_engine
+
+    return table_engine.engine_rows(bench, release, folder)
+
+
+TABLES = {"processes": process_rows, "questions": question_rows, "searches": search_rows, "engine": engine_rows}
 HEADING = "| operation | ours | best peer | ours / best peer | other peers |\n|---|---|---|---|---|"
 
 
@@ -35,6 +45,13 @@ def cpu_seconds() -> float:
     """Return the CPU time of this process and of those that it started and that ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def agree(answer: Any, expected: Any, apart: float) -> bool:
+    """Return whether two sides answer the same, as `Row` has it."""
+    if not apart:
+        return np.array_equal(answer, expected)
+    return bool(np.abs(answer - expected).max() <= apart * np.abs(expected).max())
 
 
 def measure(row: Row, repeats: int) -> dict[str, float]:
@@ -48,7 +65,7 @@ def measure(row: Row, repeats: int) -> dict[str, float]:
     answers = {name: side() for name, (side, _) in row.sides.items()}
     expected = answers["ours"]
     for name, answer in answers.items():
-        if row.same and not np.array_equal(np.asarray(answer), np.asarray(expected)):
+        if row.same and not agree(np.asarray(answer), np.asarray(expected), row.apart):
             raise RuntimeError(f"{row.operation}: {name} answers {answer}, ours {expected}")
     seconds: dict[str, list[float]] = {name: [] for name in row.sides}
     for _ in range(repeats):
@@ -80,7 +97,7 @@ def lines(tables: Iterable[str], release: str, repeats: int) -> Iterator[str]:
         for table in tables:
             yield f"\n{table}\n\n{HEADING}"
             for row in TABLES[table](bench, release, Path(folder)):
-                yield written(row, measure(row, repeats))
+                yield written(row, measure(row, row.turns or repeats))
     if MISSING:
         yield f"\nnot installed, and left out: {', '.join(sorted(MISSING))}"
 

@@ -60,7 +60,7 @@ def examples() -> dict[type, Any]:
     from nasbench_robust.native import NativeNetwork
     from nasbench_robust.registry import RELEASES
     from nasbench_robust.releases.publishing import Publication
-    from nasbench_robust.search import SEARCHERS, arnas, supernet, tabular
+    from nasbench_robust.search import EPOCH_SEARCHERS, SEARCHERS, arnas, supernet, tabular
     from nasbench_robust.settings import settings_for
 
     cell, bench, digits = Cell.from_index(9930), nbr.load(), images.load_images("digits")
@@ -79,6 +79,10 @@ def examples() -> dict[type, Any]:
         for _ in range(4):
             asked = search.ask()
             search.tell(asked, 0.5 if not getattr(search, "several", False) else (0.5,))
+    for method in EPOCH_SEARCHERS.values():
+        searches.append(method.make(np.random.default_rng(0)))
+        for _ in range(4):
+            searches[-1].tell(searches[-1].ask()[0], 0.5)
     repeats = tabular.repeat(problem, tabular.RandomSearch, budget, repeats=2)
     kernel = np.eye(4)
     kernels = ntk.Kernels(kernel, kernel, kernel)
@@ -91,7 +95,10 @@ def examples() -> dict[type, Any]:
     made: list[Any] = [cell, cell.plan, bench, bench.lookup(cell, metric="pgd_acc"), bench.info, digits, digits.test]
     made += [bench.info.datasets["digits"], table.Reader(nbr.releases.locate()), table.RUN_COLUMNS["seed"], attacked]
     made += [table.Finding("grid", "error", "off its grid", indices=tuple(range(6466))), problem, budget, simulator]
-    made += [nbr.NATSAdapter(bench, "pgd_acc"), *searches, *SEARCHERS.values(), repeats, repeats.trajectories[0]]
+    made += [attacks.Attacker(network, pgd(0.1)), nbr.NASLibCell(bench, cell, "pgd_acc")]
+    made += [nbr.NATSAdapter(bench, "pgd_acc"), *searches, *SEARCHERS.values(), repeats]
+    by_epoch = tabular.TableProblem(bench, "pgd_acc", fidelity="epoch")
+    made += [tabular.run(by_epoch, tabular.RandomSearch(np.random.default_rng(0)), tabular.Budget(epochs=60))]
     made += [engines.Draws(0, "weights"), *engines.ENGINES.values(), engines.Epoch(1, 0.1, 2.0, 0.1, 0.2, 0.1)]
     made += [engines.Step("epoch 1", 3, 32), runs.Repaired(), files.Commit(1, Path("x"))]
     made += [

@@ -20,7 +20,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "CHANGEL
 SKIPPED = ("hub:owner/name", 'path="NAS-RobBench-201_html.json"', 'nbr.load("results")', "pq.read_table", "seed=1)")
 # Commands that make results, which takes hours, or read those of the reader: their own tests run them for real.
 MAKING = ("train", "run", "submit", "status", "collect", "score", "search", "genotype", "publish", "validate release")
-MAKING += ("compact", "verify release", "query 9930 --release release")
+MAKING += ("compact", "verify release", "compare mine.parquet", "query 9930 --release release", "explore")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,8 @@ def run_block(code: str, names: dict) -> int:
     return checked
 
 
-def test_code_of_the_manual_runs_and_gives_what_it_says(offline_home):
+def test_code_of_the_manual_runs_and_gives_what_it_says(offline_home, tmp_path):
+    offline_home.chdir(tmp_path)
     checked = 0
     for page in PAGES:
         names: dict = {}

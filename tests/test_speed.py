@@ -117,6 +117,8 @@ def test_the_program_prints_a_line_for_every_row(load_program, capsys, monkeypat
 
 def test_a_comparison_with_other_answers_is_refused(load_program, tmp_path):
     program = load_program("benchmarks/side_by_side")
-    compared = SimpleNamespace(operation="x", same=True, sides={"ours": (lambda: [1], 1), "peer": (lambda: [2], 1)})
+    compared = SimpleNamespace(
+        operation="x", same=True, apart=0.0, sides={"ours": (lambda: [1], 1), "peer": (lambda: [2], 1)}
+    )
     with pytest.raises(RuntimeError, match=r"x: peer answers \[2\], ours \[1\]"):
         program.measure(compared, 1)

@@ -118,6 +118,14 @@ def test_the_wheel_holds_the_tables_of_the_source(python: Path, folder: Path) ->
     assert all(path.read_bytes() == (source / path.name).read_bytes() for path in located.parent.iterdir())
 
 
+def test_the_wheel_holds_the_page_of_the_explorer(python: Path, folder: Path) -> None:
+    program = python.with_name("nasbench-robust" + python.suffix)
+    said = run(program, "explore", "--small", "--no-open", "--out", folder / "page.html", folder=folder)
+    assert said.endswith(" MB, needs no network\n")
+    page = (folder / "page.html").read_text()
+    assert all(part in page for part in ("uPlot", "var Parquet=", "class Landscape", "--accent"))
+
+
 def test_that_environment_has_no_torch(python: Path, folder: Path) -> None:
     names = ("torch", "sklearn", "nasbench_robust", "pyarrow")
     asked = f"import json, importlib.util as u; print(json.dumps([u.find_spec(n) is not None for n in {names}]))"

@@ -10,6 +10,7 @@ import pandas as pd
 
 import figures
 from nasbench_robust.plots import parts, style
+from nasbench_robust.search import SEARCHERS
 from search_comparison.compute import NSGA2
 
 COLOURS = {
@@ -41,6 +42,27 @@ def draw(results: pd.DataFrame, path: Path) -> list[Path]:
     if with_splits:
         _splits(axes[2], results)
     parts.legend(figure, axes, loc="outside lower center", ncols=4, columnspacing=1.4)
+    return figures.save_figure(figure, path)
+
+
+def draw_epochs(results: pd.DataFrame, path: Path) -> list[Path]:
+    """Draw the regret on test images against the epochs that were spent; return the files."""
+    figure, axes = figures.new_figure(4.4, 3.1)
+    colours = {**COLOURS, "local search, first improvement": style.VERMILION}
+    colours |= {"Hyperband": style.ORANGE, "ASHA": style.GREEN, "curve extrapolation": style.PURPLE}
+    for method, rows in results.groupby("method", sort=False):
+        line = "--" if method in SEARCHERS else "-"
+        band = (100 * rows["low"], 100 * rows["high"]) if method in ("random search", "Hyperband") else None
+        parts.curve(axes, rows["epochs"], 100 * rows["mean"], line, colours[method], band=band, label=method)
+    axes.set_xscale("log")
+    shown = results[results["epochs"] >= min(100, results["epochs"].max() / 2)]  # before, all draw at random
+    axes.set_xlim(shown["epochs"].min(), shown["epochs"].max())
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(0, 105 * shown["high"].max())
+    axes.set_xlabel("epochs of training spent")
+    axes.set_ylabel("PGD accuracy on test images\nbelow the best cell (points)")
+    parts.grid(axes)
+    parts.legend(figure, [axes], loc="outside lower center", ncols=3, columnspacing=1.4)
     return figures.save_figure(figure, path)
 
 

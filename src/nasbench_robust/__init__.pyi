@@ -24,6 +24,7 @@ from .cells import Cell as Cell
 from .networks import network as network
 from .releases import load as load
 from .table import Benchmark as Benchmark
+from .table import NASLibCell as NASLibCell
 from .table import NATSAdapter as NATSAdapter
 from .table import Result as Result
 from .table import validate as validate

@@ -15,18 +15,23 @@ from nasbench_robust.releases import locate
 CELLS = np.random.default_rng(0).integers(0, cells.SIZE, 200).tolist()
 FEW = CELLS[:12]
 READ_VALUES = """
-(cells) => cells.map((cell) => {
-  document.getElementById('find').value = cell;
-  document.getElementById('find-form').requestSubmit();
+async (cells) => {
+  document.querySelectorAll('#values details:not([open]) summary').forEach(summary => summary.click());
+  await new Promise(done => setTimeout(done, 100));
   document.querySelectorAll('#values .metric[aria-expanded=false]').forEach(metric => metric.click());
-  return Object.fromEntries([...document.querySelectorAll('#values tr[data-metric]')].map((row) => {
-    const [value, rank, more] = [row.querySelector('.value'), row.querySelector('.rank'), row.nextSibling];
-    const seeds = [...more.querySelectorAll('.seed')].map((seed) => [seed.dataset.seed, Number(seed.dataset.value)]);
-    const std = more.querySelector('[data-std]')?.dataset.std ?? null;
-    return [row.dataset.metric, { shown: value.textContent, value: Number(value.dataset.value), rank: rank.textContent,
-                                  seeds: Object.fromEntries(seeds), std: std && Number(std), known: more.textContent }];
-  }));
-})
+  return cells.map((cell) => {
+    document.getElementById('find').value = cell;
+    document.getElementById('find-form').requestSubmit();
+    return Object.fromEntries([...document.querySelectorAll('#values tr[data-metric]')].map((row) => {
+      const [value, rank, more] = [row.querySelector('.value'), row.querySelector('.rank'), row.nextSibling];
+      const seeds = [...more.querySelectorAll('.seed')].map(seed => [seed.dataset.seed, Number(seed.dataset.value)]);
+      const std = more.querySelector('[data-std]')?.dataset.std ?? null;
+      const texts = { shown: value.textContent, rank: rank.textContent, known: more.textContent };
+      const numbers = { value: Number(value.dataset.value), seeds: Object.fromEntries(seeds), std: std && Number(std) };
+      return [row.dataset.metric, { ...texts, ...numbers }];
+    }));
+  });
+}
 """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browsing import CLEAN, Explorer
 from made_up_tables import SMALL, few_runs
@@ -110,6 +111,9 @@ def test_a_table_of_few_cells_with_a_strange_title_is_shown_too(browser, tmp_pat
     bench = Benchmark(runs_table(replace(SMALL, title=title), few_runs()))
     page = Explorer(browser, explorer.write_page(tmp_path / "page.html", [bench]), "#cell=4")
     assert "no result" in page.page.inner_text("#values")
+    assert page.page.inner_text("#count") == f"6,466 classes, {len(bench.best(metric='pgd_acc', k=99))} with results"
+    page.page.click("#tab-leaderboard")
+    assert page.page.locator("#leaderboard tbody tr").count() == len(bench.best(metric="pgd_acc", k=99))
     assert page.page.locator(".source h3").all_text_contents() == [title]
     assert page.page.locator("img").count() == 0
     assert page.faults == []
@@ -176,6 +180,33 @@ def test_a_view_can_be_sent(browser, page_file, view):
         assert other.page.inner_text(what) == view.page.inner_text(what)
     assert other.page.locator("#plot").screenshot() == view.page.locator("#plot").screenshot()
     other.context.close()
+
+
+def test_any_view_can_be_shown(view):
+    """Views drawn at random, one after the other: nothing fails, and each is in the address."""
+    rng = np.random.default_rng(0)
+    variables = view.page.locator("#y option").evaluate_all("all => all.map(one => one.value)")
+    choices = {
+        "tab": ("landscape", "leaderboard", "compare"),
+        **dict.fromkeys(("x", "y", "c", "x2", "y2", "sort"), variables),
+        **dict.fromkeys(("xs", "ys"), ("linear", "log", "rank")),
+        "view": ("representatives", "smallest", "families", "all"),
+        **dict.fromkeys(("pareto", "near", "connected", "twins", "side"), ("true", "false")),
+        "ops": ("vvvvvv", "000000", "v3vv1v", "vvvvg8"),
+        "low": ("", "9000"),
+        "high": ("", "100", "20000"),
+        "pins": ("", "1", "9930,10,5,7"),
+        "box": ("", "0.9,0.95,0.7,0.8", "0,0,0,0"),
+        "q": ("", "avg_pool", "pgd>0.8"),
+        "page": ("0", "3", "999"),
+    }
+    for cell in rng.integers(0, 15625, 25).tolist():
+        wanted = {name: str(rng.choice(values)) for name, values in choices.items()} | {"cell": str(cell)}
+        view.show(**wanted)
+        assert view.cell() == cell
+        said = view.state()
+        assert all(said.get(name, wanted[name]) == wanted[name] for name in ("x", "y", "c", "ops", "pins", "cell"))
+        assert view.faults == []
 
 
 def test_an_address_with_nonsense_opens_all_the_same(browser, page_file):
@@ -301,13 +332,21 @@ def test_a_phone_shows_the_plot_first_and_nothing_is_cut_off(phone):
 
 
 def test_it_prints_in_black_on_white_without_controls(browser, page_file):
+    """In a dark browser too, and the plot is as wide as the paper."""
     page = Explorer(browser, page_file, color_scheme="dark")
-    page.page.emulate_media(media="print", color_scheme="dark")
-    assert page.page.is_hidden("#controls")
-    assert page.page.is_visible("#plot")
-    ink = page.page.evaluate("getComputedStyle(document.body).color")
-    assert int(re.findall(r"\d+", ink)[0]) < 128
-    assert page.page.pdf().startswith(b"%PDF")
+    page.page.evaluate(
+        """() => addEventListener('beforeprint', () => {
+            const shown = what => document.querySelector(what).offsetWidth;
+            window.printed = { controls: shown('#controls'), plot: shown('#plot'), paper: shown('#landscape-view'),
+                               ink: getComputedStyle(document.body).color };
+        })"""
+    )
+    assert page.page.pdf(format="A4").startswith(b"%PDF")
+    printed = page.page.evaluate("window.printed")
+    assert printed["controls"] == 0
+    assert 400 < printed["plot"] <= printed["paper"] < 720
+    assert int(re.findall(r"\d+", printed["ink"])[0]) < 128
+    assert page.page.is_visible("#controls")
     assert page.faults == []
     page.context.close()
 

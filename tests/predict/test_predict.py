@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 import nasbench_robust as nbr
 from nasbench_robust import cells, predict, statistics
 from nasbench_robust.cells import Cell
-from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.errors import InvalidValueError, MissingPackageError
 
 RNG = np.random.default_rng(3)
 KNOWN = np.unique(cells.representatives())[::16].astype(np.int64)
@@ -177,6 +179,17 @@ def test_the_estimator_learns_accuracies_from_a_few_trainings() -> None:
         model, predict.features()[KNOWN], accuracies[KNOWN], groups=cells.families()[KNOWN], cv=folds
     )
     assert scores.min() > 0.5
+
+
+def test_without_scikit_learn_the_estimator_says_what_to_install_and_the_rest_works(monkeypatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "nasbench_robust.predict.estimator", raising=False)
+    monkeypatch.delitem(vars(predict), "GaussianProcess", raising=False)
+    with pytest.raises(MissingPackageError, match=r"'scikit-learn' is needed .*pip install scikit-learn "):
+        _ = predict.GaussianProcess
+    assert len(predict.smooth(KNOWN, VALUES)) == cells.SIZE
 
 
 @pytest.mark.parametrize("wrong", [{"noise": 0.0}, {"length": -1}, {"noise": "much"}])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("matplotlib", "scipy", "torch"):
+for package in ("matplotlib", "scipy", "sklearn", "torch"):
     pytest.importorskip(package)
 resource = pytest.importorskip("resource")
 
@@ -40,6 +40,8 @@ FAULTS = [
     ("gradient_masking", ["--images", "0"], "--images: 0: expected a positive integer"),
     ("gradient_masking", ["--cells", "20000"], "20000"),
     ("ntk_correlation", [SCORES, "--resamples", "0"], "--resamples: 0: expected a positive integer"),
+    ("predictors", ["--published", "digits", "--scores", "./no-folder"], "no-folder has no tables of scores"),
+    ("predictors", ["--repeats", "0"], "--repeats: 0: expected a positive integer"),
     ("robust_search", ["--methods", "dart"], "darts"),
     ("robust_search", ["--seeds", "0"], "--seeds: 0: expected a positive integer"),
     ("search_comparison", ["--queries", "0"], "--queries: 0: expected a positive integer"),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nasbench_robust import load
-from nasbench_robust.search import Budget, RandomSearch, TableProblem, repeat
+from nasbench_robust.search import EPOCH_SEARCHERS, Budget, RandomSearch, TableProblem, repeat
 
 pytest.importorskip("matplotlib")
 REPEATS, QUERIES = 3, (10, 25)
@@ -17,13 +17,27 @@ KEYS = ["table", "dataset", "selected by", "split", "method", "queries", "judged
 
 
 @pytest.fixture(scope="module")
-def outcome(call, made_up_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, pd.DataFrame]:
+def outcome(
+    call, made_up_table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("comparison") / "new"
-    options = ("--published", made_up_table, "--repeats", REPEATS, "--queries", *QUERIES, "--out", folder)
+    options = (
+        "--published",
+        made_up_table,
+        "--repeats",
+        REPEATS,
+        "--queries",
+        *QUERIES,
+        "--out",
+        folder,
+        "--epochs",
+        300,
+    )
     done = call("search_comparison", *options, "--dataset", "cifar-10")
     assert done.code == 0, done.err
-    assert all((folder / f"search_comparison.{ending}").stat().st_size > 10_000 for ending in ("png", "svg"))
-    return done.out, pd.read_csv(folder / "search_comparison.csv")
+    drawn = [folder / f"search_{name}.{ending}" for name in ("comparison", "epochs") for ending in ("png", "svg")]
+    assert all(path.stat().st_size > 10_000 for path in drawn)
+    return done.out, pd.read_csv(folder / "search_comparison.csv"), pd.read_csv(folder / "search_epochs.csv")
 
 
 def test_rows_agree_with_searches_by_hand(outcome, bench):
@@ -66,3 +80,15 @@ def test_it_prints_tables_seeds_and_conclusions(outcome):
     regret = 100 * rows.set_index("method")["mean"]["random search"]
     assert f"random search {regret:.2f}" in next(line for line in printed.splitlines() if line.startswith("- after 25"))
     assert np.isfinite(rows["mean"]).all()
+
+
+def test_searches_that_stop_trainings_are_judged_on_test_images(outcome):
+    printed, _, rows = outcome
+    assert set(rows["method"]) == {*EPOCH_SEARCHERS, "random search", *rows["method"]}
+    problem, test = TableProblem(load(), "pgd_acc", fidelity="epoch"), load().values(metric="pgd_acc")
+    found = repeat(problem, EPOCH_SEARCHERS["Hyperband"].make, Budget(epochs=300), repeats=REPEATS)
+    last = np.mean([test.max() - test[each.incumbents[-1]] for each in found.trajectories])
+    at = rows.query("method == 'Hyperband' and epochs == 300")
+    assert at["mean"].item() == pytest.approx(last, rel=1e-5)
+    random = rows.query("method == 'random search'")["mean"].iloc[-1]
+    assert f"for equal test regret, {100 * random:.2f} points, Hyperband on digits" in printed

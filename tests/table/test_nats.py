@@ -398,7 +398,7 @@ def test_a_random_seed_cannot_be_drawn_where_the_source_gives_none(api):
 
 def test_earlier_epochs_are_refused(api):
     for question in (api.get_more_info, api.simulate_train_eval):
-        with pytest.raises(MissingResultError, match="holds the last epoch only, not epoch 11"):
+        with pytest.raises(MissingResultError, match="has no curves by epoch beside its runs on cifar10"):
             question(0, "cifar10", iepoch=11)
     assert api.used_time == 0
 
@@ -428,3 +428,34 @@ def test_wrong_names_are_errors_when_the_adapter_is_made(bench):
         NATSAdapter(bench, "pgd")
     with pytest.raises(UnknownNameError, match="unknown split 'valid'; did you mean 'validation'"):
         NATSAdapter(bench, "pgd_acc", valid_split="valid")
+
+
+def test_an_epoch_is_that_of_the_curve_and_costs_its_share():
+    digits = load()
+    api = NATSAdapter(digits, "pgd_acc")
+    curve = digits.curve(9930)
+    for iepoch in (0, 7, 19):
+        info = api.get_more_info(9930, "digits", iepoch=iepoch)
+        row = curve.loc[iepoch + 1]
+        assert info["valid-accuracy"] == pytest.approx(100 * row["pgd_acc"], rel=1e-12)
+        assert (info["train-loss"], info["train-accuracy"]) == (row["train_loss"], 100 * row["train_acc"])
+        assert "test-accuracy" not in info
+        accuracy, _, cost, _ = api.simulate_train_eval(9930, "digits", iepoch=iepoch)
+        assert (accuracy, cost) == (info["valid-accuracy"], info["train-all-time"])
+        assert cost == pytest.approx(digits.train_seconds(9930) * (iepoch + 1) / 20)
+    one = api.get_more_info(9930, "digits", iepoch=3, is_random=1)
+    assert one["valid-accuracy"] == pytest.approx(100 * digits.curve(9930, seed=1)["pgd_acc"][4], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "iepoch", "told"),
+    [
+        ("pgd_acc", {}, 20, "iepoch is 20, expected an integer from 0 to 19; did you mean 19"),
+        ("fgsm_acc", {}, 1, "unknown column of curves 'fgsm_acc'"),
+        ("pgd_acc@0.05", {}, 1, r"at the eps of the training alone, not at 0.05 \(eps of the training: 0.1\)"),
+        ("pgd_acc", {"valid_split": "test"}, 1, "curves are measured on validation images, and valid_split is 'test'"),
+    ],
+)
+def test_an_epoch_that_no_curve_has_is_an_error(metric, options, iepoch, told):
+    with pytest.raises((InvalidValueError, MissingResultError, UnknownNameError), match=told):
+        NATSAdapter(load(), metric, **options).get_more_info(9930, "digits", iepoch=iepoch)

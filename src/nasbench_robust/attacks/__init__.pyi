@@ -10,6 +10,8 @@ from .dispatch import attack_function as attack_function
 from .dispatch import perturb as perturb
 from .dispatch import unchecked as unchecked
 from .fab import fab_t as fab_t
+from .familiar import Attacker as Attacker
+from .familiar import benchmark as benchmark
 from .masking import warn_of_network as warn_of_network
 from .passes import is_right as is_right
 from .passes import ranked_targets as ranked_targets

@@ -18,6 +18,7 @@ from .command import Command, guarded, log_to_stderr, run
 
 _FILES = (
     "tables",
+    "comparing",
     "cells",
     "exploring",
     "ranking",

@@ -1,4 +1,4 @@
-"""Commands that ask a table: query, info, best, export, validate."""
+"""Commands that ask a table: query, info, best, pareto, export, validate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidValueError, MissingResultError
+from ..errors import InvalidValueError
 from ..registry import BUNDLED
 from .command import Command
 
@@ -177,35 +177,6 @@ def _pareto(args: argparse.Namespace) -> int:
     return _print_cells(frames.chosen(store, frames.pareto(store, args.dataset, metrics)), len(metrics), args.json)
 
 
-def _compare_arguments(parser: argparse.ArgumentParser) -> None:
-    for name in ("first", "second"):
-        parser.add_argument(name, help="name of a release, path of a table, or hub:owner/name")
-    _add_json(parser)
-
-
-def _compare(args: argparse.Namespace) -> int:
-    import pandas as pd
-
-    from ..releases import load
-
-    benches = load(args.first), load(args.second)
-    joined = benches[0].join(benches[1])
-    names = list(dict.fromkeys(joined.columns.get_level_values("release")))
-    rows = []
-    for dataset, metric in joined[names[0]].columns.intersection(joined[names[1]].columns):
-        both = pd.DataFrame({name: joined[name, dataset, metric] for name in names}).dropna()
-        first, second = (both[name] for name in names)
-        rank = float(first.rank().corr(second.rank()))
-        row = {"dataset": dataset, "metric": metric, "cells": len(both), "first": first.mean(), "second": second.mean()}
-        rows.append({**row, "largest difference": (first - second).abs().max(), "rank correlation": rank})
-    if not rows:
-        what = f"{names[0]} and {names[1]} have no metric on one data set in common"
-        raise MissingResultError(what, [column for bench in benches for column in bench.datasets], "data sets")
-    table = pd.DataFrame(rows)
-    print(json.dumps(_records(table)) if args.json else table.to_string(index=False, float_format="{:.4f}".format))
-    return 0
-
-
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     _add_release(parser)
     parser.add_argument("-d", "--dataset", help="only this data set")
@@ -318,7 +289,6 @@ COMMANDS = (
     Command("info", "what a release holds", _info_arguments, _info),
     Command("best", "the best cells by one metric", _best_arguments, _best),
     Command("pareto", "the cells that no other beats in all of several metrics", _pareto_arguments, _pareto),
-    Command("compare", "two releases on the metrics that both have", _compare_arguments, _compare),
     Command("export", "write a release as csv, parquet or json, one row per cell", _export_arguments, _export),
     Command("validate", "look for errors in a table; exit code 1 if there are any", _validate_arguments, _validate),
 )

@@ -49,7 +49,7 @@ def page(benches: Sequence[Benchmark], *, details: bool = True) -> str:
     Parameters
     ----------
     benches : sequence of Benchmark
-        The releases; their names differ.
+        The releases; their names or versions differ.
     details : bool
         Whether curves and outcomes of runs are in it, where a release has any: most of the page's size.
 
@@ -83,7 +83,20 @@ def _as_function(name: str, text: str) -> str:
 
 
 def write_page(path: str | os.PathLike[str], benches: Sequence[Benchmark], *, details: bool = True) -> Path:
-    """Write the page of `page` to a file, which appears whole or not at all, and return its path."""
+    """Write a page to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The folder is made if it is not there.
+    benches, details
+        As in `page`, and so are the errors.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     write_bytes(page(benches, details=details).encode(), Path(path))
     return Path(path)
 

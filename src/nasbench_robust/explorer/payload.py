@@ -26,7 +26,7 @@ def payload(benches: Sequence[Benchmark], with_details: bool) -> tuple[dict[str,
     Parameters
     ----------
     benches : sequence of Benchmark
-        Releases of different names.
+        Releases, of different names or versions.
     with_details : bool
         Whether curves and outcomes are taken along, where there are any.
 
@@ -37,13 +37,11 @@ def payload(benches: Sequence[Benchmark], with_details: bool) -> tuple[dict[str,
     blobs : dict of str to Blob
         ``"table"`` has what is needed at once, ``"details"`` the curves and outcomes.
     """
-    names = [bench.name for bench in benches]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidValueError("--release", twice, "each release once")
     blobs = {"table": Blob(), "details": Blob()}
     about = {"version": __version__, "flops_rule": FLOPS_RULE, "space": _space(blobs["table"])}
-    releases = [_release(bench, blobs, with_details) for bench in benches]
+    releases = [
+        _release(bench, name, blobs, with_details) for name, bench in zip(_names(benches), benches, strict=True)
+    ]
     return {**about, "releases": releases}, blobs
 
 
@@ -61,10 +59,20 @@ def _space(blob: Blob) -> dict[str, Any]:
     return {"edges": cells.EDGES, "operations": cells.OPERATIONS, "picture": picture, **arrays}
 
 
-def _release(bench: Benchmark, blobs: dict[str, Blob], with_details: bool) -> dict[str, Any]:
+def _names(benches: Sequence[Benchmark]) -> list[str]:
+    """Return what releases are called in the page: with their version where two have one name."""
+    names = [bench.name for bench in benches]
+    labels = [f"{bench.name}@{bench.version}" if names.count(bench.name) > 1 else bench.name for bench in benches]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InvalidValueError("--release", twice, "each release once")
+    return labels
+
+
+def _release(bench: Benchmark, name: str, blobs: dict[str, Blob], with_details: bool) -> dict[str, Any]:
     info = bench.info
-    datasets = [_dataset(bench, name, blobs, with_details) for name in info.datasets]
-    about = {"name": bench.name, "version": bench.version, "title": info.title, "licence": info.licence}
+    datasets = [_dataset(bench, dataset, blobs, with_details) for dataset in info.datasets]
+    about = {"name": name, "version": bench.version, "title": info.title, "licence": info.licence}
     return {**about, "source": info.source, "citation": bench.cite(), "datasets": datasets}
 
 

@@ -2,9 +2,13 @@ from . import arnas as arnas
 from . import bounds as bounds
 from . import supernet as supernet
 from . import tabular as tabular
+from .tabular import ASHA as ASHA
+from .tabular import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .tabular import NSGA2 as NSGA2
 from .tabular import SEARCHERS as SEARCHERS
 from .tabular import Budget as Budget
+from .tabular import CurveExtrapolation as CurveExtrapolation
+from .tabular import Hyperband as Hyperband
 from .tabular import LocalSearch as LocalSearch
 from .tabular import PredictorGuided as PredictorGuided
 from .tabular import RandomSearch as RandomSearch
@@ -16,7 +20,11 @@ from .tabular import SearchMethod as SearchMethod
 from .tabular import Simulator as Simulator
 from .tabular import TableProblem as TableProblem
 from .tabular import Trajectory as Trajectory
+from .tabular import cell_of as cell_of
+from .tabular import comparison as comparison
+from .tabular import config_space as config_space
 from .tabular import crowding_distance as crowding_distance
+from .tabular import holds_searches as holds_searches
 from .tabular import hypervolume as hypervolume
 from .tabular import non_dominated as non_dominated
 from .tabular import non_dominated_ranks as non_dominated_ranks
@@ -24,3 +32,5 @@ from .tabular import optuna_objective as optuna_objective
 from .tabular import repeat as repeat
 from .tabular import run as run
 from .tabular import running_hypervolume as running_hypervolume
+from .tabular import syne_tune_blackbox as syne_tune_blackbox
+from .tabular import with_baselines as with_baselines

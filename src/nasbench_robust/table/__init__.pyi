@@ -24,6 +24,7 @@ from .folders import whole as whole
 from .info import FORMAT as FORMAT
 from .info import DatasetInfo as DatasetInfo
 from .info import ReleaseInfo as ReleaseInfo
+from .naslib import NASLibCell as NASLibCell
 from .nats import NATSAdapter as NATSAdapter
 from .opening import open_table as open_table
 from .result import Result as Result

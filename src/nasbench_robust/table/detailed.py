@@ -126,7 +126,7 @@ class Detailed:
         dataset, seed
             As in `curve`.
         name : str
-            A column of `curve`.
+            A column of `curve`; ``"pgd_acc@0.1"`` too, if that is the budget of the training.
 
         Returns
         -------
@@ -136,9 +136,12 @@ class Detailed:
         from .details import by_cell
         from .schema import CURVE_COLUMNS
 
-        if not isinstance(name, str) or name not in CURVE_COLUMNS:
-            raise UnknownNameError("column of curves", name, CURVE_COLUMNS)
         canonical = self._store.dataset(dataset)
+        name, _, eps = name.partition("@") if isinstance(name, str) else (name, "", "")
+        if name not in CURVE_COLUMNS or (eps and name != "pgd_acc"):
+            raise UnknownNameError("column of curves", f"{name}@{eps}" if eps else name, CURVE_COLUMNS)
+        if eps:
+            self._check_curve_eps(canonical, eps)
         curves = self._details.curves(canonical)
         if _checked(seed) is not None and seed not in curves.seed:
             self._raise_missing("curves", f"seed {seed}", canonical, np.unique(curves.seed).tolist())
@@ -216,6 +219,15 @@ class Detailed:
             which = f"cell {cell.representative}" if seed is None else f"seed {seed} of cell {cell.representative}"
             self._raise_missing("curve", which, name, curves.seed[curves.rows(cell.representative, None)].tolist())
         return name, curves, rows
+
+    def _check_curve_eps(self, dataset: str, eps: str) -> None:
+        """Raise an error if PGD accuracy along the curves has another budget."""
+        from ..metrics import format_eps, parse_long_name, same_eps
+
+        trained = [one["attack"]["eps"] for one in self._store.info.settings.values() if one["dataset"] == dataset]
+        if trained and not all(same_eps(parse_long_name(f"pgd_acc@{eps}")[1], each) for each in trained):
+            told = f"{self._store.info.name} has curves of pgd_acc at the eps of the training alone, not at {eps}"
+            raise MissingResultError(told, sorted({format_eps(each) for each in trained}), "eps of the training")
 
     def _raise_missing(self, what: str, which: str, dataset: str, ran: list[int]) -> None:
         told = f"{self._store.info.name} has no {what} on {dataset} for {which}"

@@ -114,8 +114,9 @@ class NATSAdapter:
             Index, architecture string, or what says it with a method ``tostr``.
         dataset : str
             A data set of the release.
-        iepoch : None
-            The table holds the last epoch; an earlier one is an error.
+        iepoch : int or None
+            An epoch of the curves, from 0 as in NATS-Bench: accuracies then, of ``clean_acc``, or of ``pgd_acc`` under
+            the attack of the training. None is the end, as the table has it. A release without curves has no other.
         hp : str
             Accepted for compatibility: NATS-Bench's choice between 12 and 200 epochs does not exist here.
         is_random : bool or int
@@ -126,12 +127,13 @@ class NATSAdapter:
         -------
         dict
             ``test-accuracy``, ``valid-accuracy`` where there is a split for it, ``train-all-time`` where the cost is
-            known (of the run whose accuracies these are, or the mean), and ``comment``.
+            known (of the run whose accuracies these are, or the mean), and ``comment``. Of an epoch, accuracy on the
+            split of the curves alone, and ``train-accuracy`` and ``train-loss``.
         """
-        if iepoch is not None:
-            raise MissingResultError(f"{self._bench.name} holds the last epoch only, not epoch {iepoch}")
         index = self.query_index_by_arch(index)
         seed = self._seed(index, dataset, is_random)
+        if iepoch is not None:
+            return self._at_epoch(index, dataset, iepoch, seed)
         info: dict[str, Any] = {"test-accuracy": self._percent(index, dataset, "test", seed)}
         split = self._split(dataset)
         if split is not None:
@@ -141,10 +143,29 @@ class NATSAdapter:
         info["comment"] = f"{self._metric} of {self._bench.name}; valid is the {split} split"
         return info
 
+    def _at_epoch(self, index: int, dataset: str, iepoch: int, seed: int | None) -> dict[str, Any]:
+        """Return what `get_more_info` says of an epoch."""
+        values = self._bench.curve_values(dataset, self._metric, seed=seed)
+        epochs = values.shape[1]
+        curve, place = self._bench.curve(index, dataset, seed=seed), integer(0, epochs - 1)("iepoch", iepoch)
+        loss, trained, split = curve["train_loss"].iloc[place], curve["train_acc"].iloc[place], curve.attrs["split"]
+        if split != self._split(dataset):
+            expected = f"None: curves are measured on {split} images, and valid_split is {self._split(dataset)!r}"
+            raise InvalidValueError("iepoch", iepoch, expected)
+        accuracy = 100 * float(values[index, place])
+        info: dict[str, Any] = {"valid-accuracy": accuracy, **({"test-accuracy": accuracy} if split == "test" else {})}
+        info |= {"train-accuracy": 100 * float(trained), "train-loss": float(loss)}
+        with suppress(MissingResultError):
+            info["train-all-time"] = (place + 1) / epochs * self._cost(index, dataset, seed)
+        info["comment"] = f"{self._metric} of {self._bench.name} after epoch {iepoch + 1} of {epochs}, {split} split"
+        return info
+
     def simulate_train_eval(
         self, arch: Arch, dataset: str, iepoch: int | None = None, hp: str = "12", account_time: bool = True
     ) -> tuple[float, None, float, float]:
         """Return validation accuracy in percent, latency (not measured: None), cost in seconds, and the sum of costs.
+
+        With `iepoch`, accuracy and cost are those of a training up to that epoch, from 0, as in `get_more_info`.
 
         Raises
         ------
@@ -155,6 +176,7 @@ class NATSAdapter:
         arch = self.query_index_by_arch(arch)
         cost = self._cost(arch, dataset)
         info = self.get_more_info(arch, dataset, iepoch, hp)
+        cost = cost if iepoch is None else float(info["train-all-time"])
         if "valid-accuracy" not in info:
             raise MissingResultError(
                 f"{self._bench.name} has no validation split for {self._metric}; "

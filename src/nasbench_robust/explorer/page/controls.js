@@ -11,7 +11,7 @@ import { datasets } from './data.js'
 import { frontOf } from './overlay.js'
 import { cellButton } from './drawing.js'
 
-const FRONT = 12; // cells of the front that are listed
+const FRONT = 6; // cells of the front that are listed
 const CLEARED = { view: 'representatives', ops: ALL_OPERATIONS, low: '', high: '', connected: false, twins: false, box: '' };
 
 // Fill a select with all variables, grouped by data set.
@@ -95,7 +95,8 @@ function showCount() {
   const cells = shownCells();
   const isIn = inBox();
   const noun = { representatives: 'classes', smallest: 'classes', families: 'functions', all: 'cells' }[state.view];
-  byId('count').textContent = `${integer(cells.length)} ${noun}`;
+  const known = cells.filter((index) => [state.x, state.y].every((id) => !Number.isNaN(variable(id).values[index])));
+  byId('count').textContent = `${integer(cells.length)} ${noun}${known.length < cells.length ? `, ${integer(known.length)} with results` : ''}`;
   byId('unbox').hidden = !isIn;
   if (isIn) byId('unbox').textContent = `${integer(cells.filter(isIn).length)} in the box ×`;
   byId('clear').hidden = Object.keys(CLEARED).every((field) => state[field] === CLEARED[field]);

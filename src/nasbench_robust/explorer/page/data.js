@@ -47,7 +47,8 @@ class Dataset {
     this.eps = stored.eps;
     this.details = stored.details;
     this.id = `${release.name}/${stored.name}`;
-    this.label = release.name === stored.name ? stored.name : `${stored.name} (${release.name})`;
+    const isKnownByName = about.releases.flatMap((each) => each.datasets).filter((each) => each.name === stored.name).length === 1;
+    this.label = isKnownByName ? stored.name : `${stored.name} (${release.name.replace(`${stored.name}@`, '')})`;
     this.sizes = stored.sizes;
     this.seconds = stored.seconds && { name: stored.seconds.name, values: spread(read(stored.seconds.milliseconds)) };
     let index = 0;
@@ -79,45 +80,55 @@ class Metric {
     Object.assign(this, { dataset, name: stored.name, column: stored.column, split: stored.split, images: stored.images });
     Object.assign(this, { isDefault: stored.default, attack: stored.attack, description: stored.description });
     this.id = `${dataset.id}/${stored.column}`;
+    this.open = () => this.readRows(stored, rows, read);
+  }
+
+  // The rows that have a value: cell, seed (-1: not known), runs behind it, value, and count of correct images.
+  get rows() {
+    const rows = this.open();
+    Object.defineProperty(this, 'rows', { value: rows });
+    return rows;
+  }
+
+  readRows(stored, { index, seed, seeds }, read) {
     const has = stored.rows && read(stored.rows);
-    const keep = (array) => (has ? array.filter((_, row) => has[row]) : array);
-    this.index = keep(rows.index);
-    this.seed = keep(rows.seed);
-    this.runs = keep(rows.seeds);
-    const counts = stored.counts && Float64Array.from(read(stored.counts), (count) => (count ? count - 1 : NaN));
-    const of = (row) => this.images * this.runs[row];
-    this.value = stored.values ? read(stored.values) : counts.map((count, row) => count / of(row));
-    this.correct = stored.rounded ? this.value.map((value, row) => Math.round(value * of(row))) : counts;
+    const [ownIndex, ownSeed, runs] = [index, seed, seeds].map((array) => (has ? array.filter((_, row) => has[row]) : array));
+    const counts = stored.counts && new Float64Array(read(stored.counts)).map((count) => (count ? count - 1 : NaN));
+    const value = stored.values ? read(stored.values) : counts.map((count, row) => count / (this.images * runs[row]));
+    const correct = stored.rounded ? value.map((each, row) => Math.round(each * this.images * runs[row])) : counts;
+    return { index: ownIndex, seed: ownSeed, runs, value, correct };
   }
 
   // Means over seeds by cell index, NaN where there is no result: sums in the order of the table, as NumPy adds.
   get values() {
+    const { index, value } = this.rows;
     const total = new Float64Array(SIZE);
     const number = new Uint16Array(SIZE);
-    this.index.forEach((index, row) => {
-      total[index] += this.value[row];
-      number[index]++;
-    });
-    const values = Float64Array.from(space.representatives, (index) => total[index] / number[index]);
+    for (let row = 0; row < index.length; row++) {
+      total[index[row]] += value[row];
+      number[index[row]]++;
+    }
+    const values = new Float64Array(space.representatives).map((own) => total[own] / number[own]);
     Object.defineProperty(this, 'values', { value: values });
     return values;
   }
 
   // Everything known about one answer, as `Benchmark.lookup`; null where there is no result.
   result(index) {
+    const { index: cells, seed, runs, value, correct } = this.rows;
     const own = space.representatives[index];
     const rows = [];
-    for (let row = lowerBound(this.index, own); this.index[row] === own; row++) rows.push(row);
+    for (let row = lowerBound(cells, own); cells[row] === own; row++) rows.push(row);
     if (!rows.length) return null;
-    const seeds = rows.filter((row) => this.seed[row] >= 0).map((row) => ({ seed: this.seed[row], value: this.value[row], correct: this.correct[row] }));
-    const runs = rows.reduce((sum, row) => sum + this.runs[row], 0);
+    const single = rows.filter((row) => seed[row] >= 0).map((row) => ({ seed: seed[row], value: value[row], correct: correct[row] }));
+    const behind = rows.reduce((sum, row) => sum + runs[row], 0);
     return {
       value: this.values[index],
-      seeds: seeds.sort((one, other) => one.seed - other.seed),
-      std: deviation(seeds.map((each) => each.value)),
-      runs,
-      correct: rows.reduce((sum, row) => sum + this.correct[row], 0),
-      images: this.images * runs,
+      seeds: single.sort((one, other) => one.seed - other.seed),
+      std: deviation(single.map((each) => each.value)),
+      runs: behind,
+      correct: rows.reduce((sum, row) => sum + correct[row], 0),
+      images: this.images * behind,
     };
   }
 

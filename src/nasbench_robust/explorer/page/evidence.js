@@ -20,6 +20,11 @@ export async function runsOf(dataset, index) {
 
 // ------------------------------------------------------------------ curves
 
+let drawn; // the plot of the curves
+
+// Draw the curves in the colours of another theme.
+export const redrawCurves = () => drawn?.redraw();
+
 export function curves(host, { details, runs }) {
   const names = details.curves.map((each) => each.name);
   const epochs = runs[0].curves[names[0]].length;
@@ -43,7 +48,7 @@ export function curves(host, { details, runs }) {
   );
   host.replaceChildren(box, readout);
   show(epochs - 1);
-  return new uPlot(
+  drawn = new uPlot(
     {
       width: box.clientWidth || 360,
       height: 170,
@@ -114,14 +119,13 @@ export function classes({ side, grey, labels }, failures, runs) {
   });
 }
 
-// All images one below the other, in ink on nothing.
+// All images one below the other, in black on nothing; styles turn them white in the dark.
 function inkPixels(side, grey) {
   const canvas = document.createElement('canvas');
   Object.assign(canvas, { width: side, height: grey.length / side });
   const context = canvas.getContext('2d');
   const image = context.createImageData(canvas.width, canvas.height);
-  const [red, green, blue] = css('--ink').match(/\d+/g).map(Number);
-  grey.forEach((level, place) => image.data.set([red, green, blue, Math.round((level / 16) * 255)], 4 * place));
+  grey.forEach((level, place) => (image.data[4 * place + 3] = Math.round((level / 16) * 255)));
   context.putImageData(image, 0, 0);
   return canvas;
 }

@@ -71,7 +71,7 @@ export class Landscape {
       ticks: { show: false },
       splits: this.scale(side) === 'log' ? (_, __, min, max) => logTicks(min, max) : undefined,
       filter: (_, splits) => splits,
-      values: (_, splits) => splits.map((value) => (Math.abs(value) >= 10000 ? short(value) : String(Number(value.toPrecision(6))))),
+      values: (_, splits) => ticks(splits),
     });
     const scale = (side) => ({
       time: false,
@@ -289,6 +289,11 @@ export class Landscape {
     update({ cell: this.cells[place] });
     return say(describe(this, this.cells[place]));
   }
+}
+
+function ticks(splits) {
+  const isLarge = splits.some((value) => Math.abs(value) >= 10000);
+  return splits.map((value) => (isLarge ? short(value) : String(Number(value.toPrecision(6)))));
 }
 
 function padded(values) {

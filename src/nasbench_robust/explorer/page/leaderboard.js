@@ -47,8 +47,7 @@ export function boardCells() {
   const sign = state.desc ? -1 : 1;
   if (!by) return cells.sort((one, other) => sign * (one - other));
   const { values } = by;
-  const order = (one, other) => Number.isNaN(values[one]) - Number.isNaN(values[other]) || sign * (values[one] - values[other]) || one - other;
-  return cells.sort(order);
+  return cells.filter((index) => !Number.isNaN(values[index])).sort((one, other) => sign * (values[one] - values[other]) || one - other);
 }
 
 // Words must stand in the index, opcodes or string; "pgd>0.7" or "parameters<=20000" compares a column.

@@ -9,6 +9,7 @@ import { FILTERS } from './filters.js'
 import { Landscape } from './landscape.js'
 import { openControls, otherDataset, showFront, showLegend } from './controls.js'
 import { openCell } from './cell.js'
+import { redrawCurves } from './evidence.js'
 import { openLeaderboard } from './leaderboard.js'
 import { openCompare } from './compare.js'
 import { openAbout } from './about.js'
@@ -125,12 +126,23 @@ function openTheme() {
     }
     drawAnew();
   };
-  for (const query of ['(prefers-color-scheme: dark)', 'print']) matchMedia(query).addEventListener('change', drawAnew);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAnew);
 }
 
 function drawAnew() {
   forgetColours();
   everythingChanged();
+  redrawCurves();
+}
+
+// Paper is light and narrow: the plots are drawn for it before it is laid out, and back again after it.
+function openPrint() {
+  const print = (isOn) => () => {
+    document.documentElement.classList.toggle('printing', isOn);
+    drawAnew();
+  };
+  addEventListener('beforeprint', print(true));
+  addEventListener('afterprint', print(false));
 }
 
 // On a phone the plot comes first: what stands over it is folded.
@@ -154,6 +166,7 @@ async function open() {
   openCompare();
   openAbout();
   openFind();
+  openPrint();
   byId('share').onclick = () => copy(location.href, 'Address of this view');
   const release = () => datasetOf(state.y).release;
   const showSource = () => (byId('source').textContent = `${release().name} ${release().version}`);

@@ -10,8 +10,8 @@ import { searches } from './searches.js'
 export function paintMarks(landscape) {
   const context = landscape.marks.getContext('2d');
   const ratio = devicePixelRatio;
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, landscape.marks.width, landscape.marks.height);
+  context.reset(); // not clearRect, which on paper is white, and hides the points
+  context.scale(ratio, ratio);
   const marks = new Marks(context, landscape);
   if (state.box && landscape.isFirst()) marks.box(boxCorners(landscape));
   if (state.pareto) marks.front();
@@ -107,13 +107,14 @@ class Marks {
     const { context, landscape } = this;
     const [x, y] = landscape.position(index);
     if (!Number.isFinite(x + y)) return;
+    const away = y > 28 ? -1 : 1; // above the point, below it at the upper edge
     context.fillStyle = css('--ink');
     context.beginPath();
-    context.arc(x, y - 16, 8.5, 0, 2 * Math.PI);
+    context.arc(x, y + 16 * away, 8.5, 0, 2 * Math.PI);
     context.fill();
-    this.line([[x, y - 8], [x, y]], css('--ink'), 1.5);
+    this.line([[x, y + 8 * away], [x, y]], css('--ink'), 1.5);
     Object.assign(context, { fillStyle: css('--card'), font: '600 11px system-ui, sans-serif', textAlign: 'center', textBaseline: 'middle' });
-    context.fillText(letter, x, y - 15.5);
+    context.fillText(letter, x, y + 16 * away + 0.5);
   }
 
   chosen(index) {

@@ -12,8 +12,11 @@ export function valueTables(index, before, main) {
   const order = [main, ...datasets.filter((dataset) => dataset !== main)];
   return order.map((dataset, place) => {
     const isOpen = unfolded.get(dataset.id) ?? place === 0;
-    const details = element('details.values', { open: isOpen, 'data-dataset': dataset.id }, element('summary', {}, dataset.label), table(dataset, index, before));
+    const details = element('details.values', { open: isOpen, 'data-dataset': dataset.id }, element('summary', {}, dataset.label));
     details.firstChild.onclick = () => unfolded.set(dataset.id, !details.open);
+    const fill = () => details.open && details.children.length < 2 && details.append(table(dataset, index, before));
+    details.ontoggle = fill;
+    fill();
     return details;
   });
 }
@@ -76,12 +79,13 @@ function known(metric, result) {
   return element('dl', {}, facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]));
 }
 
-function attack({ name, norm, eps, steps, step_size: step, random_start: start, restarts, queries }) {
+function attack({ name, norm, eps, steps, step_size: step, random_start: start, restarts, queries, targets }) {
   const parts = [name, `${norm === 'Linf' ? 'L∞' : norm} eps ${budget(eps)}`];
   if (steps !== undefined) parts.push(`${steps} step${steps === 1 ? '' : 's'}`);
   if (step !== undefined) parts.push(`of ${budget(step).includes('/') ? budget(step) : Number(step.toPrecision(4))}`);
   if (start !== undefined) parts.push(start ? 'random start' : 'no random start');
   if (restarts !== undefined) parts.push(`${restarts} restart${restarts === 1 ? '' : 's'}`);
+  if (targets !== undefined) parts.push(`${targets} targets`);
   if (queries !== undefined) parts.push(`${integer(queries)} queries`);
   return parts.join(', ');
 }

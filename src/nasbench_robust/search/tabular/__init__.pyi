@@ -1,9 +1,15 @@
 from .adapters import optuna_objective as optuna_objective
+from .catalogue import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .catalogue import SEARCHERS as SEARCHERS
 from .catalogue import SearchMethod as SearchMethod
+from .comparing import comparison as comparison
+from .comparing import with_baselines as with_baselines
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch
 from .evolution import RegularisedEvolution as RegularisedEvolution
+from .fidelities import ASHA as ASHA
+from .fidelities import CurveExtrapolation as CurveExtrapolation
+from .fidelities import Hyperband as Hyperband
 from .nsga2 import NSGA2 as NSGA2
 from .pareto import crowding_distance as crowding_distance
 from .pareto import hypervolume as hypervolume
@@ -18,5 +24,9 @@ from .simulation import Searcher as Searcher
 from .simulation import Simulator as Simulator
 from .simulation import repeat as repeat
 from .simulation import run as run
+from .spaces import cell_of as cell_of
+from .spaces import config_space as config_space
+from .spaces import syne_tune_blackbox as syne_tune_blackbox
 from .trajectories import Repeats as Repeats
 from .trajectories import Trajectory as Trajectory
+from .trajectories import holds_searches as holds_searches

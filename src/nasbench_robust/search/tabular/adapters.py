@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...cells import EDGES, OPERATIONS, Cell
+from ...cells import OPERATIONS, Cell
 from ...errors import BudgetSpentError, InvalidValueError
 from .problems import Budget, TableProblem
 from .simulation import Simulator
+from .spaces import PARAMETERS
 
 
 def optuna_objective(
@@ -44,13 +45,12 @@ def optuna_objective(
     >>> study.optimize(optuna_objective(problem), n_trials=150)  # doctest: +SKIP
     """
     simulator = Simulator(problem, budget if budget is not None else Budget(queries=np.iinfo(np.int64).max), rng=rng)
-    names = [f"{source}->{target}" for source, target in EDGES]
 
     def objective(trial: Any) -> Any:
         study = getattr(trial, "study", None)  # a fixed trial belongs to none
         if study is not None:
             _check_directions(study, problem)
-        cell = Cell([trial.suggest_categorical(name, OPERATIONS) for name in names])
+        cell = Cell([trial.suggest_categorical(name, OPERATIONS) for name in PARAMETERS])
         try:
             value = simulator.query(cell)
         except BudgetSpentError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .evolution import LocalSearch, RandomSearch, RegularisedEvolution
+from .fidelities import ASHA, CurveExtrapolation, Hyperband
 from .nsga2 import NSGA2
 from .predictor import PredictorGuided
 from .reinforce import Reinforce
@@ -59,3 +60,10 @@ _ALL = (
     SearchMethod("NSGA-II", NSGA2, "evolution towards the front of several objectives", "Deb et al., 2002"),
 )
 SEARCHERS: dict[str, SearchMethod] = {method.name: method for method in _ALL}
+_BY_EPOCH = (
+    SearchMethod("Hyperband", Hyperband, "successive halving in brackets", "Li et al., JMLR 2018"),
+    SearchMethod("ASHA", ASHA, "successive halving without waiting", "Li et al., MLSys 2020"),
+    SearchMethod("curve extrapolation", CurveExtrapolation, "hopeless trainings are given up", "Baker et al., 2017"),
+)
+# Those that ask for epochs: on a problem with ``fidelity="epoch"``, where all others train every cell to the end.
+EPOCH_SEARCHERS: dict[str, SearchMethod] = {method.name: method for method in _BY_EPOCH}

@@ -17,19 +17,20 @@ from ... import cells
 from ...arrays import Floats, Record, read_only
 from ...cells import Cell
 from ...checks import flag, integer, kind, number
-from ...errors import InvalidValueError, MissingResultError
+from ...errors import InvalidValueError, MissingResultError, UnknownNameError
 from ...metrics import UNATTACKED, Metric, parse_long_name
 from ...table import Benchmark, Result, charged_by
 from .pareto import running_hypervolume
 
 RANDOM = "random"
+EPOCH = "epoch"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a search may spend; with both limits, whichever is reached first ends it.
+    """How much a search may spend; with several limits, whichever is reached first ends it.
 
-    A query is made only if it fits: neither limit is ever exceeded.
+    A query is made only if it fits: no limit is ever exceeded.
 
     Attributes
     ----------
@@ -38,6 +39,9 @@ class Budget:
     seconds : float or None
         Training time: each charged query costs what the table recorded for training its cell once (the mean over
         seeds, of processors where the release has them), or what the problem says.
+    epochs : int or None
+        Epochs of training, of a problem with ``fidelity="epoch"``: a question costs those that the cell was not yet
+        trained for.
     charge_repeats : bool
         Whether asking again for a cell of a class that was already queried is charged. True, the default, is what
         NATS-Bench's ``simulate_train_eval`` and NASLib do: a method that asks twice trains twice. False is a method
@@ -52,10 +56,13 @@ class Budget:
     queries: int | None = None
     seconds: float | None = None
     charge_repeats: bool = True
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.queries is None and self.seconds is None:
-            raise InvalidValueError("budget", self, "a limit of queries, of seconds, or both", "Budget(queries=150)")
+        if self.queries is self.seconds is self.epochs is None:
+            raise InvalidValueError("budget", self, "a limit of queries, seconds or epochs", "Budget(queries=150)")
+        if self.epochs is not None:
+            integer(1)("epochs", self.epochs)
         if self.queries is not None:
             integer(1)("queries", self.queries)
         if self.seconds is not None:
@@ -85,6 +92,10 @@ class TableProblem(Record):
     seconds : float, optional
         Cost of a query in seconds; by default the training time that the table recorded for the cell, where it did: of
         processors where it has those, else by the clock.
+    fidelity : str, optional
+        ``"epoch"``: a search may ask for a cell after fewer epochs, ``(cell, epoch)``, and go on from there later. All
+        answers then come from the curves, `Benchmark.curve`: of ``clean_acc``, or of ``pgd_acc`` under the PGD of the
+        training settings. What is found is judged by the table as ever.
 
     Attributes
     ----------
@@ -96,6 +107,9 @@ class TableProblem(Record):
         Their long names.
     split, seed, cost
         As they were given, `cost` as ``seconds``.
+    fidelity : str or None
+    curve : ndarray of float64, shape (15625, epochs), or None
+        With a fidelity, what a query returns, by cell index and epoch.
     charged : str or None
         The column of the table that queries are charged by, ``"train_cpu_seconds"`` or ``"train_seconds"``; None where
         `seconds` says what they cost, or nothing does.
@@ -118,6 +132,7 @@ class TableProblem(Record):
         split: str = "validation",
         seed: int | str | None = None,
         seconds: float | None = None,
+        fidelity: str | None = None,
     ) -> None:
         if isinstance(seed, str) and seed != RANDOM:
             raise InvalidValueError("seed", seed, "an integer, None for the mean over seeds, or 'random'", repr(RANDOM))
@@ -134,6 +149,10 @@ class TableProblem(Record):
         self._seed = None if isinstance(seed, str) else seed
         self.values = self._table(self._seed)
         self.runs = self._single_runs() if seed == RANDOM else None
+        if fidelity not in (None, EPOCH):
+            raise UnknownNameError("fidelity", fidelity, (EPOCH,))
+        self.fidelity = fidelity
+        self.curve = None if fidelity is None else self._curve()
         self.charged = charged_by(bench, dataset) if seconds is None else None
         if seconds is None:
             self._seconds = None if self.charged is None else bench.values(dataset, self.charged)
@@ -214,7 +233,8 @@ class TableProblem(Record):
         seed = self.seed if self.seed in (None, RANDOM) else int(self.seed)
         cost = None if self.cost is None else float(self.cost)
         settings = {"metrics": list(self.columns), "dataset": self.dataset, "split": self.split}
-        return {**settings, "seed": seed, "seconds": cost}
+        fidelity = {} if self.fidelity is None else {"fidelity": self.fidelity}
+        return {**settings, "seed": seed, "seconds": cost, **fidelity}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TableProblem):
@@ -243,6 +263,20 @@ class TableProblem(Record):
         """Return the accuracies of one seed, or the means, shape (15625, objectives)."""
         columns = [self.bench.values(self.dataset, column, seed=seed) for column in self.columns]
         return read_only(np.stack(columns, axis=1))
+
+    def _curve(self) -> Floats:
+        """Return the curves of the metric, shape (15625, epochs)."""
+        names = [metric.name for metric in self.metrics]
+        if names not in (["clean_acc"], ["pgd_acc"]):
+            expected = "'clean_acc' or 'pgd_acc', of which there are curves"
+            raise InvalidValueError("metrics", ", ".join(names), expected, "'pgd_acc'")
+        if self.seed == RANDOM:
+            raise InvalidValueError("seed", self.seed, "None or an integer where fidelity is 'epoch': one run goes on")
+        values = self.bench.curve_values(self.dataset, self.columns[0].partition("#")[0], seed=self._seed)
+        measured = self.bench.curve(int((~np.isnan(values[:, 0])).argmax()), self.dataset).attrs["split"]
+        if measured != self.metrics[0].split:
+            raise InvalidValueError("split", self.metrics[0].split, f"{measured!r}, on which curves are measured")
+        return values
 
     def _single_runs(self) -> Floats:
         """Return the accuracies of single runs, shape (seeds, 15625, objectives), nan where one is missing."""

@@ -21,7 +21,7 @@ from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
 from .by_index import IndexSearch, class_of
 from .problems import Budget, TableProblem
-from .trajectories import Repeats, Trajectory
+from .trajectories import Repeats, Trajectory, epoch_cost
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
 MOST_AT_ONCE = 200_000  # queries of searches side by side: what they draw beforehand has to lie in memory
@@ -36,7 +36,10 @@ class Searcher(Protocol):
     """
 
     def ask(self) -> Any:
-        """Return the next cell to train: a `Cell`, an index or a string; None ends the search."""
+        """Return the next cell to train: a `Cell`, an index or a string; None ends the search.
+
+        On a problem with ``fidelity="epoch"`` it may be ``(cell, epoch)``: how far to train it, or to go on with it.
+        """
 
     def tell(self, cell: Cell, value: Any) -> None:
         """Take the accuracy of a cell: a float, or a tuple of floats where there are several objectives."""
@@ -61,14 +64,16 @@ class Simulator:
     queries : int
         Charged queries so far.
     seconds : float
-        Seconds charged so far; 0 where the budget counts queries alone.
+        Seconds charged so far; 0 where the budget counts none.
+    epochs : int
+        Epochs charged so far, of a problem with ``fidelity="epoch"``.
 
     Raises
     ------
     MissingResultError
         If the budget is in seconds and the problem knows none.
     InvalidValueError
-        If single runs are to be drawn and there is no generator.
+        If single runs are to be drawn and there is no generator, or the budget is in epochs and the problem knows none.
     """
 
     def __init__(self, problem: TableProblem, budget: Budget, *, rng: np.random.Generator | None = None) -> None:
@@ -76,7 +81,12 @@ class Simulator:
         self.budget: Budget = kind(Budget)("budget", budget)
         if rng is not None or problem.runs is not None:
             checked_generator(rng)
-        self.queries, self.seconds = 0, 0.0
+        if budget.epochs is not None and problem.curve is None:
+            raise InvalidValueError("budget", budget, "queries or seconds, or TableProblem(..., fidelity='epoch')")
+        self.queries, self.seconds, self.epochs = 0, 0.0, 0
+        self._farthest = math.inf if budget.epochs is None else budget.epochs
+        self._trained: dict[int, int] = {}  # epochs, by representative
+        self._epochs: list[int] = []
         self._rng, self._answers = rng, problem.answers
         self._costs = [0.0] * cells.SIZE if budget.seconds is None else problem.seconds.tolist()
         self._most = math.inf if budget.queries is None else budget.queries
@@ -88,7 +98,8 @@ class Simulator:
     @property
     def spent(self) -> bool:
         """Whether no charged query fits any more, whatever it costs."""
-        return self.queries >= self._most or self.seconds >= self._longest
+        is_out = self.queries >= self._most or self.seconds >= self._longest
+        return is_out or self.epochs >= self._farthest
 
     def affords(self, cell: Cell) -> bool:
         """Return whether a query of the cell would fit into the budget."""
@@ -103,8 +114,16 @@ class Simulator:
     def __repr__(self) -> str:
         return f"<Simulator of {self.problem!r}: {self.queries} queries, {self.seconds:.6g} seconds of {self.budget!r}>"
 
-    def query(self, cell: Cell) -> Value:
+    def query(self, cell: Cell, epoch: int | None = None) -> Value:
         """Return the accuracy of a cell, and charge for it; threads that search together are charged one by one.
+
+        Parameters
+        ----------
+        cell : Cell, int or str
+        epoch : int, optional
+            On a problem with ``fidelity="epoch"``, how far it is trained, from 1; to the end by default. A cell that
+            was trained before goes on from where it stopped, and the further epochs are charged. Asked for no more
+            than that, it is trained anew, or the answer is free where repeats are.
 
         Returns
         -------
@@ -119,7 +138,35 @@ class Simulator:
             If the table has no result, or no cost, of the cell.
         """
         with ONE_AT_A_TIME:
+            if self.problem.curve is not None:
+                return self._continued(Cell.of(cell).index, epoch, self.problem.curve)
+            if epoch is not None:
+                raise InvalidValueError("epoch", epoch, "None, or TableProblem(..., fidelity='epoch')")
             return self._charged(Cell.of(cell).index)
+
+    def _continued(self, index: int, epoch: int | None, curve: Floats) -> float:
+        """Train a cell up to an epoch and return its accuracy then."""
+        last = curve.shape[1]
+        epoch = last if epoch is None else integer(1, last)("epoch", epoch)
+        value, known = float(curve[index, epoch - 1]), class_of()[index]
+        cost = epoch_cost(self._trained.get(known, 0), epoch)
+        if not self.budget.charge_repeats and epoch <= self._trained.get(known, 0):
+            return value
+        seconds = cost / last * self._costs[index]
+        if self.queries >= self._most:
+            raise BudgetSpentError("1 query", "0 queries")
+        if self.epochs + cost > self._farthest:
+            raise BudgetSpentError(f"{cost} epochs", f"{self._farthest - self.epochs} epochs")
+        if self.seconds + seconds > self._longest:
+            raise BudgetSpentError(f"{seconds:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
+        if value != value or seconds != seconds:
+            self.problem.raise_missing(Cell.from_index(index))
+        self.queries, self.epochs, self.seconds = self.queries + 1, self.epochs + cost, self.seconds + seconds
+        self._trained[known] = max(epoch, self._trained.get(known, 0))
+        self._cells.append(index)
+        self._values.append(value)
+        self._epochs.append(epoch)
+        return value
 
     def _charged(self, index: int) -> Value:
         if (known := class_of()[index]) in self._free:
@@ -144,8 +191,9 @@ class Simulator:
         """Return everything that was queried so far."""
         with ONE_AT_A_TIME:
             index, values = np.array(self._cells, np.int64), np.array(self._values, np.float64)
+            epoch = None if self.problem.curve is None else np.array(self._epochs, np.int64)
         values = values.reshape(len(index), self.problem.objectives)
-        return Trajectory(self.problem, index, values)
+        return Trajectory(self.problem, index, values, epoch)
 
     def _drawn(self, index: int, runs: Floats) -> Value:
         """Return the result of one of the cell's runs; all objectives are of the same run."""
@@ -182,7 +230,7 @@ def run(
     Raises
     ------
     InvalidValueError
-        If the method does not take as many objectives as the problem has.
+        If the method does not take as many objectives as the problem has, or asks for epochs that it does not have.
     MissingResultError
         As for `Simulator`.
     """
@@ -190,6 +238,8 @@ def run(
         expected = f"a method for {problem.objectives} objectives ({', '.join(problem.columns)})"
         raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
     simulator = Simulator(problem, budget, rng=rng)
+    if problem.curve is not None or getattr(search, "fidelity", None):
+        return _run_by_epoch(simulator, search)
     asked: Any = search if _knows_indices(type(search)) else _Asked(search)
     ask, tell, idle = asked.ask_index, asked.tell_index, 0
     while not simulator.spent and idle < PATIENCE and (index := ask()) is not None:
@@ -199,6 +249,21 @@ def run(
         except BudgetSpentError:
             break
         tell(index, value)
+        idle = idle + 1 if simulator.queries == before else 0
+    return simulator.trajectory()
+
+
+def _run_by_epoch(simulator: Simulator, search: Searcher) -> Trajectory:
+    """Search as `run` does where a cell may be trained for some epochs."""
+    idle = 0
+    while not simulator.spent and idle < PATIENCE and (asked := search.ask()) is not None:
+        arch, epoch = asked if isinstance(asked, tuple) else (asked, None)
+        before = simulator.queries
+        try:
+            value = simulator.query(arch, epoch)
+        except BudgetSpentError:
+            break
+        search.tell(Cell.of(arch), value)
         idle = idle + 1 if simulator.queries == before else 0
     return simulator.trajectory()
 
@@ -273,7 +338,7 @@ def repeat(
         raise InvalidValueError("make", make, reason) from None
     with ProcessPoolExecutor(min(n_jobs, len(numbers)), initializer=_take, initargs=(work,)) as pool:
         parts = pool.map(_search_there, numbers, chunksize=-(-len(numbers) // (4 * n_jobs)))
-        return Repeats(tuple(Trajectory(problem, index, values) for index, values in parts), settings)
+        return Repeats(tuple(Trajectory(problem, *arrays) for arrays in parts), settings)
 
 
 def _described(make: Any) -> str:
@@ -289,7 +354,12 @@ def _searched(problem: TableProblem, make: Any, budget: Budget, seed: int, numbe
     rngs = [np.random.default_rng([seed, number]) for number in numbers]
     kind: Any = make.func if isinstance(make, partial) and not make.args else make
     can = isinstance(kind, type) and _knows_indices(kind) and "at_once" in vars(kind)
-    is_plain = budget.seconds is None and budget.charge_repeats and (budget.queries or 0) <= MOST_AT_ONCE
+    is_plain = (
+        budget.seconds is None
+        and problem.curve is None
+        and budget.charge_repeats
+        and (budget.queries or 0) <= MOST_AT_ONCE
+    )
     if not (can and is_plain and problem.runs is None and problem.objectives == 1) or np.isnan(problem.values).any():
         return [run(problem, make(rng), budget, rng=rng) for rng in rngs]
     settings, values = make.keywords if isinstance(make, partial) else {}, problem.values
@@ -306,7 +376,7 @@ def _take(work: bytes) -> None:
     _work[:] = pickle.loads(work)  # noqa: S301 (of the process that started this one)
 
 
-def _search_there(number: int) -> tuple[Integers, Floats]:
+def _search_there(number: int) -> tuple[Integers, Floats, Integers | None]:
     problem, make, budget, seed = _work
     (trajectory,) = _searched(problem, make, budget, seed, range(number, number + 1))
-    return trajectory.index, trajectory.values
+    return trajectory.index, trajectory.values, trajectory.epoch

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ... import cells
 from ...arrays import Floats, Integers, Record, read_only
 from ...checks import integer
 from ...errors import InvalidValueError, TableError, UnknownNameError
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 _METADATA_KEY = b"nasbench_robust_searches"
 
 
+def epoch_cost(trained: int, epoch: int) -> int:
+    """Return how many epochs it takes to have a cell of so many epochs at another one: the rest, or all anew."""
+    return epoch - trained if epoch > trained else epoch
+
+
+def holds_searches(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file that `Repeats.save` wrote; no other file is read beyond its schema."""
+    try:
+        return _METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Trajectory(Record):
     """The charged queries of one search, in order; arrays have one entry per query.
@@ -39,14 +54,19 @@ class Trajectory(Record):
         The cells.
     values : ndarray of float64, shape (n, objectives)
         What the search was told.
+    epoch : ndarray of int64, shape (n,), or None
+        Up to which epoch the cells were trained, on a problem with ``fidelity="epoch"``.
     """
 
     problem: TableProblem
     index: Integers
     values: Floats
+    epoch: Integers | None = None
 
     def __post_init__(self) -> None:
         read_only(self.index), read_only(self.values)
+        if self.epoch is not None:
+            read_only(self.epoch)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,20 +80,40 @@ class Trajectory(Record):
     @property
     def seconds(self) -> Floats:
         """Training time spent up to and including each query; errors as for `TableProblem.seconds`."""
-        return np.cumsum(self.problem.seconds[self.index])
+        seconds = self.problem.seconds[self.index]
+        if self.problem.curve is not None:
+            seconds = seconds * np.diff(self.epochs, prepend=0) / self.problem.curve.shape[1]
+        return np.cumsum(seconds)
+
+    @property
+    def epochs(self) -> Integers:
+        """Epochs of training spent up to and including each query, on a problem with ``fidelity="epoch"``."""
+        if self.epoch is None:
+            raise InvalidValueError("problem", self.problem, "one that counts epochs", "fidelity='epoch'")
+        trained: dict[int, int] = {}
+        spent = []
+        for known, epoch in zip(cells.representatives()[self.index].tolist(), self.epoch.tolist(), strict=True):
+            spent.append(epoch_cost(trained.get(known, 0), epoch))
+            trained[known] = max(epoch, trained.get(known, 0))
+        return np.cumsum(spent, dtype=np.int64)
 
     @property
     def best(self) -> Floats:
-        """Best value so far of the one objective, as the search was told it."""
-        return np.maximum.accumulate(self._single())
+        """Value of the incumbent, as the search was told it: the best so far of the one objective."""
+        return self._single()[self._leading()]
 
     @property
     def incumbents(self) -> Integers:
-        """Index of the cell with the best value so far; of equal ones the first."""
+        """Index of the cell with the best value so far, of equal ones the first; among those trained the farthest."""
+        return self.index[self._leading()]
+
+    def _leading(self) -> Integers:
+        """Return the place of the incumbent after each query."""
         values = self._single()
+        if self.epoch is not None:
+            values = values + 2 * self.epoch  # accuracies are at most 1: any value after more epochs counts more
         before = np.append(-np.inf, np.maximum.accumulate(values)[:-1])
-        best = np.maximum.accumulate(np.where(values > before, np.arange(len(values)), 0))
-        return self.index[best]
+        return np.maximum.accumulate(np.where(values > before, np.arange(len(values)), 0))
 
     @property
     def front(self) -> Integers:
@@ -129,6 +169,8 @@ class Trajectory(Record):
         columns: dict[str, npt.NDArray[Any]] = {"query": np.arange(1, len(self) + 1), "index": self.index}
         if self.problem.has_seconds:
             columns["seconds"] = self.seconds
+        if self.epoch is not None:
+            columns |= {"epoch": self.epoch, "epochs": self.epochs}
         if self.problem.objectives > 1:
             if judges:
                 expected = "none: of several objectives there is a front, and no one cell to judge"
@@ -163,8 +205,8 @@ class Repeats(Record):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the searches to a Parquet file, with their settings and those of the problem in its metadata.
 
-        Columns are ``repeat``, ``query``, ``index`` and a column per searched metric: what the search was told. A name
-        that does not end in ``.parquet`` is refused.
+        Columns are ``repeat``, ``query``, ``index``, a column per searched metric, what the search was told, and
+        ``epoch`` where the problem counts them. A name that does not end in ``.parquet`` is refused.
         """
         if not os.fspath(path).lower().endswith(".parquet"):
             raise InvalidValueError("path", path, "a name that ends in .parquet", f"{os.fspath(path)}.parquet")
@@ -177,6 +219,7 @@ class Repeats(Record):
                 "query": np.concatenate([np.arange(1, length + 1) for length in lengths]),
                 "index": np.concatenate([trajectory.index for trajectory in self.trajectories]),
                 **{name: values[:, place] for place, name in enumerate(problem.columns)},
+                **self._epochs(),
             }
         )
         release = {"name": problem.bench.name, "version": problem.bench.version}
@@ -207,6 +250,7 @@ class Repeats(Record):
             release, problem, number = about["release"], about["problem"], about["repeats"]
             columns = np.stack([table.column(name).to_numpy() for name in problem["metrics"]], axis=1)
             repeat, index = (table.column(name).to_numpy() for name in ("repeat", "index"))
+            epoch = table.column("epoch").to_numpy() if problem.get("fidelity") else None
         except (KeyError, ValueError, TypeError):
             raise TableError(path, "no searches that Repeats.save wrote") from None
         bench = load_release(release["name"]) if bench is None else bench
@@ -215,7 +259,13 @@ class Repeats(Record):
             raise InvalidValueError("bench", bench, f"{release['name']} {release['version']}, which was searched")
         searched = TableProblem(bench, **problem)
         mine = [repeat == each for each in range(number)]
-        return cls(tuple(Trajectory(searched, index[rows], columns[rows]) for rows in mine), about["settings"])
+        parts = ((index[rows], columns[rows], None if epoch is None else epoch[rows]) for rows in mine)
+        return cls(tuple(Trajectory(searched, *arrays) for arrays in parts), about["settings"])
+
+    def _epochs(self) -> dict[str, Integers]:
+        """Return the epochs of all queries as a column, where there are any."""
+        parts = [each.epoch for each in self.trajectories if each.epoch is not None]
+        return {"epoch": np.concatenate(parts)} if parts else {}
 
     def __len__(self) -> int:
         return len(self.trajectories)
@@ -275,7 +325,7 @@ class Repeats(Record):
         numbers = [integer(1)("at", number) for number in at]
         rows = []
         for name, columns in self._columns(judges).items():
-            for number in numbers if name not in ("query", "index", "incumbent") else ():
+            for number in numbers if name not in ("query", "index", "incumbent", "epoch") else ():
                 values = np.array([column[min(number, len(column)) - 1] for column in columns])
                 spread = values.std(ddof=1) if len(values) > 1 else np.nan
                 deciles = np.quantile(values, [0.1, 0.5, 0.9])

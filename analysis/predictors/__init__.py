@@ -1,0 +1,1 @@
+"""How well cells are ranked without labels, with a few of them, and with many."""
