@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_tables import SMALL, few_runs
 
-from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.errors import InvalidValueError, MissingResultError
 from nasbench_robust.explorer import page
 from nasbench_robust.explorer.packing import PRECISION, Blob, encode_streams, frequencies, smallest_integers
 from nasbench_robust.explorer.payload import payload
@@ -100,3 +100,9 @@ def test_a_release_stands_once():
     bench = Benchmark(runs_table(SMALL, few_runs()))
     with pytest.raises(InvalidValueError, match=r"--release is 'small@2', expected each release once"):
         page([bench, bench])
+
+
+def test_a_table_without_results_is_none_to_look_at():
+    failed = {"dataset": "digits", "index": 3, "seed": 0, "seeds": 1, "test_images": 517, "failure": "out of memory"}
+    with pytest.raises(MissingResultError, match="small has no result to show"):
+        page([Benchmark(runs_table(SMALL, [failed]))])

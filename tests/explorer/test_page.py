@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from browsing import CLEAN, Explorer
 from made_up_tables import SMALL, few_runs
@@ -18,6 +19,7 @@ from processes import PATIENCE
 import nasbench_robust as nbr
 from nasbench_robust import cli, explorer
 from nasbench_robust.cells import Cell
+from nasbench_robust.releases import locate
 from nasbench_robust.table import Benchmark, runs_table
 
 PAGE = Path(explorer.__file__).parent / "page"
@@ -116,6 +118,27 @@ def test_a_table_of_few_cells_with_a_strange_title_is_shown_too(browser, tmp_pat
     assert page.page.locator("#leaderboard tbody tr").count() == len(bench.best(metric="pgd_acc", k=99))
     assert page.page.locator(".source h3").all_text_contents() == [title]
     assert page.page.locator("img").count() == 0
+    assert page.faults == []
+    page.context.close()
+
+
+def test_runs_that_ended_early_or_lack_outcomes_are_left_out_of_curves_and_images(browser, tmp_path):
+    """Of a release of 30 cells: their accuracies are shown, and the other runs of the cells."""
+    missing = {
+        "curves": "index == 0 & seed == 1 & epoch > 12",
+        "outcomes": "index == 1 & seed == 2 & metric == 'clean_acc'",
+    }
+    for name in ("runs", "curves", "outcomes"):
+        table = pq.read_table(locate("digits").with_name(f"{name}.parquet"), filters=[("index", "<", 30)])
+        rows = table.select([c for c in ("index", "seed", "epoch", "metric") if c in table.column_names]).to_pandas()
+        drop = rows.eval(missing[name]) if name in missing else np.zeros(len(rows), bool)
+        pq.write_table(table.filter(~np.asarray(drop)), tmp_path / f"{name}.parquet")
+    page = Explorer(browser, explorer.write_page(tmp_path / "page.html", [nbr.load(tmp_path)]))
+    for cell, seeds in ((0, ["0", "2"]), (1, ["0", "1"]), (2, ["0", "1", "2"])):
+        page.show(cell=cell)
+        page.page.wait_for_selector(f'#images[data-cell="{cell}"]')
+        options = page.page.locator("#images select >> nth=1").locator("option")
+        assert options.evaluate_all("all => all.map(one => one.value)") == ["all", *seeds]
     assert page.faults == []
     page.context.close()
 

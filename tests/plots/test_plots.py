@@ -148,6 +148,17 @@ def test_curves_and_searches_are_means(digits):
         np.testing.assert_allclose(drawn[name], 100 * searches[name].curves("regret").mean(axis=0))
 
 
+def test_searches_that_stop_trainings_are_drawn_against_epochs(digits):
+    problem, budget = search.TableProblem(digits, "pgd_acc", fidelity="epoch"), search.Budget(epochs=120)
+    methods = {"ASHA": search.ASHA, "random search": search.RandomSearch}
+    found = {name: search.repeat(problem, make, budget, repeats=4) for name, make in methods.items()}
+    axes = plots.trajectories(found)
+    assert axes.get_xlabel() == "epochs of training spent"
+    for line in axes.lines:
+        ends = [100 * one.regret[one.epochs <= 60][-1] for one in found[line.get_label()].trajectories]
+        assert line.get_ydata()[list(line.get_xdata()).index(60)] == pytest.approx(np.mean(ends))
+
+
 def test_many_lines_can_be_told_apart(digits):
     lines = plots.curves(digits, range(15)).lines
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 15

@@ -193,3 +193,13 @@ def test_the_page_has_the_tables_of_the_results():
     assert len(packaged) == 3
     assert (packaged[[f"{subset} gain low" for subset in compute.SUBSETS]] > 0).all(axis=None)
     assert (packaged.set_index("dataset")["regret of 10"][["cifar10", "cifar100"]] == 0).all()
+    scored = board[(board["over"] == "scored") & (board["dataset"] == "cifar10")].set_index("line")
+    proxies = set(scored.index) - {rule.name for rule in rules.RULES}
+    assert scored.loc[sorted(proxies), "all"].idxmax() == "meco"
+    every = scored[scored.index.str.startswith("log ranks: every proxy")]
+    assert (every["all gain low"] > 0).all()
+    assert (every["top tenth gain high"] < 0).all()
+    chosen = board[board["line"].str.startswith("chosen on one half")]
+    assert len(chosen) == 4
+    assert (chosen["all gain low"] > 0).all()
+    assert not (chosen["top tenth gain low"] > 0).any()

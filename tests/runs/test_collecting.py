@@ -17,6 +17,7 @@ from nasbench_robust import cells
 from nasbench_robust.errors import ConflictError, MissingDataError, TableError
 from nasbench_robust.files import latest
 from nasbench_robust.metrics import Metric
+from nasbench_robust.releases import publish
 from nasbench_robust.runs import Run, Unit, collect, compact, find_missing, release_info, shard_name, write_run
 from nasbench_robust.runs.collecting import TABLES
 from nasbench_robust.search import TableProblem
@@ -46,6 +47,19 @@ def test_collection_twice_and_of_copies_gives_the_same_bytes(folder, runs, tmp_p
     for name in ("runs", "curves", "outcomes", "cells"):
         first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
         assert first == second
+
+
+def test_a_published_release_to_which_runs_are_added_keeps_its_name_and_licence(folder, runs, tmp_path):
+    collect([folder], tmp_path / "first")
+    publish(tmp_path / "first", name="mine", version="3", licence="CC0")
+    write_run(replace(runs[0], row=runs[0].row | {"seed": 77}), QUICK, tmp_path / "more")
+    collect([tmp_path / "more", tmp_path / "first"], tmp_path / "second")
+    info = nbr.load(tmp_path / "second").info
+    assert (info.name, info.licence) == ("mine", "CC0")
+    assert info.version.startswith("settings-")  # it is another table than the third version
+    publish(tmp_path / "second", tmp_path / "other", name="other")
+    collect([tmp_path / "second", tmp_path / "other"], tmp_path / "third")
+    assert nbr.load(tmp_path / "third").name == "digits"  # two names, and none of them is it
 
 
 def test_files_that_disagree_are_both_named_and_nothing_is_written(folder, runs, tmp_path):

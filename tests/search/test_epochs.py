@@ -188,6 +188,26 @@ def test_methods_that_know_no_epochs_train_to_the_end(problem):
     assert set(run(problem, RandomSearch(default_rng(0)), Budget(queries=4)).epoch) == {20}
 
 
+class Mine:
+    """Somebody's own method: names cells as it likes, and stops by itself."""
+
+    def __init__(self):
+        self.left, self.told = iter([(9930, 3), (str(Cell.from_index(5)), 1), Cell.from_index(9930)]), []
+
+    def ask(self):
+        return next(self.left, None)
+
+    def tell(self, cell, value):
+        self.told.append((cell.index, value))
+
+
+def test_a_method_of_ones_own_asks_for_epochs_where_it_likes(problem):
+    mine = Mine()
+    found = run(problem, mine, Budget(epochs=100))
+    assert (found.epoch.tolist(), found.epochs.tolist()) == ([3, 1, 20], [3, 4, 21])
+    assert mine.told == [(index, problem.curve[index, epoch - 1]) for index, epoch in ((9930, 3), (5, 1), (9930, 20))]
+
+
 REFUSED = {
     "unknown fidelity 'epochs'; did you mean 'epoch'": lambda b: TableProblem(b, "pgd_acc", fidelity="epochs"),
     "metrics is 'autoattack_acc', expected": lambda b: TableProblem(

@@ -74,7 +74,7 @@ def _torch() -> Finding:
     try:
         import torch
     except ImportError as error:
-        how = f"pip install 'nasbench-robust[{extra}]'; {WITHOUT_CUDA}"
+        how = f"pip install '.[{extra}]' in a clone; {WITHOUT_CUDA}"
         known = error.name == "torch"
         return Finding(MISSING if known else WRONG, "torch", f"{purpose}: {how}" if known else str(error))
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -88,7 +88,7 @@ def _optional() -> Iterator[Finding]:
         try:
             yield Finding(OK, name, metadata.version(name))
         except metadata.PackageNotFoundError:
-            yield Finding(MISSING, name, f"{purpose}: pip install 'nasbench-robust[{extra}]'")
+            yield Finding(MISSING, name, f"{purpose}: pip install {name}, or '.[{extra}]' in a clone")
 
 
 def _slurm() -> Iterator[Finding]:

@@ -57,6 +57,8 @@ def page(benches: Sequence[Benchmark], *, details: bool = True) -> str:
     ------
     InvalidValueError
         If a release stands there twice.
+    MissingResultError
+        If a release has no result.
     """
     about, blobs = payload(benches, details)
     data = json.dumps(about, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -37,9 +37,8 @@ def add_details(blob: Blob, bench: Benchmark, dataset: str, measured: list[Metri
     Returns
     -------
     dict or None
-        Where the arrays are; None where no run has curves.
-
-    Runs that are stopped early, or lack outcomes that others have, are left out.
+        Where the arrays are; None where no run has curves. Runs that ended early, or lack outcomes that others have,
+        are left out.
     """
     try:
         curves = bench._details.curves(dataset)
@@ -63,15 +62,16 @@ def add_details(blob: Blob, bench: Benchmark, dataset: str, measured: list[Metri
         about["outcomes"].append({"metric": column, **_add_outcomes(blob, correct, before, starts, sizes)})
         before = correct
     images = {"train_acc": dataset_row(dataset).train_images}
-    for name, values in curves.values.items():
+    for name, of_runs in zip(_CURVES, values[:, is_whole], strict=True):
         number = images.get(name, info.images.get(curves.split, 0))
-        if np.abs(values * number - np.rint(values * number)).max() < 1e-6:
-            about["curves"].append(
-                {"name": name, "images": number, **_add_curves(blob, values * number, starts, sizes)}
-            )
+        correct = of_runs * number
+        if number and np.abs(correct - np.rint(correct)).max() < 1e-6:  # else they are no counts, and are left out
+            about["curves"].append({"name": name, "images": number, **_add_curves(blob, correct, starts, sizes)})
+    if not starts:
+        return None
     if about["outcomes"]:
         about["images"] = _add_images(blob)
-    words, lengths = encode_streams(np.concatenate(starts), np.concatenate(sizes))
+    words, lengths = encode_streams(starts, sizes)
     return {**about, "words": blob.add(words), "lengths": blob.add(smallest_integers(lengths))}
 
 
@@ -93,16 +93,15 @@ def _add_outcomes(
     bounds = np.unique(np.quantile(count, np.arange(1, _LEVELS) / _LEVELS).astype(np.int64))
     level = np.searchsorted(bounds, count, side="right")
     past = np.zeros_like(correct) if before is None else before
-    shares = np.full((correct.shape[1], _LEVELS, 2), _SHARES // 2)
-    for each in range(_LEVELS):
-        for value in (False, True):
-            chosen = (level == each)[:, None] & (past == value)
-            share = (chosen & correct).sum(axis=0) / np.maximum(chosen.sum(axis=0), 1)
-            shares[:, each, int(value)] = np.clip(np.rint(share * _SHARES), 1, _SHARES - 1)
-    share = shares[np.arange(correct.shape[1]), level[:, None], past.astype(np.int64)].T * (2**PRECISION // _SHARES)
-    starts.append(np.where(correct.T, 0, share).astype(np.uint16))
-    sizes.append(np.where(correct.T, share, 2**PRECISION - share).astype(np.uint16))
-    return {"bounds": bounds.tolist(), "levels": _LEVELS, "shares": blob.add(shares.astype(np.uint8))}
+    cases = (2 * level[:, None] + past).astype(np.uint8).T.copy()  # of every image in a row: what is known beforehand
+    shares = np.empty((correct.shape[1], 2 * _LEVELS), np.uint8)
+    for image, (case, is_right) in enumerate(zip(cases, correct.T.copy(), strict=True)):
+        number, right = (np.bincount(each, minlength=2 * _LEVELS) for each in (case, case[is_right]))
+        shares[image] = np.clip(np.rint(right * _SHARES / np.maximum(number, 1)), 1, _SHARES - 1)
+        share = shares[image].astype(np.uint16)[case] * np.uint16(2**PRECISION // _SHARES)
+        starts.append(np.where(is_right, np.uint16(0), share))
+        sizes.append(np.where(is_right, share, np.uint16(2**PRECISION) - share))
+    return {"bounds": bounds.tolist(), "levels": _LEVELS, "shares": blob.add(shares)}
 
 
 def _add_curves(blob: Blob, correct: Floats, starts: list[Numbers], sizes: list[Numbers]) -> dict[str, Any]:
@@ -112,8 +111,8 @@ def _add_curves(blob: Blob, correct: Floats, starts: list[Numbers], sizes: list[
     tables = [frequencies(np.bincount(column)) for column in (changes - least).T]
     places = np.cumsum([0, *map(len, tables)])
     for column, table in zip((changes - least).T, tables, strict=True):
-        starts.append((np.cumsum(table) - table)[column].astype(np.uint16)[None])
-        sizes.append(table[column].astype(np.uint16)[None])
+        starts.append((np.cumsum(table) - table)[column].astype(np.uint16))
+        sizes.append(table[column].astype(np.uint16))
     symbols = [int(after - first) for first, after in pairwise(places.tolist())]
     return {"least": least.tolist(), "symbols": symbols, "sizes": blob.add(np.concatenate(tables).astype(np.uint16))}
 

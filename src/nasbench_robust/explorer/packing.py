@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,15 +55,15 @@ def frequencies(counts: Integers) -> Integers:
     return scaled
 
 
-def encode_streams(starts: Numbers, sizes: Numbers) -> tuple[npt.NDArray[np.uint16], Integers]:
+def encode_streams(starts: Sequence[Numbers], sizes: Sequence[Numbers]) -> tuple[npt.NDArray[np.uint16], Integers]:
     """Encode many sequences of symbols, each to a stream of its own that can be read without the others.
 
     A range coder of asymmetric numeral systems (Duda, 2013) with a state of 32 bits, run for all sequences at once.
 
     Parameters
     ----------
-    starts, sizes : ndarray of uint16, shape (steps, sequences)
-        Of every symbol, where its interval of ``2**PRECISION`` begins, and how large it is: its frequency.
+    starts, sizes : sequence of ndarray of uint16, shape (sequences,)
+        Of every symbol of a step, where its interval of ``2**PRECISION`` begins, and how large it is: its frequency.
 
     Returns
     -------
@@ -72,12 +73,12 @@ def encode_streams(starts: Numbers, sizes: Numbers) -> tuple[npt.NDArray[np.uint
     lengths : ndarray of int64, shape (sequences,)
         Words of each stream.
     """
-    steps, sequences = starts.shape
+    steps, sequences = len(starts), len(starts[0])
     state = np.full(sequences, 1 << _WORD, np.uint64)
     words = np.zeros((steps + 2, sequences), np.uint16)  # from the last row up, as a decoder reads them
     used = np.zeros(sequences, np.int64)
     lanes = np.arange(sequences)
-    for small_start, small_size in zip(starts[::-1], sizes[::-1], strict=True):
+    for small_start, small_size in zip(reversed(starts), reversed(sizes), strict=True):
         start, size = small_start.astype(np.uint64), small_size.astype(np.uint64)
         full = lanes[state >= size << np.uint64(32 - PRECISION)]
         words[steps + 1 - used[full], full] = state[full] & np.uint64(0xFFFF)

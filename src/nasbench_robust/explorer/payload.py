@@ -11,7 +11,7 @@ import numpy as np
 from .. import cells
 from ..arrays import Floats, Integers
 from ..cells import drawing
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, MissingResultError
 from ..metrics import Metric, same_eps
 from ..skeletons import FLOPS_RULE
 from ..table import Benchmark, charged_by
@@ -71,7 +71,10 @@ def _names(benches: Sequence[Benchmark]) -> list[str]:
 
 def _release(bench: Benchmark, name: str, blobs: dict[str, Blob], with_details: bool) -> dict[str, Any]:
     info = bench.info
-    datasets = [_dataset(bench, dataset, blobs, with_details) for dataset in info.datasets]
+    measured = [dataset for dataset in info.datasets if bench._store.measured(dataset)]
+    if not measured:
+        raise MissingResultError(f"{name} has no result to show")
+    datasets = [_dataset(bench, dataset, blobs, with_details) for dataset in measured]
     about = {"name": name, "version": bench.version, "title": info.title, "licence": info.licence}
     return {**about, "source": info.source, "citation": bench.cite(), "datasets": datasets}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import Floats, Integers
 from ..cells import Cell, drawing
 from ..errors import InvalidValueError, MissingPackageError
 from ..table import Benchmark
@@ -78,12 +79,12 @@ def curves(
 
 @style.drawn(3.6, 2.7)
 def trajectories(searches: Mapping[str, Repeats], column: str = "regret", *, axes: Any = None) -> Any:
-    """Draw what searches found against queries: the mean over repeats, in the band of the middle 80 %.
+    """Draw what searches found against queries, or epochs: the mean over repeats, in the band of the middle 80 %.
 
     Parameters
     ----------
     searches : dict of str to Repeats
-        Repeated searches, by the name in the legend; up to 21 can be told apart.
+        Repeated searches of one problem, by the name in the legend; up to 21 can be told apart.
     column : str
         A column of `search.Trajectory.frame`: ``"regret"``, ``"best"``, or an accuracy of the incumbent.
     axes : matplotlib.axes.Axes, optional
@@ -94,26 +95,36 @@ def trajectories(searches: Mapping[str, Repeats], column: str = "regret", *, axe
     """
     if not isinstance(searches, Mapping) or not searches:
         raise InvalidValueError("searches", searches, "Repeats by name, {'random search': repeats}")
-    longest = max(len(one) for repeats in searches.values() for one in repeats.trajectories)
-    first = min(10, max(1, longest // 10))  # before the first tenth, all methods draw at random
+    drawn = {name: _by_spent(repeats, column) for name, repeats in searches.items()}
+    longest = max(int(spent[-1]) for spent, _ in drawn.values())
+    problem = next(iter(searches.values())).trajectories[0].problem
+    first = min(10 if problem.curve is None else 100, max(1, longest // 10))  # all methods draw at random before
     shown = np.empty(0)
-    for (name, repeats), (colour, line) in zip(searches.items(), _looks(), strict=False):
-        values = 100 * repeats.curves(column)
+    for (name, (spent, values)), (colour, line) in zip(drawn.items(), _looks(), strict=False):
         low, high = np.quantile(values, (0.1, 0.9), axis=0)
-        queries = np.arange(1, values.shape[1] + 1)
-        parts.curve(axes, queries, values.mean(axis=0), line, colour, band=(low, high), label=name)
-        shown = np.append(shown, [low[first - 1 :], high[first - 1 :]])
+        parts.curve(axes, spent, values.mean(axis=0), line, colour, band=(low, high), label=name)
+        shown = np.append(shown, [low[spent >= first], high[spent >= first]])
     parts.logarithmic(axes, first, longest)
     room = 0.05 * np.ptp(shown)
     axes.set_ylim(shown.min() - room, shown.max() + room)
-    problem = next(iter(searches.values())).trajectories[0].problem
     below = "the best cell" if problem.objectives == 1 else "the hypervolume of all cells"
     what = style.percent(problem.columns[0]).removesuffix(" (%)") if problem.objectives == 1 else "hypervolume"
-    axes.set_xlabel("queries")
+    axes.set_xlabel("queries" if problem.curve is None else "epochs of training spent")
     axes.set_ylabel(f"{what}\nbelow {below} (points)" if column == "regret" else style.percent(column))
     axes.legend()
     parts.grid(axes)
     return axes
+
+
+def _by_spent(repeats: Repeats, column: str) -> tuple[Integers, Floats]:
+    """Return what was spent, in queries or, where those are counted, epochs, and a column then, shape (repeats, n)."""
+    values = 100 * repeats.curves(column)
+    if any(one.epoch is None for one in repeats.trajectories):
+        return np.arange(1, values.shape[1] + 1), values
+    epochs = [one.epochs for one in repeats.trajectories]
+    spent = np.arange(max(each[0] for each in epochs), max(each[-1] for each in epochs) + 1)
+    places = [np.searchsorted(each, spent, side="right") - 1 for each in epochs]
+    return spent, np.take_along_axis(values, np.array(places), axis=1)
 
 
 def cells(archs: Iterable[Cell | int | str], *, columns: int = 4, axes: Any = None) -> Any:

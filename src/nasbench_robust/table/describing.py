@@ -18,6 +18,7 @@ _CITATION = """@software{nasbench_robust,
   title  = {nasbench-robust},
   author = {{The nasbench-robust developers}}
 }"""
+_LICENCE = "unpublished"
 _TITLE = "NAS-Bench-201 cells adversarially trained on "
 
 
@@ -30,7 +31,7 @@ def release_info(settings: TrainingSettings) -> ReleaseInfo:
         name=settings.dataset,
         version=f"settings-{settings.hash}",
         title=f"{_TITLE}{settings.dataset}",
-        licence="unpublished",
+        licence=_LICENCE,
         citation=_CITATION,
         source="nasbench-robust",
         datasets={settings.dataset: DatasetInfo(row.held_out, eps, settings.skeleton)},
@@ -46,6 +47,9 @@ def release_info_of(runs: Sequence[StoredRun]) -> ReleaseInfo:
 
 def merged_info(infos: Sequence[ReleaseInfo], places: Sequence[object]) -> ReleaseInfo:
     """Return the description of a table made of several.
+
+    Where one of them was given a name, a licence or a citation, as `publish` does, the table keeps these, and has the
+    version of its settings, as it is another table.
 
     Raises
     ------
@@ -63,13 +67,24 @@ def merged_info(infos: Sequence[ReleaseInfo], places: Sequence[object]) -> Relea
                 raise TableError(place, f"{metric.column} is not measured as in {places[0]}: {how}")
     datasets = {name: described for info in different for name, described in info.datasets.items()}
     settings = {key: stored for info in different for key, stored in info.settings.items()}
-    names = sorted({info.name for info in different})
+    published = [info for info in different if not _describes_itself(info)]
+    if len(published) == 1:
+        first, name, title = published[0], published[0].name, published[0].title
+    else:
+        names = sorted({info.name for info in different})
+        first, name = different[0], "-".join(datasets) if len(names) > 1 else names[0]
+        title = _TITLE + " and ".join(datasets)
     return replace(
-        different[0],
-        name="-".join(datasets) if len(names) > 1 else names[0],
+        first,
+        name=name,
         version=f"settings-{json_hash(sorted(settings))}",
-        title=_TITLE + " and ".join(datasets),
+        title=title,
         datasets=datasets,
         metrics=tuple(measured.values()),
         settings=settings,
     )
+
+
+def _describes_itself(info: ReleaseInfo) -> bool:
+    """Return whether nobody gave a table a name, a licence or a citation: all of it follows from its settings."""
+    return info.name == "-".join(info.datasets) and (info.licence, info.citation) == (_LICENCE, _CITATION)

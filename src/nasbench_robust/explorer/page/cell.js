@@ -136,4 +136,5 @@ async function showEvidence() {
   byId('images-part').hidden = !found?.details.images;
   if (found?.details.curves.length) curves(byId('curves'), found);
   if (found?.details.images) images(byId('images'), found, dataset);
+  byId('images').dataset.cell = state.cell;
 }
