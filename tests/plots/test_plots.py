@@ -16,7 +16,7 @@ import pytest
 import nasbench_robust as nbr
 from nasbench_robust import plots, search, statistics
 from nasbench_robust.cells import OPERATIONS, SIZE, connected, opcodes, operation_counts, representatives
-from nasbench_robust.errors import MissingPackageError, MissingResultError, NasbenchRobustError
+from nasbench_robust.errors import MissingPackageError, MissingResultError, NasbenchRobustError, UnknownNameError
 
 matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -33,6 +33,10 @@ FEW = ("random search", "regularised evolution")
 def found() -> dict[str, search.Repeats]:
     problem, budget = search.TableProblem(nbr.load(), "pgd_acc"), search.Budget(queries=40)
     return {name: search.repeat(problem, search.SEARCHERS[name].make, budget, repeats=10) for name in FEW}
+
+
+def searched(bench: nbr.Benchmark, metric: str) -> search.Repeats:
+    return search.repeat(search.TableProblem(bench, metric), search.RandomSearch, search.Budget(queries=3), repeats=2)
 
 
 PLOTS: dict[str, Callable[[], Any]] = {
@@ -170,6 +174,10 @@ REFUSED: dict[str, Callable[[nbr.Benchmark], Any]] = {
     "metrics is 'pgd_acc', expected two metric names": lambda b: plots.pareto(b, "pgd_acc"),
     "unknown column of curves 'loss'": lambda b: plots.curves(b, [1], "loss"),
     "searches is {}, expected Repeats by name": lambda b: plots.trajectories({}),
+    "the search 'a' is 3, expected a Repeats": lambda b: plots.trajectories({"a": 3}),
+    "expected searches of the problem of PGD": lambda b: plots.trajectories(
+        {"PGD": searched(b, "pgd_acc"), "clean": searched(b, "clean_acc")}
+    ),
     "archs is [], expected at least one cell": lambda b: plots.cells([]),
     "axes is 1, expected at least 2": lambda b: plots.cells([1, 2], axes=pyplot.subplots()[1]),
 }
@@ -181,6 +189,12 @@ def test_what_cannot_be_drawn_says_why_and_leaves_no_figure(digits, told):
         REFUSED[told](digits)
     assert told in str(caught.value)
     assert len(pyplot.get_fignums()) == ("axes" in told)
+
+
+@pytest.mark.parametrize("plot", [plots.landscape, plots.pareto, plots.ranks, plots.operations, plots.noise])
+def test_an_unknown_view_of_the_cells_is_refused(digits, plot):
+    with pytest.raises(UnknownNameError, match="did you mean 'connected'"):
+        plot(digits, cells="conected")
 
 
 def test_a_release_of_means_has_no_noise_and_no_curves(bench):

@@ -92,12 +92,17 @@ def trajectories(searches: Mapping[str, Repeats], column: str = "regret", *, axe
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    InvalidValueError
+        If the searches are not of one problem.
     """
-    if not isinstance(searches, Mapping) or not searches:
-        raise InvalidValueError("searches", searches, "Repeats by name, {'random search': repeats}")
+    from ..search import problem_of
+
+    problem = problem_of(searches)
     drawn = {name: _by_spent(repeats, column) for name, repeats in searches.items()}
     longest = max(int(spent[-1]) for spent, _ in drawn.values())
-    problem = next(iter(searches.values())).trajectories[0].problem
     first = min(10 if problem.curve is None else 100, max(1, longest // 10))  # all methods draw at random before
     shown = np.empty(0)
     for (name, (spent, values)), (colour, line) in zip(drawn.items(), _looks(), strict=False):

@@ -29,6 +29,7 @@ from .tabular import hypervolume as hypervolume
 from .tabular import non_dominated as non_dominated
 from .tabular import non_dominated_ranks as non_dominated_ranks
 from .tabular import optuna_objective as optuna_objective
+from .tabular import problem_of as problem_of
 from .tabular import repeat as repeat
 from .tabular import run as run
 from .tabular import running_hypervolume as running_hypervolume

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import cells
 from ..arrays import Booleans, Integers
 from ..cells import Cell
-from ..errors import InvalidCellError, InvalidValueError, UnknownNameError
+from ..checks import one_of
+from ..errors import InvalidCellError, InvalidValueError
 from .info import DatasetInfo
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ else:
     from .._door import np
 
 CELL_VIEWS = ("representatives", "all", "connected", "smallest")
+_named = one_of("view of the cells", CELL_VIEWS)
 _MANY = "an iterable of cells, indices or strings (one cell: query)"
 
 
@@ -129,13 +131,12 @@ def arch_strings() -> tuple[str, ...]:
 
 def view(name: str) -> View:
     """Return the cells in one of `CELL_VIEWS`; its arrays are shared."""
-    if not isinstance(name, str) or name not in CELL_VIEWS:
-        raise UnknownNameError("view of the cells", name, CELL_VIEWS)
-    return _view(name)
+    return _view(_named("cells", name))
 
 
 def view_indices(name: str) -> Integers:
     """Return the indices of the cells in one of `CELL_VIEWS`."""
+    name = _named("cells", name)
     if name == "all":
         return np.arange(cells.SIZE)
     if name == "smallest":

@@ -3,6 +3,7 @@ from .catalogue import EPOCH_SEARCHERS as EPOCH_SEARCHERS
 from .catalogue import SEARCHERS as SEARCHERS
 from .catalogue import SearchMethod as SearchMethod
 from .comparing import comparison as comparison
+from .comparing import problem_of as problem_of
 from .comparing import with_baselines as with_baselines
 from .evolution import LocalSearch as LocalSearch
 from .evolution import RandomSearch as RandomSearch

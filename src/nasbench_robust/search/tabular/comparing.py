@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ...checks import kind
 from ...errors import InvalidValueError, UnknownNameError
 from .catalogue import SEARCHERS
 from .problems import Budget, TableProblem
@@ -87,9 +88,22 @@ def comparison(searches: Mapping[str, Repeats]) -> pd.DataFrame:
 
 
 def problem_of(searches: Mapping[str, Repeats]) -> TableProblem:
-    """Return the problem that all searches are of."""
-    if not searches:
-        raise InvalidValueError("searches", {}, "searches by the name of their method")
+    """Return the problem that all searches are of.
+
+    Parameters
+    ----------
+    searches : mapping of str to Repeats
+        By the name of the method.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are none, or not of one problem.
+    """
+    if not isinstance(searches, Mapping) or not searches:
+        raise InvalidValueError("searches", searches, "Repeats by name, {'random search': repeats}")
+    for name, repeats in searches.items():
+        kind(Repeats)(f"the search {name!r}", repeats)
     problems = {name: repeats.trajectories[0].problem for name, repeats in searches.items()}
     (first, problem), *others = problems.items()
     for name, other in others:
