@@ -16,7 +16,13 @@ import pytest
 import nasbench_robust as nbr
 from nasbench_robust import plots, search, statistics
 from nasbench_robust.cells import OPERATIONS, SIZE, connected, opcodes, operation_counts, representatives
-from nasbench_robust.errors import MissingPackageError, MissingResultError, NasbenchRobustError, UnknownNameError
+from nasbench_robust.errors import (
+    InvalidValueError,
+    MissingPackageError,
+    MissingResultError,
+    NasbenchRobustError,
+    UnknownNameError,
+)
 
 matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
@@ -171,7 +177,16 @@ def test_many_lines_can_be_told_apart(digits):
 REFUSED: dict[str, Callable[[nbr.Benchmark], Any]] = {
     "did you mean 'pgd_acc'": lambda b: plots.landscape(b, "pgd"),
     "column is array": lambda b: plots.landscape(b, np.zeros(3)),
+    "column is ['a', 'a'": lambda b: plots.landscape(b, ["a"] * SIZE),
+    "did you mean 'parameters'? (known: clean_acc": lambda b: plots.landscape(b, "parameter"),
+    "no cell of this view has a value of value and PGD": lambda b: plots.landscape(b, np.full(SIZE, np.nan)),
+    "parameters (thousand)": lambda b: plots.landscape(b, np.full(SIZE, np.nan), "parameters", None),
+    "bench is 'digits', expected a Benchmark": lambda b: plots.landscape("digits"),
     "metrics is 'pgd_acc', expected two metric names": lambda b: plots.pareto(b, "pgd_acc"),
+    "metrics is [], expected a sequence of metric names": lambda b: plots.ranks(b, []),
+    "archs is (), expected at least one cell": lambda b: plots.curves(b, ()),
+    "archs is '22 of them', expected at most 21": lambda b: plots.curves(b, range(22)),
+    "columns is 0, expected an integer of at least 1": lambda b: plots.cells([1, 2, 3], columns=0),
     "unknown column of curves 'loss'": lambda b: plots.curves(b, [1], "loss"),
     "searches is {}, expected Repeats by name": lambda b: plots.trajectories({}),
     "the search 'a' is 3, expected a Repeats": lambda b: plots.trajectories({"a": 3}),
@@ -195,6 +210,25 @@ def test_what_cannot_be_drawn_says_why_and_leaves_no_figure(digits, told):
 def test_an_unknown_view_of_the_cells_is_refused(digits, plot):
     with pytest.raises(UnknownNameError, match="did you mean 'connected'"):
         plot(digits, cells="conected")
+
+
+def test_a_table_of_one_cell_is_drawn_but_for_ranks(digits):
+    runs = digits._store.reader.read()
+    one = nbr.Benchmark(runs.filter(np.equal(runs["index"], 9930)))
+    for plot in (plots.landscape, plots.pareto):
+        plot(one)
+    drawn = [bars.lines[0].get_ydata() for bars in plots.operations(one).containers]
+    values = np.full(6, 100 * digits.query(9930, metric="pgd_acc"))
+    np.testing.assert_allclose(np.nanmax(drawn, axis=0), values)
+    assert np.isnan(drawn).sum() == 4 * 6
+    for plot in (plots.noise, plots.ranks):
+        with pytest.raises(InvalidValueError, match="at least 3 cells"):
+            plot(one)
+
+
+def test_a_single_cell_is_one(digits):
+    assert len(plots.curves(digits, 9930, "pgd_acc@0.1").lines) == 1
+    assert len(plots.cells(9930)) == 1
 
 
 def test_a_release_of_means_has_no_noise_and_no_curves(bench):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from .. import statistics
 from ..arrays import Floats, Integers
 from ..cells import EDGES, OPERATIONS, SIZE, drawing, opcodes, operation_counts
-from ..errors import InvalidValueError, MissingResultError
+from ..checks import kind
+from ..errors import InvalidValueError, MissingResultError, UnknownNameError
 from ..table import Benchmark, view_indices
 from . import parts, style
 
@@ -48,12 +49,15 @@ def landscape(
     -------
     matplotlib.axes.Axes
     """
+    kind(Benchmark)("bench", bench)
     chosen = view_indices(cells)
-    (xs, x_label), (ys, y_label) = (_column(bench, dataset, each, chosen) for each in (x, y))
-    if colour is None:
+    named = (x, y) if colour is None else (x, y, colour)
+    (xs, x_label), (ys, y_label), *third = columns = [_column(bench, dataset, each, chosen) for each in named]
+    _check_known(*columns)
+    if not third:
         axes.scatter(xs, ys, s=2.5, color=style.BLUE, linewidths=0, rasterized=True)
     else:
-        parts.coloured_dots(axes, xs, ys, *_column(bench, dataset, colour, chosen))
+        parts.coloured_dots(axes, xs, ys, *third[0])
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     parts.grid(axes)
@@ -69,9 +73,13 @@ def _column(bench: Benchmark, dataset: str | None, column: Column, chosen: Integ
 def _measured(bench: Benchmark, dataset: str | None, column: Column, chosen: Integers) -> tuple[Floats, float, str]:
     """Return the values of a column, to the last bit, what they are multiplied by to be drawn, and their label."""
     if not isinstance(column, str):
-        values = np.asarray(column, np.float64)
+        expected = f"a name, or numbers by cell index, of shape ({SIZE},)"
+        try:
+            values = np.asarray(column, np.float64)
+        except Exception:  # whatever a foreign object raises
+            raise InvalidValueError("column", column, expected) from None
         if values.shape != (SIZE,):
-            raise InvalidValueError("column", column, f"a name, or an array of shape ({SIZE},); it is {values.shape}")
+            raise InvalidValueError("column", column, f"{expected}; it is {values.shape}")
         return values[chosen], 1, str(getattr(column, "name", None) or "value")
     if column in OPERATIONS:
         return operation_counts(column)[chosen].astype(np.float64), 1, f"edges with {drawing.LABELS[column]}"
@@ -81,8 +89,29 @@ def _measured(bench: Benchmark, dataset: str | None, column: Column, chosen: Int
         values = np.asarray(getattr(skeleton, column)(*convolutions), np.float64)
         unit, word = next(each for each in _UNITS if values.max() >= each[0])
         return values, 1 / unit, f"{'FLOPs' if column == 'flops' else column}{f' ({word})' if word else ''}"
-    name, metric, _ = bench._store.resolve(dataset, column, None, None, None)
+    try:
+        name, metric, _ = bench._store.resolve(dataset, column, None, None, None)
+    except UnknownNameError as error:
+        if error.kind != "metric":
+            raise
+        known = (*error.choices, "parameters", "flops", *OPERATIONS)
+        raise UnknownNameError("column", column, known, error.suggestion) from None
     return bench.values(name, metric.column)[chosen], 100, style.percent(metric.column)
+
+
+def _check_known(*columns: tuple[Floats, str]) -> None:
+    """Raise `MissingResultError` if no cell has a value in all columns: nothing would be drawn."""
+    if np.isnan(sum(values for values, _ in columns)).all():
+        labels = " and ".join(label for _, label in columns)
+        raise MissingResultError(f"no cell of this view has a value of {labels}", hint="nothing can be drawn")
+
+
+def _names(metrics: Any, expected: str, number: int | None = None) -> list[Any]:
+    """Return names of metrics as a list, of so many; a lone name is none."""
+    names = [] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else list(metrics)
+    if not names or (number and len(names) != number):
+        raise InvalidValueError("metrics", metrics, expected)
+    return names
 
 
 @style.drawn(3.6, 2.9)
@@ -107,11 +136,12 @@ def pareto(
     -------
     matplotlib.axes.Axes
     """
-    if isinstance(metrics, str) or len(metrics) != 2:
-        raise InvalidValueError("metrics", metrics, "two metric names, one an axis")
+    kind(Benchmark)("bench", bench)
+    metrics = _names(metrics, "two metric names, one an axis", 2)
     front = bench.pareto(dataset, metrics, cells)
     chosen = view_indices(cells)
     columns = [_column(bench, dataset, name, chosen) for name in metrics]
+    _check_known(*columns)
     best = [100 * front[name].to_numpy() for name in metrics]
     axes.scatter(columns[0][0], columns[1][0], s=4, color=style.GREY, alpha=0.35, linewidths=0, rasterized=True)
     order = np.argsort(best[0])
@@ -151,9 +181,10 @@ def ranks(
     -------
     matplotlib.axes.Axes
     """
+    kind(Benchmark)("bench", bench)
     name = bench._store.dataset(dataset)
     measured = [metric.column for metric in bench.measured(name) if metric.split == "test"]
-    wanted = [*measured, "parameters"] if metrics is None else list(metrics)
+    wanted = [*measured, "parameters"] if metrics is None else _names(metrics, "a sequence of metric names")
     chosen = view_indices(cells)
     columns, _, labels = zip(*(_measured(bench, name, each, chosen) for each in wanted), strict=True)
     table = np.array(columns)
@@ -197,15 +228,17 @@ def operations(
     -------
     matplotlib.axes.Axes
     """
+    kind(Benchmark)("bench", bench)
     chosen = view_indices(cells)
     values, label = _column(bench, dataset, metric, chosen)
+    _check_known((values, label))
     known = ~np.isnan(values)
     codes, values = opcodes()[chosen][known], values[known]
     markers = dict(zip(OPERATIONS, "xo^sD", strict=True))
     for offset, code in zip(parts.side_by_side(len(OPERATIONS), 0.16), range(len(OPERATIONS)), strict=True):
         operation = OPERATIONS[code]
         groups = [values[codes[:, edge] == code] for edge in range(len(EDGES))]
-        quartiles = np.array([np.quantile(group, (0.5, 0.25, 0.75)) for group in groups]).T
+        quartiles = np.array([_quartiles(group) for group in groups]).T
         look: Any = {
             "color": style.GREY if operation == "none" else drawing.COLOURS[operation],
             "fmt": markers[operation],
@@ -218,6 +251,11 @@ def operations(
     axes.set_ylabel(f"{label}\nmedian and quartiles")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(OPERATIONS), columnspacing=1.2, handlelength=1)
     return axes
+
+
+def _quartiles(values: Floats) -> Floats:
+    """Return the median and the quartiles, nan where there is no value, so that nothing is drawn there."""
+    return np.quantile(values, (0.5, 0.25, 0.75)) if len(values) else np.full(3, np.nan)
 
 
 @style.drawn(3.6, 2.9)
@@ -247,6 +285,7 @@ def noise(
     MissingResultError
         If the release does not give single seeds.
     """
+    kind(Benchmark)("bench", bench)
     name, measured, _ = bench._store.resolve(dataset, metric, None, None, None)
     seeds = bench.measured(name)[measured]
     if len(seeds) < 2:
@@ -255,6 +294,7 @@ def noise(
     chosen = view_indices(cells)
     runs = 100 * np.array([bench.values(name, measured.column, seed=seed)[chosen] for seed in seeds]).T
     runs = runs[~np.isnan(runs).any(axis=1)]
+    _check_known((runs, f"all seeds of {measured.column}"))
     mean, sd = runs.mean(axis=1), runs.std(axis=1, ddof=1)
     axes.scatter(mean, sd, s=2.5, color=style.BLUE, alpha=0.35, linewidths=0, rasterized=True)
     groups = np.array_split(np.argsort(mean), min(20, len(mean)))

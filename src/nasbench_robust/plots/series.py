@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import Floats, Integers
 from ..cells import Cell, drawing
+from ..checks import integer, kind
 from ..errors import InvalidValueError, MissingPackageError
 from ..table import Benchmark
 from . import parts, style
@@ -26,14 +27,27 @@ _LABELS = {
 }
 
 
-def _looks() -> Iterable[tuple[str, str]]:
-    return ((colour, line) for line, colour in product(style.LINES, style.CYCLE))
+def _looks(name: str, count: int) -> Iterable[tuple[str, str]]:
+    """Return colours and lines that can be told apart, for so many of what an argument holds."""
+    looks = [(colour, line) for line, colour in product(style.LINES, style.CYCLE)]
+    if count > len(looks):
+        raise InvalidValueError(name, f"{count} of them", f"at most {len(looks)}, which can be told apart")
+    return looks
+
+
+def _cells_of(archs: Any) -> list[Cell]:
+    """Return the cells that are named, a single one too."""
+    single = isinstance(archs, (Cell, str)) or not isinstance(archs, Iterable) or getattr(archs, "ndim", 1) == 0
+    found = [Cell.of(arch) for arch in ([archs] if single else archs)]
+    if not found:
+        raise InvalidValueError("archs", archs, "at least one cell")
+    return found
 
 
 @style.drawn(3.6, 2.7)
 def curves(
     bench: Benchmark,
-    archs: Iterable[Cell | int | str],
+    archs: Iterable[Cell | int | str] | Cell | int | str,
     column: str = "pgd_acc",
     *,
     dataset: str | None = None,
@@ -45,7 +59,7 @@ def curves(
     ----------
     bench : Benchmark
     archs : iterable
-        Cells, indices or strings; up to 21 can be told apart.
+        Cells, indices or strings, or a single one; at most 21, which can be told apart.
     column : str
         A column of `Benchmark.curve`.
     dataset : str, optional
@@ -58,13 +72,17 @@ def curves(
 
     Raises
     ------
+    InvalidCellError, InvalidValueError, UnknownNameError
+        If an argument names nothing, or too much.
     MissingResultError
         If the release has no curves.
     """
-    scale = 100 if column.endswith("_acc") else 1
+    kind(Benchmark)("bench", bench)
     bench.curve_values(dataset, column)  # or says that there are none, or no such column
-    for arch, (colour, line) in zip(archs, _looks(), strict=False):
-        cell = Cell.of(arch)
+    column = column.partition("@")[0]
+    scale = 100 if column.endswith("_acc") else 1
+    drawn = _cells_of(archs)
+    for cell, (colour, line) in zip(drawn, _looks("archs", len(drawn)), strict=False):
         frame = bench.curves([cell], dataset)
         by_epoch = scale * frame.groupby("epoch")[column].agg(["mean", "min", "max"])
         band = by_epoch["min"], by_epoch["max"]
@@ -84,7 +102,7 @@ def trajectories(searches: Mapping[str, Repeats], column: str = "regret", *, axe
     Parameters
     ----------
     searches : dict of str to Repeats
-        Repeated searches of one problem, by the name in the legend; up to 21 can be told apart.
+        Repeated searches of one problem, by the name in the legend; at most 21, which can be told apart.
     column : str
         A column of `search.Trajectory.frame`: ``"regret"``, ``"best"``, or an accuracy of the incumbent.
     axes : matplotlib.axes.Axes, optional
@@ -101,11 +119,12 @@ def trajectories(searches: Mapping[str, Repeats], column: str = "regret", *, axe
     from ..search import problem_of
 
     problem = problem_of(searches)
+    looks = _looks("searches", len(searches))
     drawn = {name: _by_spent(repeats, column) for name, repeats in searches.items()}
     longest = max(int(spent[-1]) for spent, _ in drawn.values())
     first = min(10 if problem.curve is None else 100, max(1, longest // 10))  # all methods draw at random before
     shown = np.empty(0)
-    for (name, (spent, values)), (colour, line) in zip(drawn.items(), _looks(), strict=False):
+    for (name, (spent, values)), (colour, line) in zip(drawn.items(), looks, strict=False):
         low, high = np.quantile(values, (0.1, 0.9), axis=0)
         parts.curve(axes, spent, values.mean(axis=0), line, colour, band=(low, high), label=name)
         shown = np.append(shown, [low[spent >= first], high[spent >= first]])
@@ -132,13 +151,13 @@ def _by_spent(repeats: Repeats, column: str) -> tuple[Integers, Floats]:
     return spent, np.take_along_axis(values, np.array(places), axis=1)
 
 
-def cells(archs: Iterable[Cell | int | str], *, columns: int = 4, axes: Any = None) -> Any:
+def cells(archs: Iterable[Cell | int | str] | Cell | int | str, *, columns: int = 4, axes: Any = None) -> Any:
     """Draw cells side by side.
 
     Parameters
     ----------
     archs : iterable
-        Cells, indices or strings.
+        Cells, indices or strings, or a single one.
     columns : int
         Cells in a row of the figure that is made where there are no axes.
     axes : array of matplotlib.axes.Axes, optional
@@ -148,9 +167,7 @@ def cells(archs: Iterable[Cell | int | str], *, columns: int = 4, axes: Any = No
     -------
     ndarray of matplotlib.axes.Axes
     """
-    drawn = [Cell.of(arch) for arch in archs]
-    if not drawn:
-        raise InvalidValueError("archs", drawn, "at least one cell")
+    drawn, columns = _cells_of(archs), integer(1)("columns", columns)
     try:
         from matplotlib import pyplot
     except ImportError:
