@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up_tables import SMALL, few_runs
 
 from nasbench_robust.errors import InvalidValueError, MissingResultError
-from nasbench_robust.explorer import page
+from nasbench_robust.explorer import page, write_page
 from nasbench_robust.explorer.packing import PRECISION, Blob, encode_streams, frequencies, smallest_integers
 from nasbench_robust.explorer.payload import payload
 from nasbench_robust.table import Benchmark, runs_table
@@ -98,8 +98,23 @@ def test_accuracies_are_stored_as_counts_where_these_say_all_and_else_as_they_ar
 
 def test_a_release_stands_once():
     bench = Benchmark(runs_table(SMALL, few_runs()))
-    with pytest.raises(InvalidValueError, match=r"--release is 'small@2', expected each release once"):
+    with pytest.raises(InvalidValueError, match=r"benches is 'small@2', expected each release once"):
         page([bench, bench])
+
+
+@pytest.mark.parametrize("given", [[], None, ["digits"], "digits", Benchmark(runs_table(SMALL, few_runs()))])
+def test_what_is_no_list_of_releases_is_refused(given, tmp_path):
+    with pytest.raises(
+        InvalidValueError, match=r"^(benches is .*|no benches is given), expected a sequence of at least"
+    ):
+        write_page(tmp_path / "page.html", given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["page.txt", None, 3])
+def test_a_page_is_called_after_what_it_is(path):
+    with pytest.raises(InvalidValueError, match=r"expected a name that ends in \.html"):
+        write_page(path, [Benchmark(runs_table(SMALL, few_runs()))])
 
 
 def test_a_table_without_results_is_none_to_look_at():

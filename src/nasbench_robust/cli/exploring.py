@@ -20,14 +20,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _explore(args: argparse.Namespace) -> int:
-    from ..explorer import write_page
+    from ..explorer import page_file, write_page
     from ..files import home
     from ..releases import load
 
-    if args.out is not None and not args.out.lower().endswith((".html", ".htm")):
-        raise InvalidValueError("--out", args.out, "a name that ends in .html", f"{args.out}.html")
-    benches = [load(name) for name in args.release or [BUNDLED]]
-    out = Path(args.out) if args.out else home() / "explorer" / f"{'+'.join(bench.name for bench in benches)}.html"
+    given = None if args.out is None else page_file(args.out, "--out")
+    names = args.release or [BUNDLED]
+    benches = [load(name) for name in names]
+    if any(bench in benches[:place] for place, bench in enumerate(benches)):
+        raise InvalidValueError("--release", " ".join(names), "each release once")
+    out = given or home() / "explorer" / f"{'+'.join(bench.name for bench in benches)}.html"
     path = write_page(out, benches, details=not args.small)
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, needs no network")
     if not args.no_open and not _open(path):

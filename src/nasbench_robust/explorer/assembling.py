@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import InvalidValueError
 from ..files import write_bytes
 from ..table import Benchmark
 from .payload import payload
@@ -56,7 +57,7 @@ def page(benches: Sequence[Benchmark], *, details: bool = True) -> str:
     Raises
     ------
     InvalidValueError
-        If a release stands there twice.
+        If there is no release, or one stands there twice.
     MissingResultError
         If a release has no result.
     """
@@ -90,7 +91,7 @@ def write_page(path: str | os.PathLike[str], benches: Sequence[Benchmark], *, de
     Parameters
     ----------
     path : path
-        The folder is made if it is not there.
+        It ends in ``.html`` or ``.htm``; the folder is made if it is not there.
     benches, details
         As in `page`, and so are the errors.
 
@@ -99,7 +100,25 @@ def write_page(path: str | os.PathLike[str], benches: Sequence[Benchmark], *, de
     Path
         The file.
     """
-    write_bytes(page(benches, details=details).encode(), Path(path))
+    file = page_file(path)
+    write_bytes(page(benches, details=details).encode(), file)
+    return file
+
+
+def page_file(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Return the path of a page, or raise `InvalidValueError` if a browser would not take the file for one.
+
+    Parameters
+    ----------
+    path : path
+        It ends in ``.html`` or ``.htm``.
+    name : str
+        What an error calls it.
+    """
+    is_path = isinstance(path, str | os.PathLike)
+    if not is_path or not os.fsdecode(path).lower().endswith((".html", ".htm")):
+        hint = f"{os.fsdecode(path)}.html" if is_path else None
+        raise InvalidValueError(name, path, "a name that ends in .html", hint)
     return Path(path)
 
 

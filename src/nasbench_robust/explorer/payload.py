@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,12 +37,21 @@ def payload(benches: Sequence[Benchmark], with_details: bool) -> tuple[dict[str,
     blobs : dict of str to Blob
         ``"table"`` has what is needed at once, ``"details"`` the curves and outcomes.
     """
+    benches = _checked(benches)
     blobs = {"table": Blob(), "details": Blob()}
     about = {"version": __version__, "flops_rule": FLOPS_RULE, "space": _space(blobs["table"])}
     releases = [
         _release(bench, name, blobs, with_details) for name, bench in zip(_names(benches), benches, strict=True)
     ]
     return {**about, "releases": releases}, blobs
+
+
+def _checked(benches: Any) -> list[Benchmark]:
+    """Return releases as a list; a lone one, none and names of them are refused."""
+    listed = list(benches) if isinstance(benches, Iterable) else []
+    if not listed or not all(isinstance(bench, Benchmark) for bench in listed):
+        raise InvalidValueError("benches", benches, "a sequence of at least one Benchmark, [load('digits')] say")
+    return listed
 
 
 def _space(blob: Blob) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def _names(benches: Sequence[Benchmark]) -> list[str]:
     labels = [f"{bench.name}@{bench.version}" if names.count(bench.name) > 1 else bench.name for bench in benches]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
-        raise InvalidValueError("--release", twice, "each release once")
+        raise InvalidValueError("benches", twice, "each release once")
     return labels
 
 
