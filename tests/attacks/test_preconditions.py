@@ -69,6 +69,7 @@ WRONG_LABELS = {
     "a column": LABELS[:, None],
     "one hot": torch.nn.functional.one_hot(LABELS, 10),
 }
+FLOAT32 = "expected float32, as the parameters of the network are; did you mean {}.to(torch.float32)?"
 WRONG_RADII = {"nan": math.nan, "levels": 8, "negative": -0.1, "inf": math.inf, "text": "eight", "None": None}
 
 
@@ -158,6 +159,33 @@ def test_wrong_pixels_are_refused_everywhere(name: str) -> None:
         if argument in inspect.signature(DOORS[name]).parameters:
             for kind, wrong in WRONG_PIXELS.items():
                 assert is_sentence(refusal(name, **{argument: wrong})), f"{name} took {kind} as {argument}"
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_images_of_another_precision_are_converted_or_refused_by_both_types(name: str) -> None:
+    for argument in PIXELS:
+        if argument in inspect.signature(DOORS[name]).parameters:
+            told = refusal(name, **{argument: IMAGES.double()})
+            assert told in ("", f"the type of {argument} is 'float64', {FLOAT32.format(argument)}")
+            assert told or not name.startswith("nasbench_robust.attacks")
+
+
+class Casting(torch.nn.Module):
+    """A network that takes whatever it is given, and one that fails for another reason."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.inner, self.fails = network(), fails
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner(images.float()[:, :, : 7 if self.fails else 8].reshape(-1, 1, 8, 8))
+
+
+def test_a_network_that_converts_is_attacked_and_another_fault_stays_what_it_is() -> None:
+    attacked = pgd(Casting(), IMAGES.double(), LABELS, settings("pgd"), seeded())
+    assert attacked.dtype == torch.float64
+    with pytest.raises(RuntimeError, match="shape"):
+        pgd(Casting(fails=True), IMAGES.double(), LABELS, settings("pgd"), seeded())
 
 
 @pytest.mark.parametrize(

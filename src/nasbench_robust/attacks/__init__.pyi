@@ -22,5 +22,6 @@ from .preconditions import checked_radius as checked_radius
 from .preconditions import differentiable as differentiable
 from .preconditions import evaluating as evaluating
 from .preconditions import labels_in_range as labels_in_range
+from .preconditions import one_precision as one_precision
 from .warning import AttackWarning as AttackWarning
 from .warning import warn_of_accuracies as warn_of_accuracies

@@ -12,7 +12,7 @@ from ..checks import integer, kind
 from ..errors import InvalidValueError, UnknownNameError
 from ..images import pinned_float32
 from ..metrics import ATTACKS, PARTS, Attack
-from .preconditions import check_images, check_labels, differentiable, evaluating, labels_in_range
+from .preconditions import check_images, check_labels, differentiable, evaluating, labels_in_range, one_precision
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,7 @@ def checked(function: Callable[P, R], name: str = "") -> Callable[P, R]:
             pinned_float32(),
             evaluating(network),
             labels_in_range(network, labels),
+            one_precision(network, images),
             torch.inference_mode(False),
             torch.enable_grad(),
         ):

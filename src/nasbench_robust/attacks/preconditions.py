@@ -131,6 +131,24 @@ def evaluating(network: Any) -> Iterator[None]:
 
 
 @contextmanager
+def one_precision(network: Any, images: Any, name: str = "images") -> Iterator[None]:
+    """Name both types where torch cannot pass images through a network of another floating-point type.
+
+    Nothing is refused beforehand: a network may well convert what it is given.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        own = sorted({kind_of(tensor) for tensor in getattr(network, "parameters", tuple)()})
+        if type(error) is not RuntimeError or "type" not in str(error) or not own or kind_of(images) in own:
+            raise
+        expected = f"{' or '.join(own)}, as the parameters of the network are"
+        raise InvalidValueError(
+            f"the type of {name}", kind_of(images), expected, f"{name}.to(torch.{own[0]})"
+        ) from None
+
+
+@contextmanager
 def labels_in_range(network: Any, labels: torch.Tensor) -> Iterator[None]:
     """Compare the labels with the first logits that the network gives meanwhile, before anything is made of them."""
     highest = int(labels.max()) if len(labels) else -1

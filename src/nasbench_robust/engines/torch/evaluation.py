@@ -15,6 +15,7 @@ from ...attacks import (
     evaluating,
     is_right,
     labels_in_range,
+    one_precision,
     unchecked,
     warn_of_accuracies,
     warn_of_network,
@@ -87,7 +88,13 @@ def evaluate(
     )
     check_images(images, bytes_too=True)
     check_labels(labels, len(images))
-    with evaluating(network), labels_in_range(network, labels), torch.inference_mode(False), torch.enable_grad():
+    with (
+        evaluating(network),
+        labels_in_range(network, labels),
+        one_precision(network, to_unit(images[:0])),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         metrics = tuple(metrics)
         images, labels = differentiable(images), differentiable(labels)
         alone = any(metric.attack and metric.attack.name != "autoattack" for metric in metrics)

@@ -18,7 +18,7 @@ from functools import singledispatch
 import torch
 from torch import nn
 
-from ...attacks import check_images, check_labels
+from ...attacks import check_images, check_labels, one_precision
 from ...checks import integer
 from ...errors import InvalidValueError
 from ...images import pinned_float32
@@ -60,7 +60,8 @@ def interval_bounds(
     if not bool((lower <= upper).all()):  # NaN fails too
         excess = float((lower - upper).max())
         raise InvalidValueError("lower", f"up to {excess:g} above upper", "bounds of pixels in ascending order")
-    return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
+    with one_precision(network, lower, "lower"):
+        return _logits(network, Box.between(lower, upper), mixture).in_units_of_one()
 
 
 @pinned_float32()
@@ -88,10 +89,11 @@ def certified_margins(
         Lower bounds of f_y - f_c; infinity at the label itself. An image is certified where the smallest is positive:
         no image of its box is misclassified.
     """
-    features, last = _before_last_layer(network, image_box(images, eps), mixture)
-    check_labels(labels, len(images), last.out_features)
-    weights = last.weight[labels][:, None] - last.weight  # (n, classes, features)
-    lowest = torch.einsum("ncf,nf->nc", weights, features.centre)
+    with one_precision(network, images):
+        features, last = _before_last_layer(network, image_box(images, eps), mixture)
+        check_labels(labels, len(images), last.out_features)
+        weights = last.weight[labels][:, None] - last.weight  # (n, classes, features)
+        lowest = torch.einsum("ncf,nf->nc", weights, features.centre)
     lowest = lowest - torch.einsum("ncf,nf->nc", weights.abs(), features.radius)
     lowest = lowest * torch.exp2(features.exponent)[:, None]
     if last.bias is not None:
@@ -152,7 +154,8 @@ def log_radius(
     """
     if eps == 0:
         raise InvalidValueError("eps", eps, "a positive radius, whose bounds have a logarithm")
-    logits = _logits(network, image_box(images, eps), mixture)
+    with one_precision(network, images):
+        logits = _logits(network, image_box(images, eps), mixture)
     return logits.radius.log().mean() + math.log(2) * logits.exponent.mean()
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ...attacks import check_images, checked_radius, evaluating, ranked_targets
+from ...attacks import check_images, checked_radius, evaluating, one_precision, ranked_targets
 from ...errors import InvalidValueError
 from ...images import pinned_float32
 
@@ -181,7 +181,7 @@ def _logits(forward: Forward, images: torch.Tensor) -> tuple[torch.Tensor, torch
     """Return the images as a new leaf of the graph, and their logits."""
     check_images(images)
     pixels = images.detach().requires_grad_()
-    with torch.enable_grad(), _UncoupledImages():
+    with one_precision(forward, images), torch.enable_grad(), _UncoupledImages():
         return pixels, forward(pixels)
 
 

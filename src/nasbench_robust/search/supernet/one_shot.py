@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...attacks import check_images
+from ...attacks import check_images, one_precision
 from ...cells import Cell
 from ...engines import Step, tell
 from ...engines.torch import evaluate
@@ -78,6 +78,7 @@ def _collect_statistics(network: torch.nn.Module, images: torch.Tensor) -> None:
             module.reset_running_stats()
             module.momentum = None  # cumulative mean
     network.train()
-    for batch in torch.split(images, BATCH):
-        network(to_unit(batch))
+    with one_precision(network, to_unit(images[:0]), "statistics"):
+        for batch in torch.split(images, BATCH):
+            network(to_unit(batch))
     network.eval()
