@@ -156,8 +156,8 @@ def _front(axes: Any, published: nbr.Benchmark, name: str, front: pd.DataFrame) 
     """Draw clean against PGD accuracy, as near as the labels of the front allow."""
     plots.pareto(published, (CLEAN, ROBUST), dataset=name, axes=axes)
     for set_limits, metric in ((axes.set_xlim, CLEAN), (axes.set_ylim, ROBUST)):
-        room = np.ptp(front[metric])
-        set_limits(front[metric].min() - 1.2 * room, front[metric].max() + 0.7 * room)
+        if room := np.ptp(front[metric]):
+            set_limits(front[metric].min() - 1.2 * room, front[metric].max() + 0.7 * room)
     axes.set_title("c")
     if not axes.get_subplotspec().is_first_col():
         axes.set_ylabel("")

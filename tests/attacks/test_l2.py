@@ -19,7 +19,6 @@ from nasbench_robust.attacks import autoattack, bumps, fab_t, perturb, square
 from nasbench_robust.attacks.balls import BALLS
 from nasbench_robust.attacks.fab import nearest_on_hyperplane
 from nasbench_robust.cells import Cell
-from nasbench_robust.engines.torch import train
 from nasbench_robust.images import TensorImages
 from nasbench_robust.metrics import PARTS, Attack, Metric
 from nasbench_robust.runs import run_cell, write_run
@@ -32,10 +31,14 @@ NAMES = dict(zip(PARTS, ("apgd-ce", "apgd-t", "fab-t", "square"), strict=True))
 
 
 @pytest.fixture(scope="session")
-def three(networks: list[torch.nn.Module], digits: TensorImages) -> list[torch.nn.Module]:
-    """A strong and a weak cell, and one of 3x3 convolutions alone."""
-    third = train(Cell.from_index(1462), replace(settings_for("digits"), epochs=3), digits, seed=0)[0]
-    return [*networks, third]
+def three() -> list[torch.nn.Module]:
+    """The best cell, one of the middle and a poor one, as the package has them."""
+    return [nbr.network(index, trained=True) for index in (9930, 12306, 7433)]
+
+
+@pytest.fixture(scope="session")
+def network(three: list[torch.nn.Module]) -> torch.nn.Module:
+    return three[0]
 
 
 # ---------------------------------------------------------------------- closed forms
@@ -103,7 +106,7 @@ def test_square_never_breaks_a_robust_image_and_gains_with_the_radius() -> None:
 # ---------------------------------------------------------------------- constraints
 
 
-@pytest.mark.parametrize("eps", [0.2, 1.5])
+@pytest.mark.parametrize("eps", [EPS, 1.5])
 @pytest.mark.parametrize("part", PARTS)
 def test_result_stays_in_the_ball_and_in_the_pixel_range(
     part: str, eps: float, network: torch.nn.Module, batch: Batch
