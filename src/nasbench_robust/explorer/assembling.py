@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InvalidValueError
-from ..files import write_bytes
+from ..files import write_output
 from ..table import Benchmark
 from .payload import payload
 
@@ -101,7 +101,7 @@ def write_page(path: str | os.PathLike[str], benches: Sequence[Benchmark], *, de
         The file.
     """
     file = page_file(path)
-    write_bytes(page(benches, details=details).encode(), file)
+    write_output(page(benches, details=details).encode(), file)
     return file
 
 

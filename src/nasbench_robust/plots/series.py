@@ -172,7 +172,7 @@ def cells(archs: Iterable[Cell | int | str] | Cell | int | str, *, columns: int 
         from matplotlib import pyplot
     except ImportError:
         raise MissingPackageError("matplotlib", "plots") from None
-    with pyplot.rc_context(style.SETTINGS):
+    with style.context():
         if axes is None:
             across = min(columns, len(drawn))
             down = -(-len(drawn) // across)

@@ -39,7 +39,7 @@ def with_baselines(searches: Mapping[str, Repeats], names: Sequence[str] | None 
     UnknownNameError
         If there is no such method.
     """
-    problem = problem_of(searches)
+    problem = _counted_problem(searches)
     names = (BASELINES if problem.objectives == 1 else FRONTS) if names is None else names
     for name in names:
         if name not in SEARCHERS:
@@ -74,7 +74,7 @@ def comparison(searches: Mapping[str, Repeats]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    problem_of(searches)
+    _counted_problem(searches)
     rows = []
     for name, repeats in searches.items():
         ends = [{column: values[-1] for column, values in each._columns(None).items()} for each in repeats.trajectories]
@@ -109,9 +109,26 @@ def problem_of(searches: Mapping[str, Repeats]) -> TableProblem:
     for name, other in others:
         if (other.bench.name, other.settings()) != (problem.bench.name, problem.settings()):
             raise InvalidValueError(
-                "searches", f"{name}: {other.settings()}", f"searches of the problem of {first}: {problem.settings()}"
+                "searches", f"{name}: {_words(other)}", f"searches of the problem of {first}: {_words(problem)}"
             )
     return problem
+
+
+def _counted_problem(searches: Mapping[str, Repeats]) -> TableProblem:
+    """Return the problem that all searches are of, whose queries can be counted."""
+    problem = problem_of(searches)
+    if problem.fidelity is not None:
+        expected = (
+            "searches of whole trainings: those that stop some spend epochs, not queries (`Trajectory.frame` has both)"
+        )
+        raise InvalidValueError("searches", f"{next(iter(searches))}: {_words(problem)}", expected)
+    return problem
+
+
+def _words(problem: TableProblem) -> str:
+    """Return what a problem is: ``digits: metrics pgd_acc@0.1#validation, dataset digits, split validation``."""
+    told = {name: ", ".join(value) if name == "metrics" else value for name, value in problem.settings().items()}
+    return f"{problem.bench.name}: {', '.join(f'{name} {value}' for name, value in told.items() if value is not None)}"
 
 
 def most_queries(searches: Mapping[str, Repeats]) -> int:
