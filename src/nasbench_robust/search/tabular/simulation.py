@@ -21,7 +21,7 @@ from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
 from .by_index import IndexSearch, class_of
 from .problems import Budget, TableProblem
-from .trajectories import Repeats, Trajectory, epoch_cost
+from .trajectories import Repeats, Trainings, Trajectory
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
 MOST_AT_ONCE = 200_000  # queries of searches side by side: what they draw beforehand has to lie in memory
@@ -85,7 +85,7 @@ class Simulator:
             raise InvalidValueError("budget", budget, "queries or seconds, or TableProblem(..., fidelity='epoch')")
         self.queries, self.seconds, self.epochs = 0, 0.0, 0
         self._farthest = math.inf if budget.epochs is None else budget.epochs
-        self._trained: dict[int, int] = {}  # epochs, by representative
+        self._trainings = Trainings()
         self._epochs: list[int] = []
         self._rng, self._answers = rng, problem.answers
         self._costs = [0.0] * cells.SIZE if budget.seconds is None else problem.seconds.tolist()
@@ -121,9 +121,9 @@ class Simulator:
         ----------
         cell : Cell, int or str
         epoch : int, optional
-            On a problem with ``fidelity="epoch"``, how far it is trained, from 1; to the end by default. A cell that
-            was trained before goes on from where it stopped, and the further epochs are charged. Asked for no more
-            than that, it is trained anew, or the answer is free where repeats are.
+            On a problem with ``fidelity="epoch"``, how far it is trained, from 1; to the end by default. The
+            farthest training of its class that is not there yet goes on, and the further epochs are charged; where
+            there is none a new one begins, beside the others. Where repeats are free, so are epochs that one reached.
 
         Returns
         -------
@@ -149,9 +149,9 @@ class Simulator:
         last = curve.shape[1]
         epoch = last if epoch is None else integer(1, last)("epoch", epoch)
         value, known = float(curve[index, epoch - 1]), class_of()[index]
-        cost = epoch_cost(self._trained.get(known, 0), epoch)
-        if not self.budget.charge_repeats and epoch <= self._trained.get(known, 0):
+        if not self.budget.charge_repeats and epoch <= self._trainings.farthest(known):
             return value
+        cost = self._trainings.cost(known, epoch)
         seconds = cost / last * self._costs[index]
         if self.queries >= self._most:
             raise BudgetSpentError("1 query", "0 queries")
@@ -162,7 +162,7 @@ class Simulator:
         if value != value or seconds != seconds:
             self.problem.raise_missing(Cell.from_index(index))
         self.queries, self.epochs, self.seconds = self.queries + 1, self.epochs + cost, self.seconds + seconds
-        self._trained[known] = max(epoch, self._trained.get(known, 0))
+        self._trainings.go_on(known, epoch)
         self._cells.append(index)
         self._values.append(value)
         self._epochs.append(epoch)
