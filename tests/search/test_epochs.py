@@ -113,6 +113,31 @@ def test_what_is_known_may_be_free(problem):
     assert simulator.spent
 
 
+def test_what_is_affordable_is_what_a_query_would_not_refuse(problem):
+    one = Cell.from_index(9930)
+    for budget in (
+        Budget(epochs=30),
+        Budget(seconds=1.5 * problem.seconds[9930]),
+        Budget(queries=2, charge_repeats=False),
+    ):
+        simulator, answers = Simulator(problem, budget), set()
+        for epoch in (20, 10, 5, None, 15, 12, 20):
+            answers.add(affords := simulator.affords(one, epoch))
+            try:
+                simulator.query(one, epoch)
+            except BudgetSpentError:
+                assert not affords
+            else:
+                assert affords
+        assert answers == ({True} if not budget.charge_repeats else {True, False})
+    simulator = Simulator(TableProblem(nbr.load(), "pgd_acc"), Budget(queries=1, charge_repeats=False))
+    simulator.query(one)
+    assert simulator.affords(one)
+    assert not simulator.affords(Cell.from_index(3))
+    with pytest.raises(InvalidValueError, match="epoch is 3, expected None"):
+        simulator.affords(one, 3)
+
+
 def test_members_of_a_class_share_their_training(problem):
     member = int(np.flatnonzero(cells.representatives() != np.arange(cells.SIZE))[0])
     simulator = Simulator(problem, Budget(epochs=20))
