@@ -21,7 +21,7 @@ from nasbench_robust.arrays import Singles
 from nasbench_robust.cli.command import guarded
 from nasbench_robust.engines.draws import Draws
 from nasbench_robust.engines.native import NativeTrainer, evaluate
-from nasbench_robust.files import write_bytes
+from nasbench_robust.files import checksum, write_bytes
 from nasbench_robust.images import load_arrays
 from nasbench_robust.settings import settings_for
 from nasbench_robust.table import Benchmark
@@ -55,7 +55,7 @@ def _make(out: Path) -> int:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its names are keywords
     write_bytes(file.getvalue(), out)
-    print(f"wrote {out}")
+    print(f"wrote {out}; networks/trained.py has to know its hash: {checksum(out)}")
     return 0
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from collections.abc import Iterable
 from importlib import metadata
@@ -106,6 +107,21 @@ def test_the_wheel_answers_right_after_its_installation(python: Path, folder: Pa
     asked = "import nasbench_robust as nbr; print(nbr.load().query(9930, metric='pgd_acc'))"
     assert run(python, "-c", asked, folder=folder) == f"{expected!r}\n"
     assert not (folder / "home").exists()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone says which files there are")
+def test_the_source_distribution_holds_every_file(folder: Path) -> None:
+    git = ("git", "-C", ROOT, "ls-files", "-z")
+    names = subprocess.run(git, check=True, capture_output=True, text=True).stdout.rstrip("\0").split("\0")
+    for name in names:
+        copy = folder / "clone" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy, follow_symlinks=False)
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", folder / "clone", folder=folder)
+    [archive] = (folder / "clone" / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        held = {name.partition("/")[2] for name in files.getnames()}
+    assert set(names) - held == set()
 
 
 def test_the_wheel_holds_the_tables_of_the_source(python: Path, folder: Path) -> None:

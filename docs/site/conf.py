@@ -38,6 +38,7 @@ exclude_patterns += ["analysis/*/release/README.md"]  # another name of a file b
 html_theme = "furo"
 html_title = f"nasbench-robust {version}"
 html_show_sourcelink = False
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 myst_heading_anchors = 4

@@ -19,15 +19,26 @@ def integer(least: int, most: int | None = None) -> Check:
     """Return the check of an integer of at least `least` and at most `most`, NumPy's too; a boolean is none."""
     expected = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most:,}"
 
+    def inside(value: int) -> int:
+        return max(value, least) if most is None else min(max(value, least), most)
+
     def check(name: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
-            raise InvalidValueError(name, value, expected, str(least))
-        nearest = max(int(value), least) if most is None else min(max(int(value), least), most)
+            raise InvalidValueError(name, value, expected, str(inside(_meant(value, least))))
+        nearest = inside(int(value))
         if value != nearest:
             raise InvalidValueError(name, value, expected, str(nearest))
         return nearest
 
     return check
+
+
+def _meant(value: object, otherwise: int) -> int:
+    """Return the integer that a float or a text of digits stands for: 150 for 150.0 and for "150"."""
+    try:
+        return round(float(value))  # type: ignore[arg-type]  # whatever cannot be one is none
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
 
 
 def seed(name: str, value: Any) -> int:

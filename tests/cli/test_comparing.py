@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,19 @@ def test_several_objectives_have_a_regret_and_no_judge() -> None:
     assert {*table["method"]} == {"mine", "NSGA-II"}
 
 
+def test_a_file_that_is_called_after_a_method_is_refused(saved: Path, tmp_path: Path, capsys) -> None:
+    shutil.copy(saved, tmp_path / "random search.parquet")
+    assert cli.main(["compare", str(tmp_path / "random search.parquet")]) == 2
+    assert "names is 'random search.parquet', expected another name" in capsys.readouterr().err
+
+
+def test_searches_that_stop_trainings_are_not_compared_by_queries() -> None:
+    stopped = search.TableProblem(nbr.load(), "pgd_acc", fidelity="epoch")
+    found = search.repeat(stopped, search.Hyperband, search.Budget(epochs=60), repeats=2)
+    with pytest.raises(InvalidValueError, match="searches of whole trainings"):
+        search.with_baselines({"hyperband": found})
+
+
 def test_searches_of_other_problems_are_refused(problem: search.TableProblem) -> None:
     other = search.TableProblem(nbr.load(), "clean_acc")
     searches = {
@@ -87,6 +101,8 @@ def test_searches_of_other_problems_are_refused(problem: search.TableProblem) ->
         (["{saved}", "digits"], "names is 'digits', expected a file of searches, as"),
         (["{saved}", "--baselines", "random"], "did you mean 'random search'?"),
         (["{saved}", "-r", "nosuch"], "unknown release 'nosuch'"),
+        (["{saved}", "{saved}"], "expected every file once"),
+        (["absent.parquet"], "no file absent.parquet"),
         (["digits"], "expected two releases, or files that Repeats.save wrote"),
         (["digits", "digits", "--out", "o"], "to go with --out"),
     ],

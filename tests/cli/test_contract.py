@@ -48,6 +48,7 @@ best -m pgd_acc -r nas-robbench-201 => nas-robbench-201 is not on this machine
 export --cells representative => did you mean 'representatives'?
 export -r absent.parquet => no file or folder absent.parquet
 export --out release => release: Is a directory
+export --out pipe.parquet => a file: Parquet is not written to a pipe
 export --out file/table.csv => file: File exists
 export --out file/table.parquet => file: File exists
 validate digit => did you mean 'digits'?
@@ -215,6 +216,7 @@ def desk(tmp_path_factory, made_up_file) -> Iterator[Path]:
         patch.setitem(RELEASES, "made-up", Release("made-up", "http://127.0.0.1:9/page.json", digest, "page"))
         Path("page.json").symlink_to(made_up_file)
         Path("file").write_text("no folder")
+        os.mkfifo("pipe.parquet")
         for shards, failure in (("shards", "the loss is nan"), ("others", "out of memory")):
             row = {"dataset": "digits", "index": 3, "seed": 0, "seeds": 1, "test_images": 517, "failure": failure}
             write_run(Run(row, [], {}), settings_for("digits"), shards)

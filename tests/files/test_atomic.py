@@ -7,12 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from nasbench_robust.files import json_hash, manifest_text, write_with
+from nasbench_robust.files import json_hash, manifest_text, write_output, write_with
 from nasbench_robust.files.manifests import mismatch
 
 
 def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+def test_output_goes_through_links_and_into_pipes(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_output(b"new", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without one the writer would wait
+    try:
+        write_output(b"through", pipe)
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    write_output(b"gone", Path(os.devnull))
+    assert Path(os.devnull).is_char_device()
+    write_output(b"made", tmp_path / "folder" / "file")
+    assert (tmp_path / "folder" / "file").read_bytes() == b"made"
 
 
 def test_a_file_is_replaced_or_stays(tmp_path: Path) -> None:

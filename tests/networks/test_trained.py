@@ -13,12 +13,12 @@ from nasbench_robust.cells import Cell, connected, representatives
 from nasbench_robust.datasets import dataset
 from nasbench_robust.engines.draws import Draws
 from nasbench_robust.engines.native import evaluate
-from nasbench_robust.errors import InvalidValueError, MissingResultError
+from nasbench_robust.errors import InvalidValueError, MissingDataError, MissingResultError, TableError
 from nasbench_robust.images import load_arrays, load_images
 from nasbench_robust.metrics import Metric, pgd
 from nasbench_robust.metrics import fgsm as fgsm_attack
 from nasbench_robust.native import NativeNetwork
-from nasbench_robust.networks import trained_cells, weights_of
+from nasbench_robust.networks import trained, trained_cells, weights_of
 from nasbench_robust.settings import settings_for
 
 TRAINED = trained_cells()
@@ -84,6 +84,18 @@ def test_untrained_ones_are_those_of_the_data_set_and_of_the_seed() -> None:
     assert torch.equal(first.classifier.weight, again.classifier.weight)
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
     assert first(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:1000])]
+)
+def test_damaged_weights_are_one_sentence(tmp_path, monkeypatch, damage) -> None:
+    file = tmp_path / "weights.npz"
+    file.write_bytes(trained.WEIGHTS.read_bytes())
+    monkeypatch.setattr(trained, "WEIGHTS", file)
+    damage(file)
+    with pytest.raises((MissingDataError, TableError), match=r"weights\.npz.*install it again"):
+        nbr.network(9930, trained=True)
 
 
 def test_what_is_not_there_is_said_in_a_sentence() -> None:

@@ -198,6 +198,20 @@ def test_no_matplotlib_is_one_sentence(digits, monkeypatch):
             draw()
 
 
+def test_every_cell_of_a_notebook_shows_its_figure(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    code = (
+        "import nasbench_robust as nbr",
+        "nbr.plots.noise(nbr.load());",
+        "nbr.plots.cells([1]);",
+        "nbr.plots.ranks(nbr.load());",
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [sum("image/png" in output.get("data", ()) for output in cell["outputs"]) for cell in notebook.cells]
+    assert shown == [0, 1, 1, 1]
+
+
 if __name__ == "__main__":
     for each, draw_it in PLOTS.items():
         figure_of(draw_it()).savefig(IMAGES / f"{each}.png", dpi=60)

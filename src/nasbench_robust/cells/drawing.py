@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import InvalidValueError, MissingPackageError
-from ..files import write_bytes
+from ..files import write_output
 from .encodings import EDGES
 
 
@@ -158,7 +158,7 @@ def save(cell: Cell, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
         raise InvalidValueError("path", name, f"a name that ends in {', '.join(ENDINGS)}", f"{name}.svg")
     if ending == ".svg":
-        write_bytes(svg(cell).encode(), Path(path))
+        write_output(svg(cell).encode(), Path(path))
         return
     try:
         from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def save(cell: Cell, path: str | os.PathLike[str]) -> None:
     content = io.BytesIO()
     undated = {"Software": None} if ending == ".png" else {"CreationDate": None}
     figure.savefig(content, format=ending[1:], dpi=300, metadata=undated)
-    write_bytes(content.getvalue(), Path(path))
+    write_output(content.getvalue(), Path(path))
 
 
 def text(cell: Cell, *, ascii_only: bool = False) -> str:

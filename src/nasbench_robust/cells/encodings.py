@@ -79,7 +79,10 @@ def codes_from_string(text: object) -> Codes:
         raise InvalidCellError(text, f"expected a NAS-Bench-201 string, got {type(text).__name__}")
     nodes = text.strip().split("+")
     if len(nodes) != 3:
-        raise InvalidCellError(text, f"expected 3 nodes joined by '+', got {len(nodes)}: {_TEMPLATE.format(*'oooooo')}")
+        problem = f"expected 3 nodes joined by '+', got {len(nodes)}: {_TEMPLATE.format(*'oooooo')}"
+        if "|" not in text:
+            problem += "; an index is an integer from 0 to 15624"
+        raise InvalidCellError(text, problem)
     codes: list[int] = []
     for target, node in enumerate(nodes, start=1):
         if len(node) < 2 or node[0] != "|" or node[-1] != "|":

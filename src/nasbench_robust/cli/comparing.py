@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidValueError, MissingResultError, NasbenchRobustError
+from ..errors import InvalidValueError, MissingDataError, MissingResultError, NasbenchRobustError
 from .command import Command
 from .tables import _add_json, _records
 
@@ -30,6 +30,8 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compare(args: argparse.Namespace) -> int:
     searches = _searches(args.names, args.release)
+    if args.out and searches:
+        Path(args.out).mkdir(parents=True, exist_ok=True)  # find out before the work
     if searches:
         from ..search import comparison, with_baselines
 
@@ -59,14 +61,23 @@ def _print(table: pd.DataFrame, as_json: bool) -> None:
 def _searches(names: list[str], release: str | None) -> dict[str, Repeats]:
     """Return saved searches by the names of their files; none where the names are those of releases."""
     from ..releases import load
-    from ..search import Repeats, holds_searches
+    from ..search import SEARCHERS, Repeats, holds_searches
 
     held = [name for name in names if holds_searches(name)]
+    for name in names:
+        if len(names) != 2 and name not in held and name.endswith(".parquet") and not Path(name).exists():
+            raise MissingDataError(f"no file {name}", "check the path")
+    if len(set(held)) < len(held):
+        raise InvalidValueError("names", names, "every file once")
     if held and len(held) < len(names):
         other = next(name for name in names if name not in held)
         raise InvalidValueError("names", other, f"a file of searches, as {held[0]} is")
     stems = [Path(name).stem for name in held]
     labels = stems if len(set(stems)) == len(held) else held
+    taken = [label for label in labels if label in SEARCHERS]
+    if taken:
+        expected = "another name: a method of the package has it, and is what searches are compared with"
+        raise InvalidValueError("names", f"{taken[0]}.parquet", expected)
     bench = load(release) if release and held else None
     return {label: Repeats.load(name, bench) for label, name in zip(labels, held, strict=True)}
 
@@ -99,7 +110,6 @@ def _write(folder: Path, table: pd.DataFrame, searches: dict[str, Repeats]) -> l
     """Write table and figure; the figure where matplotlib is there."""
     from ..files import write_bytes
 
-    folder.mkdir(parents=True, exist_ok=True)
     texts = (table.to_csv(index=False, float_format="%.6g"), _latex(table))
     paths = [folder / name for name in FILES[:2]]
     for path, text in zip(paths, texts, strict=True):

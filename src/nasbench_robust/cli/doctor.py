@@ -21,7 +21,10 @@ OPTIONAL = {
     "huggingface_hub": ("hub", "releases on the Hugging Face Hub"),
     "matplotlib": ("plots", "figures"),
     "scipy": ("plots", "intervals of the studies"),
+    "scikit-learn": ("analysis", "the study of predictors"),
     "h5py": ("ntk", "kernels in files"),
+    "ConfigSpace": ("optimisers", "cells as other optimisers know them"),
+    "syne-tune": ("optimisers", "the table as a blackbox of syne-tune"),
     "shtab": ("completion", "completion of commands in the shell"),
 }
 # What pip takes for Linux by itself brings gigabytes of CUDA.
@@ -77,6 +80,12 @@ def _torch() -> Finding:
         how = f"pip install '.[{extra}]' in a clone; {WITHOUT_CUDA}"
         known = error.name == "torch"
         return Finding(MISSING if known else WRONG, "torch", f"{purpose}: {how}" if known else str(error))
+    from ..networks import trained_cells
+
+    try:
+        trained_cells()
+    except NasbenchRobustError as error:
+        return Finding(WRONG, "torch", str(error))
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return Finding(OK, "torch", f"{torch.__version__}, {', '.join(gpus) or 'no GPU'}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -206,9 +207,9 @@ def _export(args: argparse.Namespace) -> int:
     if args.out is None:
         sys.stdout.write(text)
     else:
-        from ..files import write_bytes
+        from ..files import write_output
 
-        write_bytes(compress(text.encode()), Path(args.out))
+        write_output(compress(text.encode()), Path(args.out))
     return 0
 
 
@@ -251,11 +252,14 @@ def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:
 def _export_parquet(frame: pd.DataFrame, out: str | None) -> None:
     import pyarrow as pa
 
+    from ..files import is_stream
     from ..table import write_table
 
     if out is None:
         raise InvalidValueError("--out", None, "a file to write Parquet to")
-    write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+    if is_stream(Path(out)):
+        raise InvalidValueError("--out", out, "a file: Parquet is not written to a pipe")
+    write_table(pa.Table.from_pandas(frame, preserve_index=False), os.path.realpath(out))
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

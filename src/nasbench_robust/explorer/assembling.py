@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import write_bytes
+from ..files import write_output
 from ..table import Benchmark
 from .payload import payload
 
@@ -99,7 +99,7 @@ def write_page(path: str | os.PathLike[str], benches: Sequence[Benchmark], *, de
     Path
         The file.
     """
-    write_bytes(page(benches, details=details).encode(), Path(path))
+    write_output(page(benches, details=details).encode(), Path(path))
     return Path(path)
 
 

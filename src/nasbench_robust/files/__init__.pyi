@@ -3,9 +3,11 @@ from .atomic import checksum as checksum
 from .atomic import flush_folder as flush_folder
 from .atomic import free_name as free_name
 from .atomic import is_abandoned as is_abandoned
+from .atomic import is_stream as is_stream
 from .atomic import json_hash as json_hash
 from .atomic import sweep_unfinished as sweep_unfinished
 from .atomic import write_bytes as write_bytes
+from .atomic import write_output as write_output
 from .atomic import write_with as write_with
 from .cache import HOME_VARIABLE as HOME_VARIABLE
 from .cache import OFFLINE_VARIABLE as OFFLINE_VARIABLE

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
@@ -59,6 +60,29 @@ def write_bytes(content: bytes, path: Path, *, replace: bool = True) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         path.parent.mkdir(parents=True, exist_ok=True)
         return _write(path, write_and_flush, replace)
+
+
+def write_output(content: bytes, path: Path) -> None:
+    """Write what a user asked for at the name that they gave, as `write_bytes` does.
+
+    A link stays, and what it leads to is written; a pipe or a device takes the content and is replaced by nothing.
+    """
+    if is_stream(path):
+        with open(path, "wb") as file:
+            file.write(content)
+    else:
+        write_bytes(content, Path(os.path.realpath(path)))
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a name is that of a pipe or a device; what stands in ``/dev`` is, wherever it leads."""
+    if path.absolute().parts[1:2] == ("dev",):
+        return True
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
 
 
 def _write(path: Path, write: Callable[[Path], None], replace: bool) -> bool:

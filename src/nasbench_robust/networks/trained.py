@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..arrays import Singles
 from ..cells import Cell
-from ..errors import InvalidValueError, MissingResultError
+from ..errors import InvalidValueError, MissingDataError, MissingResultError, TableError
+from ..files import checksum, is_there
 from ..settings import settings_for
 from .published import Network, network_for
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "digits" / "weights.npz"
+WEIGHTS_SHA256 = "bbb6b1f856a39ad7cd6c5fe3db7cf2dc4a093e6e0c91c00142fdb069bc561824"
 DATASET, SEED = "digits", 0  # of the weights
 
 
@@ -39,13 +42,13 @@ def trained_network(cell: Cell, dataset: str, seed: int) -> Network:
 
 def trained_cells() -> tuple[int, ...]:
     """Return the indices of the cells whose trained weights are in the package: `generation/digits_weights.py`."""
-    with np.load(WEIGHTS) as stored:
+    with _stored() as stored:
         return tuple(stored["index"].tolist())
 
 
 def weights_of(cell: Cell) -> tuple[Singles, Singles]:
     """Return the parameters of a trained network and its running statistics, each in one row, in the order of torch."""
-    with np.load(WEIGHTS) as stored:
+    with _stored() as stored:
         if cell.index not in stored["index"]:
             raise MissingResultError(
                 f"the package has no trained weights of cell {cell.index}",
@@ -54,6 +57,15 @@ def weights_of(cell: Cell) -> tuple[Singles, Singles]:
                 hint="`nasbench-robust train` makes any other",
             )
         return stored[f"{cell.index}/parameters"], stored[f"{cell.index}/statistics"]
+
+
+def _stored() -> Any:
+    """Open the file of weights, if it is the one that the package came with."""
+    if not is_there(WEIGHTS):
+        raise MissingDataError(f"this copy of the package has no {WEIGHTS}", "install it again")
+    if checksum(WEIGHTS) != WEIGHTS_SHA256:
+        raise TableError(WEIGHTS, "damaged: not the file that the package came with; install it again")
+    return np.load(WEIGHTS)
 
 
 def _fill(tensors: list[torch.Tensor], values: Singles) -> None:

@@ -150,7 +150,7 @@ def cells(archs: Iterable[Cell | int | str], *, columns: int = 4, axes: Any = No
         from matplotlib import pyplot
     except ImportError:
         raise MissingPackageError("matplotlib", "plots") from None
-    with pyplot.rc_context(style.SETTINGS):
+    with style.context():
         if axes is None:
             across = min(columns, len(drawn))
             down = -(-len(drawn) // across)

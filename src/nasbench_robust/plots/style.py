@@ -55,6 +55,18 @@ def dataset_label(name: str) -> str:
     return _DATASETS.get(name, name)
 
 
+def context() -> Any:
+    """Return the context in which figures have the style.
+
+    The backend is started before: what it sets as it starts, to show figures of later cells of a notebook, has to last.
+    """
+    from matplotlib import pyplot
+
+    start: Any = pyplot.draw_if_interactive
+    start()
+    return pyplot.rc_context(SETTINGS)
+
+
 def drawn(width: float, height: float) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Return what gives a plot its style, and axes in a figure of so many inches where it is called without any.
 
@@ -68,7 +80,7 @@ def drawn(width: float, height: float) -> Callable[[Callable[P, Any]], Callable[
                 from matplotlib import pyplot
             except ImportError:
                 raise MissingPackageError("matplotlib", "plots") from None
-            with pyplot.rc_context(SETTINGS):
+            with context():
                 if options.get("axes") is not None:
                     return plot(*args, **options)
                 figure, options["axes"] = pyplot.subplots(figsize=(width, height), layout="constrained")

@@ -92,12 +92,23 @@ def problem_of(searches: Mapping[str, Repeats]) -> TableProblem:
         raise InvalidValueError("searches", {}, "searches by the name of their method")
     problems = {name: repeats.trajectories[0].problem for name, repeats in searches.items()}
     (first, problem), *others = problems.items()
+    if problem.fidelity is not None:
+        expected = (
+            "searches of whole trainings: those that stop some spend epochs, not queries (`Trajectory.frame` has both)"
+        )
+        raise InvalidValueError("searches", f"{first}: {_words(problem)}", expected)
     for name, other in others:
         if (other.bench.name, other.settings()) != (problem.bench.name, problem.settings()):
             raise InvalidValueError(
-                "searches", f"{name}: {other.settings()}", f"searches of the problem of {first}: {problem.settings()}"
+                "searches", f"{name}: {_words(other)}", f"searches of the problem of {first}: {_words(problem)}"
             )
     return problem
+
+
+def _words(problem: TableProblem) -> str:
+    """Return what a problem is: ``digits: metrics pgd_acc@0.1#validation, dataset digits, split validation``."""
+    told = {name: ", ".join(value) if name == "metrics" else value for name, value in problem.settings().items()}
+    return f"{problem.bench.name}: {', '.join(f'{name} {value}' for name, value in told.items() if value is not None)}"
 
 
 def most_queries(searches: Mapping[str, Repeats]) -> int:
