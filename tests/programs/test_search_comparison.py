@@ -92,3 +92,19 @@ def test_searches_that_stop_trainings_are_judged_on_test_images(outcome):
     assert at["mean"].item() == pytest.approx(last, rel=1e-5)
     random = rows.query("method == 'random search'")["mean"].iloc[-1]
     assert f"for equal test regret, {100 * random:.2f} points, Hyperband on digits" in printed
+
+
+def test_pages_say_what_the_committed_results_say():
+    root = Path(__file__).parents[2]
+    means = pd.read_csv(root / "analysis/results/search_epochs.csv").pivot_table("mean", "method", "epochs")
+    target = means.loc["random search"].iloc[-1]
+    spent = {
+        name: f"{(row <= target).idxmax() / means.columns[-1]:.0%}".replace("%", " %") for name, row in means.iterrows()
+    }
+    pages = [root / "docs/search.md", root / "analysis/search_comparison/README.md"]
+    for text in (" ".join(page.read_text("utf-8").split()) for page in pages):
+        assert f"{100 * target:.2f} points" in text
+        assert f"Hyperband spends {spent['Hyperband']} of the epochs, ASHA {spent['ASHA']}" in text
+        assert f"curve extrapolation {spent['curve extrapolation']};" in text
+        whole = spent["regularised evolution"], spent["local search, first improvement"]
+        assert all(f" {share}" in text.split("curve extrapolation")[-1] for share in whole)

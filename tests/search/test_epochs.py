@@ -65,6 +65,45 @@ def test_a_training_goes_on_where_it_stopped_and_is_charged_for_the_rest(problem
     assert simulator.seconds == pytest.approx(found.seconds[-1])
 
 
+@pytest.mark.parametrize(
+    ("epochs", "costs"),
+    [
+        ([20, *range(1, 21)], [20] + [1] * 20),  # the second training goes on, epoch by epoch, beside the first
+        ([15, 5, 20, 20], [15, 5, 5, 15]),  # the farthest one goes on, then the other
+        ([20, 1, 2], [20, 1, 1]),
+        ([2, 2, 7, 7, 20], [2, 2, 5, 5, 13]),  # of equal ones, each in turn
+    ],
+)
+def test_a_training_begun_anew_goes_on_too(problem, epochs, costs):
+    simulator = Simulator(problem, Budget(epochs=sum(costs)))
+    for epoch in epochs:
+        simulator.query(57, epoch)
+    assert simulator.spent
+    assert np.diff(simulator.trajectory().epochs, prepend=0).tolist() == costs
+
+
+@pytest.mark.parametrize("budget", [Budget(epochs=10**6), Budget(seconds=1e9)], ids=["epochs", "seconds"])
+def test_random_questions_cost_what_a_ledger_of_all_trainings_says(problem, budget):
+    rng, spread = default_rng(0), cells.representatives()
+    members = [index for known in (57, 9930) for index in np.flatnonzero(spread == spread[known])[:2].tolist()]
+    for most in (3, 20, 20):
+        simulator, under_way, spent, seconds = Simulator(problem, budget), Counter(), [0], 0.0
+        for index, epoch in zip(
+            rng.choice(members, 300).tolist(), rng.integers(1, most + 1, 300).tolist(), strict=True
+        ):
+            before = next((e for e in range(epoch - 1, 0, -1) if under_way[spread[index], e]), 0)
+            under_way[spread[index], before] -= 1
+            under_way[spread[index], epoch] += 1
+            simulator.query(index, epoch)
+            spent.append(spent[-1] + epoch - before)
+            seconds += (epoch - before) / 20 * problem.seconds[index]
+            assert simulator.epochs == spent[-1]
+        found = simulator.trajectory()
+        assert found.epochs.tolist() == spent[1:]
+        assert found.seconds[-1] == pytest.approx(seconds)
+        assert simulator.seconds == (pytest.approx(seconds) if budget.seconds else 0)
+
+
 def test_what_is_known_may_be_free(problem):
     simulator = Simulator(problem, Budget(epochs=20, charge_repeats=False))
     simulator.query(3, 10)
@@ -72,6 +111,31 @@ def test_what_is_known_may_be_free(problem):
     assert (simulator.epochs, len(simulator.trajectory())) == (10, 1)
     simulator.query(3, 20)
     assert simulator.spent
+
+
+def test_what_is_affordable_is_what_a_query_would_not_refuse(problem):
+    one = Cell.from_index(9930)
+    for budget in (
+        Budget(epochs=30),
+        Budget(seconds=1.5 * problem.seconds[9930]),
+        Budget(queries=2, charge_repeats=False),
+    ):
+        simulator, answers = Simulator(problem, budget), set()
+        for epoch in (20, 10, 5, None, 15, 12, 20):
+            answers.add(affords := simulator.affords(one, epoch))
+            try:
+                simulator.query(one, epoch)
+            except BudgetSpentError:
+                assert not affords
+            else:
+                assert affords
+        assert answers == ({True} if not budget.charge_repeats else {True, False})
+    simulator = Simulator(TableProblem(nbr.load(), "pgd_acc"), Budget(queries=1, charge_repeats=False))
+    simulator.query(one)
+    assert simulator.affords(one)
+    assert not simulator.affords(Cell.from_index(3))
+    with pytest.raises(InvalidValueError, match="epoch is 3, expected None"):
+        simulator.affords(one, 3)
 
 
 def test_members_of_a_class_share_their_training(problem):

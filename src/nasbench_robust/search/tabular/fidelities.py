@@ -149,7 +149,8 @@ class CurveExtrapolation:
     every : int
         Epochs between predictions.
     confidence : float
-        A training is given up if it is worse than the best with this probability; 0.95 in the source.
+        A training is given up if it is worse than the best with more than this probability; 0.95 in the source, 1 never
+        gives up.
     ridge : float
         Penalty on the squared weights, accuracies being standardised.
     """
@@ -200,7 +201,7 @@ class CurveExtrapolation:
         weights, intercept, spread = self._fits[length]
         best = max(curve[-1] for curve in self._finished)
         missing = best - (intercept + float(np.dot(self._curve, weights)))
-        return bool(0.5 * math.erfc(-missing / (spread * math.sqrt(2))) >= self.confidence)
+        return bool(0.5 * math.erfc(-missing / (spread * math.sqrt(2))) > self.confidence)
 
 
 def _fit(curves: Floats, final: Floats, ridge: float) -> tuple[Floats, float, float]:

@@ -40,8 +40,8 @@ class Budget:
         Training time: each charged query costs what the table recorded for training its cell once (the mean over
         seeds, of processors where the release has them), or what the problem says.
     epochs : int or None
-        Epochs of training, of a problem with ``fidelity="epoch"``: a question costs those that the cell was not yet
-        trained for.
+        Epochs of training, of a problem with ``fidelity="epoch"``: a question costs those that the farthest training
+        of the class that is not there yet still misses, or all of a new one. Seconds are charged in proportion.
     charge_repeats : bool
         Whether asking again for a cell of a class that was already queried is charged. True, the default, is what
         NATS-Bench's ``simulate_train_eval`` and NASLib do: a method that asks twice trains twice. False is a method

@@ -21,7 +21,7 @@ from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
 from .by_index import IndexSearch, class_of
 from .problems import Budget, TableProblem
-from .trajectories import Repeats, Trajectory, epoch_cost
+from .trajectories import Repeats, Trainings, Trajectory
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
 MOST_AT_ONCE = 200_000  # queries of searches side by side: what they draw beforehand has to lie in memory
@@ -85,7 +85,8 @@ class Simulator:
             raise InvalidValueError("budget", budget, "queries or seconds, or TableProblem(..., fidelity='epoch')")
         self.queries, self.seconds, self.epochs = 0, 0.0, 0
         self._farthest = math.inf if budget.epochs is None else budget.epochs
-        self._trained: dict[int, int] = {}  # epochs, by representative
+        self._curve = np.empty((cells.SIZE, 0)) if problem.curve is None else problem.curve
+        self._trainings = Trainings()
         self._epochs: list[int] = []
         self._rng, self._answers = rng, problem.answers
         self._costs = [0.0] * cells.SIZE if budget.seconds is None else problem.seconds.tolist()
@@ -101,15 +102,30 @@ class Simulator:
         is_out = self.queries >= self._most or self.seconds >= self._longest
         return is_out or self.epochs >= self._farthest
 
-    def affords(self, cell: Cell) -> bool:
-        """Return whether a query of the cell would fit into the budget."""
-        return self._affords(cell.index)
+    def affords(self, cell: Cell, epoch: int | None = None) -> bool:
+        """Return whether a query of the cell, up to the epoch if one is given, would fit into the budget."""
+        index, epoch = self._checked(cell, epoch)
+        if not epoch:
+            return class_of()[index] in self._free or self._refusal(self._costs[index]) is None
+        epochs, seconds = self._rest(index, epoch)
+        return not epochs or self._refusal(seconds, epochs) is None
 
-    def _affords(self, index: int) -> bool:
-        if class_of()[index] in self._free:
-            return True
-        # Written so that a cell of unknown cost is let through to `query`, which says what is missing.
-        return self.queries < self._most and not self.seconds + self._costs[index] > self._longest
+    def _checked(self, cell: Cell, epoch: int | None) -> tuple[int, int]:
+        """Return the index of a cell and how far it is to be trained: 0 where the problem knows no epochs."""
+        last = self._curve.shape[1]
+        if not last and epoch is not None:
+            raise InvalidValueError("epoch", epoch, "None, or TableProblem(..., fidelity='epoch')")
+        return Cell.of(cell).index, last if epoch is None else integer(1, last)("epoch", epoch)
+
+    def _refusal(self, seconds: float, epochs: int = 0) -> BudgetSpentError | None:
+        """Return the error of a query of such a cost, or None if it fits."""
+        if self.queries >= self._most:
+            return BudgetSpentError("1 query", "0 queries")
+        if self.epochs + epochs > self._farthest:
+            return BudgetSpentError(f"{epochs} epochs", f"{self._farthest - self.epochs} epochs")
+        if self.seconds + seconds > self._longest:  # an unknown cost, nan, goes through to who says what is missing
+            return BudgetSpentError(f"{seconds:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
+        return None
 
     def __repr__(self) -> str:
         return f"<Simulator of {self.problem!r}: {self.queries} queries, {self.seconds:.6g} seconds of {self.budget!r}>"
@@ -121,9 +137,9 @@ class Simulator:
         ----------
         cell : Cell, int or str
         epoch : int, optional
-            On a problem with ``fidelity="epoch"``, how far it is trained, from 1; to the end by default. A cell that
-            was trained before goes on from where it stopped, and the further epochs are charged. Asked for no more
-            than that, it is trained anew, or the answer is free where repeats are.
+            On a problem with ``fidelity="epoch"``, how far it is trained, from 1; to the end by default. The
+            farthest training of its class that is not there yet goes on, and the further epochs are charged; where
+            there is none a new one begins, beside the others. Where repeats are free, so are epochs that one reached.
 
         Returns
         -------
@@ -138,44 +154,39 @@ class Simulator:
             If the table has no result, or no cost, of the cell.
         """
         with ONE_AT_A_TIME:
-            if self.problem.curve is not None:
-                return self._continued(Cell.of(cell).index, epoch, self.problem.curve)
-            if epoch is not None:
-                raise InvalidValueError("epoch", epoch, "None, or TableProblem(..., fidelity='epoch')")
-            return self._charged(Cell.of(cell).index)
+            index, epoch = self._checked(cell, epoch)
+            return self._continued(index, epoch) if epoch else self._charged(index)
 
-    def _continued(self, index: int, epoch: int | None, curve: Floats) -> float:
+    def _continued(self, index: int, epoch: int) -> float:
         """Train a cell up to an epoch and return its accuracy then."""
-        last = curve.shape[1]
-        epoch = last if epoch is None else integer(1, last)("epoch", epoch)
-        value, known = float(curve[index, epoch - 1]), class_of()[index]
-        cost = epoch_cost(self._trained.get(known, 0), epoch)
-        if not self.budget.charge_repeats and epoch <= self._trained.get(known, 0):
+        value, (cost, seconds) = float(self._curve[index, epoch - 1]), self._rest(index, epoch)
+        if not cost:
             return value
-        seconds = cost / last * self._costs[index]
-        if self.queries >= self._most:
-            raise BudgetSpentError("1 query", "0 queries")
-        if self.epochs + cost > self._farthest:
-            raise BudgetSpentError(f"{cost} epochs", f"{self._farthest - self.epochs} epochs")
-        if self.seconds + seconds > self._longest:
-            raise BudgetSpentError(f"{seconds:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
+        if (refusal := self._refusal(seconds, cost)) is not None:
+            raise refusal
         if value != value or seconds != seconds:
             self.problem.raise_missing(Cell.from_index(index))
         self.queries, self.epochs, self.seconds = self.queries + 1, self.epochs + cost, self.seconds + seconds
-        self._trained[known] = max(epoch, self._trained.get(known, 0))
+        self._trainings.go_on(class_of()[index], epoch)
         self._cells.append(index)
         self._values.append(value)
         self._epochs.append(epoch)
         return value
 
+    def _rest(self, index: int, epoch: int) -> tuple[int, float]:
+        """Return the epochs and the seconds that are charged for a cell up to an epoch: 0 where that is free."""
+        known = class_of()[index]
+        if not self.budget.charge_repeats and epoch <= self._trainings.farthest(known):
+            return 0, 0.0
+        epochs = self._trainings.cost(known, epoch)
+        return epochs, epochs / self._curve.shape[1] * self._costs[index]
+
     def _charged(self, index: int) -> Value:
         if (known := class_of()[index]) in self._free:
             return self._free[known]
         cost = self._costs[index]
-        if not self._affords(index):
-            if self.queries >= self._most:
-                raise BudgetSpentError("1 query", "0 queries")
-            raise BudgetSpentError(f"{cost:.6g} seconds", f"{self._longest - self.seconds:.6g} seconds")
+        if (refusal := self._refusal(cost)) is not None:
+            raise refusal
         value = self._answers[index] if self.problem.runs is None else self._drawn(index, self.problem.runs)
         if value != value or cost != cost or value is None:  # nan, or None among several objectives
             self.problem.raise_missing(Cell.from_index(index))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,31 @@ if TYPE_CHECKING:
 _METADATA_KEY = b"nasbench_robust_searches"
 
 
-def epoch_cost(trained: int, epoch: int) -> int:
-    """Return how many epochs it takes to have a cell of so many epochs at another one: the rest, or all anew."""
-    return epoch - trained if epoch > trained else epoch
+class Trainings:
+    """The trainings under way of every class, each at some epoch: the one place that says what an epoch costs.
+
+    A question for an epoch goes on with the farthest training that is not there yet, or begins a new one.
+    """
+
+    def __init__(self) -> None:
+        self._reached: dict[int, list[int]] = {}  # epochs in ascending order, by representative
+
+    def farthest(self, known: int) -> int:
+        """Return the epoch of the farthest training of a class, by its representative; 0 if there is none."""
+        return self._reached.get(known, [0])[-1]
+
+    def cost(self, known: int, epoch: int) -> int:
+        """Return how many epochs have to be trained for a class to be at an epoch, from 1."""
+        reached = self._reached.get(known, [])
+        place = bisect_left(reached, epoch)
+        return epoch - (reached[place - 1] if place else 0)
+
+    def go_on(self, known: int, epoch: int) -> int:
+        """Train a class up to an epoch, and return what that cost."""
+        cost, reached = self.cost(known, epoch), self._reached.setdefault(known, [])
+        place = bisect_left(reached, epoch)
+        reached[max(place - 1, 0) : place] = [epoch]  # all that follow are as far at least, so the order stays
+        return cost
 
 
 def holds_searches(path: str | os.PathLike[str]) -> bool:
@@ -90,11 +113,8 @@ class Trajectory(Record):
         """Epochs of training spent up to and including each query, on a problem with ``fidelity="epoch"``."""
         if self.epoch is None:
             raise InvalidValueError("problem", self.problem, "one that counts epochs", "fidelity='epoch'")
-        trained: dict[int, int] = {}
-        spent = []
-        for known, epoch in zip(cells.representatives()[self.index].tolist(), self.epoch.tolist(), strict=True):
-            spent.append(epoch_cost(trained.get(known, 0), epoch))
-            trained[known] = max(epoch, trained.get(known, 0))
+        trainings, classes = Trainings(), cells.representatives()[self.index].tolist()
+        spent = [trainings.go_on(known, epoch) for known, epoch in zip(classes, self.epoch.tolist(), strict=True)]
         return np.cumsum(spent, dtype=np.int64)
 
     @property
