@@ -201,15 +201,15 @@ def same_starts(one: Trained, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     position = {pixels.tobytes(): index for index, pixels in enumerate(one.images)}
     original, state = apgd._start, {"part": 0, "attempt": 0}
 
-    def start(images: torch.Tensor, labels: torch.Tensor, eps: float, generator: torch.Generator) -> object:
+    def start(images: torch.Tensor, labels: torch.Tensor, attack: metrics.Attack, generator: torch.Generator) -> object:
         indices = [position[pixels.float().numpy().tobytes()] for pixels in images]
         draws = [SplitMix.of(CHEAP["seed"], state["part"], state["attempt"], index) for index in indices]
-        noise = np.stack([eps * (2 * draw.units(images[0].numel()) - 1) for draw in draws])
+        noise = np.stack([attack.eps * (2 * draw.units(images[0].numel()) - 1) for draw in draws])
         state["attempt"] += 1
         with monkeypatch.context() as patch:
             values = torch.from_numpy(noise).view_as(images)
             patch.setattr(torch.Tensor, "uniform_", lambda empty, *_, **__: empty.copy_(values))
-            return original(images, labels, eps, generator)
+            return original(images, labels, attack, generator)
 
     monkeypatch.setattr(apgd, "_start", start)
     return lambda part: state.update(part=part, attempt=0)

@@ -159,6 +159,7 @@ def test_the_files_are_those_of_the_manifest():
     assert {path.name for path in FOLDER.iterdir() if not path.name.endswith(".unpacked")} == {
         MANIFEST,
         "images.npz",
+        "weights.npz",
         *(f"{name}.parquet" for name in TABLES),
     }
     assert [mismatch(FOLDER / MANIFEST, FOLDER / f"{name}.parquet") for name in TABLES] == [None] * 3
