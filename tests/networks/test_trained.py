@@ -105,3 +105,7 @@ def test_what_is_not_there_is_said_in_a_sentence() -> None:
         nbr.network(9930, "cifar10", trained=True)
     with pytest.raises(InvalidValueError, match="not of digits and 3"):
         nbr.network(9930, trained=True, seed=3)
+    with pytest.raises(InvalidValueError, match="trained is 'yes', expected True or False"):
+        nbr.network(9930, trained="yes")
+    with pytest.raises(InvalidValueError, match="seed is 'a', expected an integer from 0"):
+        nbr.network(9930, seed="a")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 
 from .passes import is_right, logits_of, margin
 
 
-class RandomSearch:
+class RandomSearch(ABC):
     """Random search on many images: a point each, its margin, and whether the network gets it wrong.
 
     Parameters
@@ -43,17 +45,17 @@ class RandomSearch:
         self.margin, self.wrong = self.ask(self.point, labels)
 
     @staticmethod
+    @abstractmethod
     def side(share: float, size: int) -> int:
         """Return the side of a square that covers about this share of the pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self) -> torch.Tensor:
         """Return the first point of every image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, side: int, count: int) -> None:
         """Draw `count` moves of one side per image and make them one after the other."""
-        raise NotImplementedError
 
     def ask(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the margins of images, and which of them are misclassified."""

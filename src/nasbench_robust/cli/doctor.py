@@ -76,9 +76,9 @@ def _torch() -> Finding:
     extra, purpose = OPTIONAL["torch"]
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the second where a library that it loads is not there or broken
         how = f"pip install '.[{extra}]' in a clone; {WITHOUT_CUDA}"
-        known = error.name == "torch"
+        known = getattr(error, "name", None) == "torch"
         return Finding(MISSING if known else WRONG, "torch", f"{purpose}: {how}" if known else str(error))
     from ..networks import trained_cells
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from .._door import resolve
 from ..cells import Cell
+from ..checks import flag
+from ..checks import seed as checked_seed
 
 if TYPE_CHECKING:
     from .published import Network
@@ -30,6 +32,8 @@ def network(cell: Cell | int | str, dataset: str = "digits", *, trained: bool = 
     ------
     InvalidCellError
         If there is no such cell.
+    InvalidValueError
+        If `trained` is no boolean, `seed` no seed, or trained weights are asked of another data set or seed.
     UnknownNameError
         If there is no such data set.
     MissingResultError
@@ -40,7 +44,7 @@ def network(cell: Cell | int | str, dataset: str = "digits", *, trained: bool = 
     Trained networks classify the same test and validation images correctly as the table says. Attacks of torch draw
     other numbers than the native engine that made the table, so accuracies under attack differ by a few images.
     """
-    made: Network = resolve("networks.trained:trained_network" if trained else "networks.trained:untrained_network")(
-        Cell.of(cell), dataset, seed
-    )
+    made: Network = resolve(
+        "networks.trained:trained_network" if flag("trained", trained) else "networks.trained:untrained_network"
+    )(Cell.of(cell), dataset, checked_seed("seed", seed))
     return made

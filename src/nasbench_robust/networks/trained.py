@@ -29,7 +29,7 @@ def trained_network(cell: Cell, dataset: str, seed: int) -> Network:
     """Return the network of a cell's class with the weights that its run of the table ended with, in eval mode."""
     if dataset != DATASET or seed != SEED:
         raise InvalidValueError(
-            "trained", True, f"weights of {DATASET} and seed {SEED} are in the package, not of {dataset} and {seed}"
+            "trained", True, f"False: the package has weights of {DATASET} and seed {SEED}, not of {dataset} and {seed}"
         )
     representative = Cell.from_index(cell.representative)
     parameters, statistics = weights_of(representative)

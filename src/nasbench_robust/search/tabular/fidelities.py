@@ -26,7 +26,20 @@ def rungs(epochs: int, least: int, eta: int) -> list[int]:
     return [max(1, round(epochs / eta**step)) for step in range(halvings, -1, -1)]
 
 
-class Hyperband:
+class _OnRungs:
+    """What methods share that compare cells on rungs of epochs and train the better ones farther."""
+
+    several: ClassVar[bool] = False
+    fidelity: ClassVar[str] = "epoch"
+
+    def __init__(self, rng: np.random.Generator, epochs: int, least: int, eta: int) -> None:
+        self._rng = checked_generator(rng)
+        self.epochs = integer(1)("epochs", epochs)
+        self.least, self.eta = integer(1, self.epochs)("least", least), _SHARE("eta", eta)
+        self._rungs = rungs(self.epochs, self.least, self.eta)
+
+
+class Hyperband(_OnRungs):
     """Successive halving with different numbers of cells, in turn (Li et al., JMLR 2018).
 
     A bracket trains cells for a few epochs and goes on with the best of them, an eta-th each time; brackets that begin
@@ -44,14 +57,8 @@ class Hyperband:
         3 in the paper.
     """
 
-    several: ClassVar[bool] = False
-    fidelity: ClassVar[str] = "epoch"
-
     def __init__(self, rng: np.random.Generator, *, epochs: int = 20, least: int = 1, eta: int = 3) -> None:
-        self._rng = checked_generator(rng)
-        self.epochs = integer(1)("epochs", epochs)
-        self.least, self.eta = integer(1, self.epochs)("least", least), _SHARE("eta", eta)
-        self._rungs = rungs(self.epochs, self.least, self.eta)
+        super().__init__(rng, epochs, least, eta)
         self._start = -1  # the rung on which the bracket began; the first bracket is the boldest
         self._rung, self._waiting = len(self._rungs) - 1, list[Cell]()
         self._told: list[tuple[float, Cell]] = []
@@ -81,7 +88,7 @@ class Hyperband:
         self._told = []
 
 
-class ASHA:
+class ASHA(_OnRungs):
     """Asynchronous successive halving (Li et al., MLSys 2020), asked by one worker.
 
     Whenever a cell is among the best eta-th of its rung it goes on to the next one; where none does, a new one starts.
@@ -96,14 +103,8 @@ class ASHA:
         As in `Hyperband`, so that both compare cells at the same epochs; 4 in the paper.
     """
 
-    several: ClassVar[bool] = False
-    fidelity: ClassVar[str] = "epoch"
-
     def __init__(self, rng: np.random.Generator, *, epochs: int = 20, least: int = 1, eta: int = 3) -> None:
-        self._rng = checked_generator(rng)
-        self.epochs = integer(1)("epochs", epochs)
-        self.least, self.eta = integer(1, self.epochs)("least", least), _SHARE("eta", eta)
-        self._rungs = rungs(self.epochs, self.least, self.eta)
+        super().__init__(rng, epochs, least, eta)
         self._waiting: list[list[tuple[float, int, Cell]]] = [[] for _ in self._rungs]  # heaps, the best on top
         self._promoted: list[list[tuple[float, int]]] = [[] for _ in self._rungs]  # sorted, the best first
         self._told = 0
