@@ -30,9 +30,10 @@ def contract_coupled(
     rows_at_once : int
         How many rows may be in memory; the others are made again where they are needed.
     """
-    parameters = list(twin.requires_grad_(True).parameters())
+    # Channels last, where a CPU makes gradients of convolutions faster: the same sums in another order.
+    parameters = list(twin.requires_grad_(True).to(memory_format=torch.channels_last).parameters())
     with torch.enable_grad():
-        logits = twin(images)
+        logits = twin(images.contiguous(memory_format=torch.channels_last))
         scalars = (logits[list(owners)] * cotangents.to(logits)).sum(1)
 
     def rows(start: int, stop: int) -> torch.Tensor:
