@@ -19,7 +19,7 @@ SHARED = {path.stem for path in ANALYSIS.glob("*.py")} - set(PROGRAMS)
 STUDIES = {path.parent.name for path in ANALYSIS.glob("*/__init__.py")}
 SCORES = ANALYSIS / "scores" / "digits.parquet"
 NTK = ("ntk_correlation", "ntk_figure")
-NO_TABLE = ("gradient_masking",)  # trains what it looks at
+NO_TABLE = ("gradient_masking", "smoothing_scales")  # one trains what it looks at, one reads digits alone
 OWN_RUNS = ("arnas_two_cells", "engine_parity")  # make runs of their own and read no table
 FAULTS = [
     *(
@@ -44,6 +44,8 @@ FAULTS = [
     ("predictors", ["--repeats", "0"], "--repeats: 0: expected a positive integer"),
     ("robust_search", ["--methods", "dart"], "darts"),
     ("robust_search", ["--seeds", "0"], "--seeds: 0: expected a positive integer"),
+    ("smoothing_scales", ["--digits", "./no-such-file"], "no-such-file"),
+    ("smoothing_scales", ["--families", "4785"], "at most 4784"),
     ("search_comparison", ["--queries", "0"], "--queries: 0: expected a positive integer"),
     ("search_comparison", ["--published", "digits", "--dataset", "cifar10"], "has no data set"),
 ]

@@ -31,7 +31,8 @@ def contract_coupled(
         How many rows may be in memory; the others are made again where they are needed.
     """
     # Channels last, where a CPU makes gradients of convolutions faster: the same sums in another order.
-    parameters = list(twin.requires_grad_(True).to(memory_format=torch.channels_last).parameters())
+    twin.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parameters = list(twin.parameters())
     with torch.enable_grad():
         logits = twin(images.contiguous(memory_format=torch.channels_last))
         scalars = (logits[list(owners)] * cotangents.to(logits)).sum(1)

@@ -19,10 +19,11 @@ from ..cells import EDGES, OPERATIONS, opcodes
 ROUTES = ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3))
 NONE, SKIP, CONV_1X1, CONV_3X3, POOL = (OPERATIONS.index(name) for name in OPERATIONS)
 PATHS = tuple(path for length in (1, 2, 3) for path in product((SKIP, CONV_1X1, CONV_3X3, POOL), repeat=length))
-# How far apart two cells are for each difference: an operation on a live edge, the logarithm of a count of paths, a
-# standard deviation of a count of `structure`. Rounded from what the leave-one-out likelihood of the digits accuracies
-# of 800 families prefers; other kernels (a sum, Matern, rational quadratic) predict left-out families about as well.
-_EDGE, _PATH, _COUNT = 0.1, 0.28, 0.09
+# How far apart two cells are for each difference of `feature_groups`: an operation on a live edge, the logarithm of a
+# count of paths, a standard deviation of a count. Rounded from what the leave-one-out likelihood of the digits
+# accuracies of 800 families prefers, before anything was held against published ones; `analysis/smoothing_scales.py`
+# looks for them again. Other kernels (a sum, Matern, rational quadratic) predict left-out families about as well.
+SCALES = (0.1, 0.28, 0.09)
 
 
 @lru_cache(maxsize=1)
@@ -91,6 +92,18 @@ def structure_count() -> Floats:
 
 
 @lru_cache(maxsize=1)
+def feature_groups() -> tuple[Floats, ...]:
+    """Return the three groups of columns of `features` before they are scaled, of shapes (15625, 24), 40 and 11."""
+    edges = (live_operations()[:, :, None] == np.arange(1, len(OPERATIONS))).reshape(cells.SIZE, -1)
+    words = [tuple(code for code in path if code != SKIP) for path in PATHS]
+    merged = np.array([[word == other for other in dict.fromkeys(words)] for word in words])
+    counts = np.stack(list(_structure().values()), axis=1)
+    standardised = (counts - counts.mean(axis=0)) / counts.std(axis=0)
+    groups = (edges.astype(np.float64), np.log1p(path_counts() @ merged), standardised)
+    return tuple(read_only(group[cells.families()]) for group in groups)
+
+
+@lru_cache(maxsize=1)
 def features() -> Floats:
     """Return what a Gaussian process over cells looks at, shape (15625, 75); twins have the same row.
 
@@ -98,13 +111,7 @@ def features() -> Floats:
     skips leads through the cell (40), and the standardised counts of `structure` (11); scaled so that the covariance
     of two cells is ``exp(-|x - y|^2)``. A cell is looked at as its family, the smallest cell of the same function.
     """
-    edges = (live_operations()[:, :, None] == np.arange(1, len(OPERATIONS))).reshape(cells.SIZE, -1)
-    words = [tuple(code for code in path if code != SKIP) for path in PATHS]
-    merged = np.array([[word == other for other in dict.fromkeys(words)] for word in words])
-    counts = np.stack(list(_structure().values()), axis=1)
-    standardised = (counts - counts.mean(axis=0)) / counts.std(axis=0)
-    columns = (_EDGE * edges, _PATH * np.log1p(path_counts() @ merged), _COUNT * standardised)
-    return read_only(np.hstack(columns)[cells.families()])
+    return read_only(np.hstack([scale * group for scale, group in zip(SCALES, feature_groups(), strict=True)]))
 
 
 def _routes() -> list[list[int]]:
