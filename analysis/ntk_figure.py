@@ -1,9 +1,10 @@
-"""Two numbers of the kernels against accuracies: whether kernels of attacked images rank cells better.
+"""Three numbers of the kernels against accuracies: whether kernels of attacked images rank cells better.
 
-A drawing, from this project's scores, of a figure of Wu et al., Robust NAS under adversarial training (ICLR 2024): for
-every attack of a table of scores, the rank correlation of the minimum eigenvalue and of the Frobenius norm of clean,
-robust, cross and robust-twice kernels with every accuracy on the same data set, and that of the parameter count. Run:
-``python analysis/ntk_figure.py SCORES.parquet``. It writes the numbers as CSV, the figure as PNG and SVG, and prints
+A drawing, from this project's scores, of figure 5 of Wu et al., Robust NAS under adversarial training (ICLR 2024): for
+every attack of a table of scores, the rank correlation of the minimum eigenvalue, the Frobenius norm and the condition
+number of clean, robust, cross and robust-twice kernels with every accuracy on the same data set, and that of the
+parameter count. Run: ``python analysis/ntk_figure.py SCORES.parquet``. Several tables that differ in how batch
+normalisation is treated are drawn side by side. It writes the numbers as CSV, the figure as PNG and SVG, and prints
 what follows from them.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from kernels.attacked import correlations
+from kernels.attacked import of_modes
 from kernels.compute import Effort
 from kernels.conclude import print_attacked
 from kernels.draw import draw
@@ -23,7 +24,7 @@ from program import Arguments, positive, print_written, results_folder, write_cs
 def main() -> int:
     """Draw, write, print; return the exit code."""
     parser = Arguments(__file__, __doc__)
-    parser.add_argument("scores", metavar="SCORES", help="table of scores")
+    parser.add_argument("scores", metavar="SCORES", nargs="+", help="tables of scores, one for each mode")
     parser.add_tables()
     parser.add_argument("--resamples", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the resampling (default: 0)")
@@ -32,12 +33,13 @@ def main() -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the arguments say."""
-    data = read_data(args.scores, args.published, args.digits)
+    tables = [read_data(path, args.published, args.digits) for path in args.scores]
     folder = results_folder(args.out)
-    points = correlations(data, Effort(args.resamples, args.seed))
-    name = f"ntk_figure_{data.dataset}"
+    points = of_modes(tables, Effort(args.resamples, args.seed))
+    name = f"ntk_figure_{tables[0].dataset}" + ("_modes" if len(tables) > 1 else "")
     written = [write_csv(points, folder / f"{name}.csv", precision=4), *draw(points, folder / name)]
-    print_attacked(points, data)
+    for data in tables:
+        print_attacked(points, data)
     print_written(written)
 
 

@@ -54,6 +54,7 @@ class Scores:
     """A table of scores as it was read: for each cell and initial seed one value of every score, nan for a failure."""
 
     dataset: str
+    bn: str  # what batch normalisation is for the kernels
     index: npt.NDArray[np.int64]
     seeds: list[int]  # those that at least FEWEST_CELLS of the cells have
     used: list[int]  # positions of those that all cells have: a cell's score is the mean over them
@@ -76,6 +77,7 @@ def read_table(path: str | Path) -> Scores:
     seconds = frame.groupby(keys)["seconds"].mean()
     return Scores(
         dataset=canonical_name(settings.get("dataset")),
+        bn=settings.get("bn", "batch_frozen"),
         index=values.index.to_numpy(np.int64),
         seeds=seeds,
         used=[position for position, seed in enumerate(seeds) if counts[seed] == len(index)],

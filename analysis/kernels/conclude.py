@@ -102,9 +102,10 @@ def print_combination(tested: pd.DataFrame, headline: Target, where: str) -> Non
 def print_attacked(points: pd.DataFrame, data: Data) -> None:
     """Print whether kernels of attacked images rank better than the clean one, and than the parameter count."""
     dataset, metric = data.own_headline
-    rows = points[(points["dataset"] == dataset) & (points["metric"] == metric)]
+    rows = points[(points[["dataset", "bn", "metric"]] == [dataset, data.bn, metric]).all(axis=1)]
     line = rows["parameters"].iloc[0]
-    print(f"- {len(data.index):,} cells, {metric} of {dataset}: the parameter count has rho {line:.3f}.")
+    about = f"{len(data.index):,} cells, {data.bn}, {_seeds(data)}; {metric} of {dataset}"
+    print(f"- {about}: the parameter count has rho {line:.3f}.")
     for (scalar, attack), part in rows.groupby(["scalar", "attack"], sort=False):
         numbers = [
             f"{row['kernel'].replace('_', ' ')} {row['spearman']:.3f}"
@@ -120,3 +121,8 @@ def print_attacked(points: pd.DataFrame, data: Data) -> None:
         f"clean kernel, {worse} worse (intervals of the difference off 0, none corrected for their number); "
         f"{(~right).sum()} rank the wrong way, higher values going with lower accuracy."
     )
+    kind = others["attack"].str.partition("@")[0]
+    pairs = [part["minus_clean"].to_numpy() for _, part in others.groupby(["scalar", "kernel", kind]) if len(part) > 1]
+    if pairs:
+        grown = sum(values[-1] > values[0] for values in pairs)
+        print(f"- For {grown} of {len(pairs)} the difference to the clean kernel is higher at the largest eps.")

@@ -1,4 +1,4 @@
-"""The figure of the two numbers: a panel for every attack and scalar, the parameter count as a line."""
+"""The figure of the three numbers: a panel for every scalar, attack and mode, the parameter count as a line."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ LOOKS = {  # label, colour, marker
     "cross": ("cross", style.ORANGE, "D"),
     "robust_twice": ("robust twice", style.VERMILION, "^"),
 }
+MODES = {"batch_coupled": "coupled BN", "batch_frozen": "frozen BN", "eval": "eval mode"}
 _MANY = 0.1  # share of cells without a value from which a marker is hollow
 
 
 def draw(points: pd.DataFrame, path: Path) -> list[Path]:
     """Draw all panels; return the files."""
-    attacks, scalars = (list(dict.fromkeys(points[name])) for name in ("attack", "scalar"))
-    width = max(4.6, 0.9 + 2.45 * len(attacks))
+    scalars, modes = (list(dict.fromkeys(points[name])) for name in ("scalar", "bn"))
+    places = list(points.groupby(["bn", "attack"], sort=False).groups)
+    width = max(4.6, 0.9 + 2.45 * len(places))
     options = {"sharex": True, "sharey": "row", "squeeze": False}
-    figure, axes = figures.new_figure(
-        width, 1.2 + 2.0 * len(scalars), nrows=len(scalars), ncols=len(attacks), **options
-    )
+    figure, axes = figures.new_figure(width, 1.2 + 2.0 * len(scalars), nrows=len(scalars), ncols=len(places), **options)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for row, scalar in zip(axes, scalars, strict=True):
-        for panel, attack in zip(row, attacks, strict=True):
-            _panel(panel, points[(points["attack"] == attack) & (points["scalar"] == scalar)])
-            panel.set_title(f"{next(letters)}   {style.metric_label(attack)} kernels")
+        for panel, (bn, attack) in zip(row, places, strict=True):
+            _panel(panel, points[(points[["bn", "attack", "scalar"]] == [bn, attack, scalar]).all(axis=1)])
+            title = f"{next(letters)}   {style.metric_label(attack)} kernels"
+            panel.set_title(title + (f", {MODES[bn]}" if len(modes) > 1 else ""))
         row[0].set_ylabel(f"{scalar[0].upper()}{scalar[1:]}\n" + r"Spearman's $\rho$, 95 % interval")
     figure.align_ylabels(axes[:, 0])
     _legend(figure, points)
@@ -81,7 +82,9 @@ def _legend(figure: Any, points: pd.DataFrame) -> None:
 def _below(figure: Any, points: pd.DataFrame) -> None:
     """Say under the panels whose accuracy it is."""
     dataset, count = points["dataset"].iloc[0], points["cells"].iloc[0]
-    text = f"accuracy of {count:,} cells after adversarial training on {style.dataset_label(dataset)}"
+    seeds = " / ".join(str(part["seeds_used"].iloc[0]) for _, part in points.groupby("bn", sort=False))
+    text = f"accuracy of {count:,} cells after adversarial training on {style.dataset_label(dataset)}; "
+    text += f"initial seeds: {seeds}; small condition numbers rank first"
     if "cross" in set(points["kernel"]) and "minimum eigenvalue" in set(points["scalar"]):
         text += "\ncross kernels: smallest singular value in place of the minimum eigenvalue"
     figure.supxlabel(text, size=8)

@@ -21,6 +21,7 @@ class Data:
     """Scores and accuracies of the cells that all tables have; scores turned so that higher is better."""
 
     dataset: str
+    bn: str
     index: npt.NDArray[np.int64]
     connected: Mask
     targets: dict[Target, Floats]
@@ -66,6 +67,7 @@ def read_data(scores: str | Path, published: str, digits: str | None, headline: 
     means = {name: runs[:, scored.used].mean(axis=1) for name, runs in turned.items()}
     return Data(
         dataset=scored.dataset,
+        bn=scored.bn,
         index=shared,
         connected=cells.connected()[shared],
         targets={target: column[rows] for target, column in targets.items()},

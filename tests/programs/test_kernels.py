@@ -248,7 +248,8 @@ def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored, options, t
     done = call("ntk_figure", scored, *options, "--out", tmp_path)
     assert done.code == 0
     points = pd.read_csv(tmp_path / "ntk_figure_cifar10.csv")
-    assert len(points) == 2 * 2 * 2 * 4  # metrics, attacks, scalars, kernels
+    # Metrics, attacks; scalars and kernels, of the condition number the clean one alone.
+    assert len(points) == 2 * 2 * (2 * 4 + 1)
     best = points[(points["scalar"] == "minimum eigenvalue") & (points["kernel"] == "robust")]
     assert (best["spearman"] == 1).all()
     assert (best["minus_clean"] == 2).all()
@@ -262,6 +263,24 @@ def test_the_figure_shows_every_kernel_and_is_not_blank(call, scored, options, t
         word in text for word in ("robust twice kernel", "parameter count", f"accuracy of {COUNT} cells", "hollow")
     )
     assert "rank better than the same number of the clean kernel" in done.out
+
+
+def test_tables_that_differ_in_batch_normalisation_are_drawn_side_by_side(call, fault, scored, options, tmp_path):
+    table = Reader(scored).read()
+    other = {key: text.replace(b'"batch_frozen"', b'"eval"') for key, text in table.schema.metadata.items()}
+    flipped = pa.compute.multiply(table["value"], -1)
+    table = table.set_column(table.column_names.index("value"), "value", flipped).replace_schema_metadata(other)
+    write_table(table, tmp_path / "eval.parquet")
+    assert call("ntk_figure", scored, tmp_path / "eval.parquet", *options, "--out", tmp_path).code == 0
+    points = pd.read_csv(tmp_path / "ntk_figure_cifar10_modes.csv")
+    assert (points["seeds_used"] == 2).all()
+    modes = points.set_index(["metric", "attack", "scalar", "kernel"]).groupby("bn")
+    frozen, turned = modes.get_group("batch_frozen"), modes.get_group("eval")
+    robust = (slice(None), slice(None), "Frobenius norm")
+    assert np.allclose(frozen["spearman"].loc[robust], -turned["spearman"].loc[robust])
+    assert "eval mode" in (tmp_path / "ntk_figure_cifar10_modes.svg").read_text()
+    twice = fault("ntk_figure", scored, scored, *options, "--out", tmp_path)
+    assert "expected tables of one data set, each with another bn" in twice
 
 
 def test_the_same_call_gives_the_same_files(call, scored, options, results, tmp_path):
