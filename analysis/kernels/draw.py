@@ -83,8 +83,8 @@ def _below(figure: Any, points: pd.DataFrame) -> None:
     """Say under the panels whose accuracy it is."""
     dataset, count = points["dataset"].iloc[0], points["cells"].iloc[0]
     seeds = " / ".join(str(part["seeds_used"].iloc[0]) for _, part in points.groupby("bn", sort=False))
-    text = f"accuracy of {count:,} cells after adversarial training on {style.dataset_label(dataset)}; "
-    text += f"initial seeds: {seeds}; small condition numbers rank first"
+    text = f"accuracy of {count:,} cells after adversarial training on {style.dataset_label(dataset)}"
+    text += f"\ninitial seeds: {seeds}; small condition numbers rank first"
     if "cross" in set(points["kernel"]) and "minimum eigenvalue" in set(points["scalar"]):
         text += "\ncross kernels: smallest singular value in place of the minimum eigenvalue"
     figure.supxlabel(text, size=8)
