@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import nasbench_robust as nbr
@@ -125,6 +127,41 @@ def figure() -> Iterator[str]:
     yield f"wrong way round ({decimals(clean, 2)}), that of attacked images by {decimals(gain, 2)} less so at most"
 
 
+def modes() -> Iterator[str]:
+    rows = table("ntk_figure_cifar10_modes").query("metric == 'pgd_acc@8/255'")
+    stored = json.loads(
+        pq.read_schema(ROOT / "analysis" / "scores" / "modes" / "eval.parquet").metadata[b"nasbench_robust_scores"]
+    )
+    seeds = rows.groupby("bn")["seeds_used"].unique().map(lambda counts: counts.item())
+    few = rows.loc[rows["bn"] == "batch_coupled", "seed_cells"].iloc[0]
+    assert seeds.to_dict() == {"batch_coupled": 1, "eval": 3}
+    yield (
+        f"kernels of {rows['cells'].iloc[0]} cells, every 32nd representative, in train mode (`batch_coupled`) and in "
+        f"`eval` mode: {stored['images']} images, PGD at 8/255; in `eval` mode the mean of {seeds['eval']} initial "
+        f"seeds, in train mode one, and two more of {few:.0f} cells"
+    )
+    yield f"parameter count has {decimals(rows['parameters'].iloc[0])}"
+    for scalar, part in rows.groupby("scalar", sort=False):
+        numbers = [", ".join(map(decimals, part.loc[part["bn"] == bn, "spearman"])) for bn in ("batch_coupled", "eval")]
+        yield f"| {scalar} | {numbers[0]} | {numbers[1]} |"
+    others = rows[rows["kernel"] != "clean"]
+    coupled = others[others["bn"] == "batch_coupled"]
+    better = coupled[coupled["minus_clean_low"] > 0]
+    worse = coupled[coupled["minus_clean_high"] < 0]
+    assert set(worse["kernel"]) == {"cross"}
+    assert better[["scalar", "kernel"]].to_numpy().tolist() == [["Frobenius norm", "robust"]]
+    yield f"the Frobenius norm of the robust kernel is better (by {decimals(better['minus_clean'].item(), 2)})"
+    yield f"the {len(worse)} numbers of cross kernels are worse"
+    yield f"the other {len(coupled) - len(better) - len(worse)} cannot be told apart"
+    assert (rows.loc[rows["bn"] == "eval", "spearman"] < 0).all()
+    yield f"all {len(rows) // 2} rank the wrong way round"
+    spread = rows.groupby("bn")["seed_sd"].median()
+    yield (
+        f"Between single seeds rho has a standard deviation of {decimals(spread['batch_coupled'], 2)} in train mode "
+        f"and {decimals(spread['eval'], 2)} in `eval` mode (medians)"
+    )
+
+
 def seeds() -> Iterator[str]:
     board = table("ntk_leaderboard_digits")
     clean = board[(board["kernel"] == "clean") & (board["score"] == "condition_number")].iloc[0]
@@ -174,7 +211,7 @@ def tables() -> Iterator[str]:
     yield f"trains {table('digits_settings')['cells'].iloc[0]} cells"
 
 
-CLAIMS = (digits_against_published, kernels, figure, seeds, parity, settings, tables)
+CLAIMS = (digits_against_published, kernels, figure, modes, seeds, parity, settings, tables)
 
 
 def page() -> str:

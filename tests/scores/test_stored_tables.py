@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from nasbench_robust.cells import Cell
+from nasbench_robust.metrics import pgd
 from nasbench_robust.proxies import PROXIES
 from nasbench_robust.runs import parse_cells
 from nasbench_robust.scores import ScoreKey, ScoreSettings, read_scores, score_cell, score_settings_for
+from nasbench_robust.scores.keys import score_keys
 
 FOLDER = Path(__file__).parents[2] / "analysis" / "scores"
 PARTS = {"cifar10_proxies": "cifar10"}
@@ -71,3 +74,27 @@ def test_what_looks_at_no_image_is_made_again(part):
         made = score_cell(Cell.from_index(index), settings, blank, labels, int(seed), wanted=wanted)
         stored = of_seed[of_seed["index"] == index].set_index("score")["value"]
         assert {row.score: row.value for row in made} == pytest.approx(stored.to_dict(), rel=1e-4)
+
+
+# ------------------------------------------------------------------ modes of batch normalisation
+
+
+@pytest.mark.parametrize("bn", ["batch_coupled", "eval"])
+def test_tables_of_modes_differ_in_the_mode_alone(bn):
+    frame, stored = read_scores(FOLDER / "modes" / f"{bn}.parquet")
+    settings = ScoreSettings.from_dict(stored)
+    assert settings == replace(
+        score_settings_for("cifar10"),
+        bn=bn,
+        images=6,
+        attacks=(pgd(8 / 255, steps=7, step_size=8 / 255 / 4),),
+        proxies=(),
+    )
+    keys = set(score_keys(settings))
+    assert set(frame["seed"]) == {0, 1, 2}
+    for seed, rows in frame.groupby("seed"):
+        few = bn == "batch_coupled" and seed > 0
+        assert sorted(set(rows["index"])) == parse_cells("every:192" if few else "every:32")
+        assert len(rows) == len(keys) * rows["index"].nunique()
+    failed = frame[frame["failure"] == "the output does not depend on the input"]
+    assert not any(Cell.from_index(int(index)).connected for index in failed["index"].unique())
