@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...checks import Check, integer, kind, number, one_of
-from ...datasets import canonical_name
+from ...datasets import canonical_name, dataset
 from ...metrics import MOST, Attack, pgd
 from ...settings import Settings, check_crop, check_training_attack
 from ...skeletons import Skeleton
@@ -24,7 +24,7 @@ class SearchSettings(Settings):
     dataset : str
         Canonical name. A random half of the training split trains the weights, the other half the architecture.
     skeleton : Skeleton
-        The network around the searched cell.
+        The network around the searched cell. Images are shrunk to an `image_size` below the data set's, by area.
     space : str
         What is searched: ``"cell"``, ``"two-cells"`` or ``"arnas"``; see `nasbench_robust.search.supernet.spaces`.
     method : str
@@ -50,6 +50,9 @@ class SearchSettings(Settings):
         Random horizontal flips.
     one_shot_cells : int
         How many cells, spread evenly over all, get a one-shot score at the end.
+    train_images : int, optional
+        How many images of the training split are used, drawn anew by every seed; None for all of them. In dictionaries
+        and the hash where it is set.
     """
 
     dataset: str = "cifar10"
@@ -73,6 +76,7 @@ class SearchSettings(Settings):
     crop_padding: int = 4
     flip: bool = True
     one_shot_cells: int = 100
+    train_images: int | None = None
 
     CHECKS: ClassVar[Mapping[str, Check]] = {
         "dataset": lambda _, value: canonical_name(value),
@@ -92,6 +96,8 @@ class SearchSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.skeleton.check_dataset(self.dataset)
-        check_crop(self.crop_padding, self.dataset)
+        self.skeleton.check_dataset(self.dataset, shrunk=True)
+        check_crop(self.crop_padding, self.skeleton.image_size)
         check_training_attack(self.attack)
+        if self.train_images is not None:
+            integer(2, dataset(self.dataset).train_images)("train_images", self.train_images)
