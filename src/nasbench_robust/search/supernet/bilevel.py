@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ...attacks import check_splits, evaluating, unchecked
+from ...checks import integer
 from ...engines import check_form
 from ...engines.torch import as_tensors, check_moments, make_generator, set_draws
 from ...errors import TrainingDivergedError
@@ -108,7 +109,9 @@ class BilevelSearch:
             [self.supernet.alpha], lr=settings.alpha_lr, betas=(0.5, 0.999), weight_decay=settings.alpha_weight_decay
         )
         self._draws = make_generator(seed, "search", device)
-        order = self._permutation(len(images.train.labels))[: settings.train_images]
+        if settings.train_images is not None:
+            integer(2, len(images.train))("train_images", settings.train_images)
+        order = self._permutation(len(images.train))[: settings.train_images]
         middle = len(order) // 2
         self.halves = order[:middle], order[middle:]
         self.history: list[SearchEpoch] = []

@@ -72,7 +72,7 @@ def run_search(
     RunInterruptedError
         If `should_stop` said yes.
     InvalidValueError
-        If the checkpoint is one of another search.
+        If the checkpoint is one of another search, or there are fewer images than the settings ask for.
     """
     search = BilevelSearch(settings, images, seed)
     kept = _Kept(search, None if checkpoint is None else Path(checkpoint))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...checks import Check, integer, kind, number, one_of
-from ...datasets import canonical_name, dataset
+from ...datasets import canonical_name
 from ...metrics import MOST, Attack, pgd
 from ...settings import Settings, check_crop, check_training_attack
 from ...skeletons import Skeleton
@@ -86,6 +86,7 @@ class SearchSettings(Settings):
         "crop_padding": integer(0),
         "order": integer(1),
         "one_shot_cells": integer(0),
+        "train_images": lambda name, value: value if value is None else integer(2)(name, value),
         **dict.fromkeys(("strength", "min_lr", "momentum", "weight_decay", "alpha_weight_decay"), number()),
         **dict.fromkeys(("max_lr", "alpha_lr", "clip", "first_temperature", "last_temperature"), number(above=True)),
         "skeleton": kind(Skeleton),
@@ -99,5 +100,3 @@ class SearchSettings(Settings):
         self.skeleton.check_dataset(self.dataset, shrunk=True)
         check_crop(self.crop_padding, self.skeleton.image_size)
         check_training_attack(self.attack)
-        if self.train_images is not None:
-            integer(2, dataset(self.dataset).train_images)("train_images", self.train_images)
