@@ -120,10 +120,11 @@ def autoattack_row(label: str) -> Row:
     if theirs := library("pyautoattack"):
 
         def by_authors() -> int:
+            images, labels = task.held_out
             whole = theirs.AutoAttack(network, norm="Linf", eps=attack.eps, seed=0)
-            seen = whole.run_standard_evaluation(*task.held_out)
+            seen, _ = whole.run_standard_evaluation(images, labels)
             with torch.no_grad():
-                return int((network(seen).argmax(dim=1) == task.held_out[1]).sum())
+                return int((network(seen).argmax(dim=1) == labels).sum())
 
         sides["pyautoattack"] = (by_authors, 1)
     return Row(f"AutoAttack, {attack.steps} steps, digits, {label}, {ATTACKED} images", sides, apart=0.05, turns=1)

@@ -55,15 +55,15 @@ def _asked(bench: nbr.Benchmark, order: str, cells: Sequence[int]) -> Iterator[R
     by_string = dict(zip(frame["arch"].tolist(), by_index, strict=True))
     series = frame.set_index("arch")["pgd_acc"]
 
-    for text, more in (("`query(index)`", {}), ("`query(index, eps=)`", {"eps": eps})):
-        yield Row(
-            text + order,
-            {
-                "ours": (lambda more=more: [bench.query(index, dataset, "pgd_acc", **more) for index in cells], SIZE),
-                "dictionary of the page": (lambda: [on_page(index) for index in cells], SIZE),
-                "nested dictionaries in a list": (lambda: [by_index[i][dataset]["pgd_acc"] for i in cells], SIZE),
-            },
-        )
+    peers: dict[str, Side] = {
+        "dictionary of the page": (lambda: [on_page(index) for index in cells], SIZE),
+        "nested dictionaries in a list": (lambda: [by_index[i][dataset]["pgd_acc"] for i in cells], SIZE),
+    }
+    asked: dict[str, Side] = {
+        "`query(index)`": (lambda: [bench.query(index, dataset, "pgd_acc") for index in cells], SIZE),
+        "`query(index, eps=)`": (lambda: [bench.query(index, dataset, "pgd_acc", eps=eps) for index in cells], SIZE),
+    }
+    yield from (Row(text + order, {"ours": ours, **peers}) for text, ours in asked.items())
     yield Row(
         f"`query(string)`{order}",
         {

@@ -78,8 +78,8 @@ def _join(contributions: list[_Expressions]) -> _Expressions:
     ranks = np.stack([np.array([rank[text] for text in texts])[numbers] for texts, numbers in contributions], axis=1)
     ranks.sort(axis=1)
     first, inverse = _unique(ranks @ (len(vocabulary) ** np.arange(ranks.shape[1])))
-    joined = ["+".join([vocabulary[part] for part in row]) for row in ranks[first].tolist()]
-    return _distinct(joined, inverse)
+    columns = [[vocabulary[part] for part in column] for column in ranks[first].T.tolist()]
+    return _distinct(list(map("+".join, zip(*columns, strict=True))), inverse)
 
 
 def _unique(keys: Integers) -> tuple[Integers, Integers]:
@@ -96,6 +96,6 @@ def _unique(keys: Integers) -> tuple[Integers, Integers]:
 
 def _distinct(texts: list[str], numbers: Integers) -> _Expressions:
     """Give equal texts one number."""
-    position: dict[str, int] = {}
-    renumber = np.array([position.setdefault(text, len(position)) for text in texts])
+    position = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    renumber = np.array([position[text] for text in texts])
     return list(position), renumber[numbers]

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,9 +136,9 @@ def _print_cells(columns: dict[str, Any], metrics: int, as_json: bool) -> int:
 def _lists(columns: dict[str, Any]) -> dict[str, list[Any]]:
     """Return columns as plain values; None where there is none."""
     lists = {name: column.tolist() for name, column in columns.items()}
-    for name, values in lists.items():
-        if values and isinstance(values[0], float):
-            lists[name] = [None if value != value else value for value in values]
+    for name, column in columns.items():
+        if getattr(column, "dtype", None) == "float64" and (column != column).any():
+            lists[name] = [None if value != value else value for value in lists[name]]
     return lists
 
 
@@ -215,17 +215,22 @@ def _export(args: argparse.Namespace) -> int:
 
 def _csv(columns: dict[str, list[Any]]) -> str:
     """Return columns as CSV; what a column has many times, as cells of one class do, is written out once."""
-    texts = []
-    for name, values in columns.items():
-        field = {value: _field(value) for value in {name, *values}}
-        texts.append([field[name], *map(field.__getitem__, values)])
-    return "".join(f"{','.join(row)}\n" for row in zip(*texts, strict=True))
+    texts = [[_quoted([name])[0], *_fields_of(values)] for name, values in columns.items()]
+    return "\n".join(map(",".join, zip(*texts, strict=True))) + "\n"
 
 
-def _field(value: Any) -> str:
-    if isinstance(value, str) and _TO_QUOTE.search(value):
-        return '"{}"'.format(value.replace('"', '""'))
-    return "" if value is None else str(value)
+def _fields_of(values: list[Any]) -> Iterable[str]:
+    """Return the values of a column, which are of one type or None, as fields of CSV."""
+    different = list(dict.fromkeys(values))
+    texts = _quoted(["" if value is None else str(value) for value in different])
+    return texts if len(texts) == len(values) else map(dict(zip(different, texts, strict=True)).__getitem__, values)
+
+
+def _quoted(texts: list[str]) -> list[str]:
+    """Return texts, in quotation marks where CSV wants them."""
+    if not _TO_QUOTE.search(" ".join(texts)):
+        return texts
+    return ['"{}"'.format(text.replace('"', '""')) if _TO_QUOTE.search(text) else text for text in texts]
 
 
 def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:

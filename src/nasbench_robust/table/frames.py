@@ -32,10 +32,11 @@ class Choice(NamedTuple):
 
 
 def as_frame(columns: Columns) -> pd.DataFrame:
-    """Return columns as a data frame, labelled by the cell."""
+    """Return columns, which are its own from now on, as a data frame labelled by the cell."""
     import pandas as pd
 
-    return pd.DataFrame(_with_arrays(columns), index=pd.Index(columns["index"]))
+    labels = pd.Index(columns["index"].copy())  # a column that is written to must not change its rows' labels
+    return pd.DataFrame(_with_arrays(columns), index=labels, copy=False)
 
 
 def as_arrow(columns: Columns) -> pa.Table:
@@ -65,7 +66,8 @@ def _arch_array() -> Any:
 
 def taking(store: Store) -> Callable[[Choice], pd.DataFrame]:
     """Return what makes frames of chosen rows: from the last whole ones, which is faster than from columns."""
-    whole = lru_cache(maxsize=16)(lambda question: as_frame(everything(store, *question)))
+    # Copied, columns of one type lie together, and rows are taken of all of them at once.
+    whole = lru_cache(maxsize=16)(lambda question: as_frame(everything(store, *question)).copy())
     return lambda choice: whole(choice.whole).take(choice.rows)
 
 
@@ -89,13 +91,12 @@ def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None,
     size = len(chosen.indices)
     known = cell_columns(chosen, [store.info.datasets[name] for name in names])
     columns = {"dataset": Texts(names, np.repeat(np.arange(len(names)), size)), **known}
-    nothing = np.full(size, np.nan)
     for column in dict.fromkeys(column for each in measured for column in each):
-        parts = [
-            store.array(name, each[column], None)[chosen.indices] if column in each else nothing
-            for name, each in zip(names, measured, strict=True)
-        ]
-        columns[column] = np.concatenate(parts)
+        values = columns[column] = np.full((len(names), size), np.nan).reshape(-1)
+        for place, (name, each) in enumerate(zip(names, measured, strict=True)):
+            if column in each:
+                part = values[place * size : (place + 1) * size]
+                store.array(name, each[column], None).take(chosen.indices, out=part, mode="clip")
     return columns
 
 
@@ -123,11 +124,7 @@ def best(
     """Return the `k` best cells of a view; equal values in the order of their index."""
     k = integer(1)("k", k)
     name, measured, _ = store.resolve(dataset, metric, eps, None, None)
-    values = store.array(name, measured, None)[view(cells).indices]
-    rows = np.flatnonzero(~np.isnan(values))
-    if len(rows) > k:  # all that are as good as the k-th
-        rows = rows[values[rows] >= np.partition(values[rows], -k)[-k]]
-    rows = rows[np.argsort(-values[rows], kind="stable")][:k]
+    rows = store.ranking(name, measured, cells)[:k]
     return Choice((name, (metric if eps is None else measured.column,), cells), rows)
 
 

@@ -21,6 +21,7 @@ from .arrays import mean_by_index
 from .info import ReleaseInfo
 from .result import Result, summary
 from .unpacked import Unpacked
+from .views import view
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ class Store:
         self.source = source if isinstance(source, Unpacked) else _opened(source)
         self.info: ReleaseInfo = self.source.info()
         self._arrays: dict[tuple[str, Metric, int | None], Floats] = {}
+        self._rankings: dict[tuple[str, Metric, str], Integers] = {}
         self._measurements: dict[tuple[str, Metric], Rows] = {}
         self._identities: dict[tuple[str, str], Integers] = {}
         self._seeds: dict[tuple[str, Metric], list[int]] = {}
@@ -271,6 +273,15 @@ class Store:
         if key not in self._arrays:
             self._arrays[key] = self._mean(*key)
         return self._arrays[key]
+
+    def ranking(self, dataset: str, metric: Metric, cells: str) -> Integers:
+        """Return which rows of a view have a result, best first; equal ones in the order of their index."""
+        indices, key = view(cells).indices, (dataset, metric, cells)
+        if key not in self._rankings:
+            values = self.array(dataset, metric, None)[indices]
+            rows = np.flatnonzero(~np.isnan(values))
+            self._rankings[key] = rows[np.argsort(-values[rows], kind="stable")]
+        return self._rankings[key]
 
     def _mean(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
         if (
