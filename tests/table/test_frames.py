@@ -160,9 +160,9 @@ def test_best_orders_equal_values_by_index(bench, small):
 
 
 def test_best_of_a_view_is_that_of_its_own_cells(published):
-    for cells in ("all", "representatives", "smallest", "connected", "all"):
-        best = published.best("cifar10", "pgd_acc", 50, cells=cells)
-        frame = published.frame("cifar10", ["pgd_acc"], cells=cells)
+    for view in ("all", "representatives", "smallest", "connected", "all"):
+        best = published.best("cifar10", "pgd_acc", 50, cells=view)
+        frame = published.frame("cifar10", ["pgd_acc"], cells=view)
         in_order = frame.sort_values(["pgd_acc", "index"], ascending=[False, True]).head(50)
         pd.testing.assert_frame_equal(best, in_order)
 
