@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from machine import describe, parse_arguments, publish, wait
 from pixels import random_images
 
 from nasbench_robust import metrics
+from nasbench_robust.attacks import repeating, square
 from nasbench_robust.cells import Cell
 from nasbench_robust.cli.command import positive
 from nasbench_robust.engines import ENGINES, engine_named
 from nasbench_robust.engines.torch import GraphedTrainer, Trainer, made_on, make_generator
-from nasbench_robust.images import TensorImages, load_images, pinned_float32
+from nasbench_robust.engines.torch.playback import played_back
+from nasbench_robust.images import TensorImages, load_images, pinned_float32, to_unit
 from nasbench_robust.networks import network_for
 from nasbench_robust.networks.fast import BatchNetwork
 from nasbench_robust.settings import TrainingSettings, settings_for
@@ -161,10 +164,9 @@ def repeats(plan: Plan) -> Iterator[Row]:
         trainer = plan.trainer(engine, plan.cells[-1], WARM_UP + 3)
         for _ in range(WARM_UP + 3):
             if eager:
-                trainer._warm_up = 1
+                trainer._play._left = 1
             trainer.step()
-        played = isinstance(trainer, GraphedTrainer) and trainer._take is not None
-        played = played and trainer._take != trainer._descend_chosen
+        played = isinstance(trainer, GraphedTrainer) and bool(trainer._play.is_played)
         return torch.cat([each.detach().flatten() for each in trainer.network.parameters()]), played
 
     for engine in plan.engines:
@@ -188,6 +190,30 @@ def steps(plan: Plan) -> Iterator[Row]:
             took = plan.seconds(trainer.step)
             peak = "" if plan.device == "cpu" else f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
             yield f"{cell}, {engine}: ms a step", f"{1e3 * took:.2f}, {plan.batch / took:.0f} images/s{peak}"
+
+
+def measuring(plan: Plan) -> Iterator[Row]:
+    """Time a batch of the curve and queries of Square, as graphs and without; what they find is to be the same."""
+    attack = replace(metrics.autoattack(8 / 255), queries=WARM_UP * plan.steps).part("square")
+    for cell in plan.cells:
+        points = []
+        for engine in ("torch-fast", *plan.graphs[:1]):
+            trainer, draws = plan.trainer(engine, cell, 1), make_generator(0, "curve", plan.device)
+            network, (pixels, labels) = trainer.measured(), trainer.images.held_out(plan.settings.curve_split)[:1000]
+            batch = network, plan.settings.attack, pixels, labels, draws
+            with pinned_float32():
+                took = plan.seconds(lambda trainer=trainer, batch=batch: trainer._judge(*batch), 3)
+            yield f"{cell}, {engine}: ms a batch of the curve, {len(labels)} images", f"{1e3 * took:.2f}"
+            with torch.no_grad(), pinned_float32():
+                labels = network(pixels := to_unit(pixels)).argmax(dim=1)
+            with repeating(played_back) if ENGINES[engine].graph else nullcontext():
+                wait(plan.device)
+                start = time.perf_counter()
+                points.append(square(network, pixels, labels, attack, make_generator(0, "evaluation", plan.device)))
+                wait(plan.device)
+            took = (time.perf_counter() - start) / attack.queries
+            yield f"{cell}, {engine}: ms a query of Square, as far as images are left", f"{1e3 * took:.2f}"
+        yield f"{cell}: pixels that Square sets otherwise in a graph", int((points[0] != points[-1]).sum())
 
 
 def freedom(plan: Plan) -> Iterator[Row]:
@@ -303,7 +329,7 @@ def cifar10(plan: Plan) -> Iterator[Row]:
             yield f"light, epoch {epoch.epoch}: loss, clean, PGD-7; s so far", found
 
 
-PARTS = (machine, gradients, waiting, repeats, steps, freedom, kernels, beside, digits, scores, cifar10)
+PARTS = (machine, gradients, waiting, repeats, steps, measuring, freedom, kernels, beside, digits, scores, cifar10)
 
 
 def table(plan: Plan) -> Iterator[str]:

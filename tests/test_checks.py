@@ -51,9 +51,9 @@ def test_the_nearest_value_is_named() -> None:
 
 
 def test_a_crop_always_holds_some_of_the_image() -> None:
-    check_crop(7, "digits")
+    check_crop(7, 8)
     with pytest.raises(InvalidValueError, match="crop_padding is 8, expected less than 8"):
-        check_crop(8, "digits")
+        check_crop(8, 8)
 
 
 def test_what_is_measured_where() -> None:

@@ -175,7 +175,7 @@ CHANGES: dict[type[Settings], tuple[Any, Settings, dict[str, Any]]] = {
             **{name: value for name, value in COMMON.items() if name != "evaluation"},
             **{"skeleton": replace(SMALL, channels=3), "method": "darts", "space": "two-cells", "min_lr": 0.01},
             **{"momentum": 0.5, "clip": 9.0, "alpha_lr": 0.1, "alpha_weight_decay": 0.5, "one_shot_cells": 2},
-            **{"first_temperature": 5.0, "last_temperature": 1.0},
+            **{"first_temperature": 5.0, "last_temperature": 1.0, "train_images": 48},
         },
     ),
     ScoreSettings: (

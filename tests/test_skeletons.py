@@ -114,6 +114,16 @@ def test_a_network_for_other_images_is_refused(other):
         dataclasses.replace(skeleton, **other).check_dataset("digits")
 
 
+def test_images_are_shrunk_by_whole_squares_of_pixels():
+    for size in (4, 8, 16, 32):
+        Skeleton(image_size=size).check_dataset("cifar10", shrunk=True)
+    for size in (12, 24, 64):
+        with pytest.raises(InvalidValueError, match=r"image_size=.*, or shrunk to a size of 4, 8, 16$"):
+            Skeleton(image_size=size).check_dataset("cifar10", shrunk=True)
+    with pytest.raises(InvalidValueError, match="a Skeleton for 100 classes"):
+        Skeleton(image_size=16).check_dataset("cifar100", shrunk=True)
+
+
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Skeleton)])
 @pytest.mark.parametrize("value", [0, -4, True, 4.0, "4", None, np.int64(4), float("nan")])
 def test_every_field_is_a_positive_integer(name, value):

@@ -13,11 +13,12 @@ import nasbench_robust as nbr
 from nasbench_robust import search
 from nasbench_robust import statistics as st
 from nasbench_robust.cells import OPERATIONS, Cell
+from nasbench_robust.datasets import dataset
 from nasbench_robust.errors import MissingResultError
-from nasbench_robust.images import load_images
+from nasbench_robust.images import TensorImages
 from nasbench_robust.search.supernet import read_search
 from robust_search.cost import flops_of_search, flops_of_training
-from robust_search.searches import DATASET, Search
+from robust_search.searches import Search, Study
 
 JUDGES = {"digits": ("clean_acc", "pgd_acc", "autoattack_acc"), "cifar10": ("clean_acc", "pgd_acc@8/255")}
 COUNTED = ("skip_connect", "none", "nor_conv_3x3")
@@ -27,11 +28,15 @@ RANDOM_SEARCHES = 1000
 class Judge:
     """Looks cells up in the tables."""
 
-    def __init__(self, digits: nbr.Benchmark, published: nbr.Benchmark) -> None:
-        self.digits = digits
-        self._published = published
-        self._problem = search.TableProblem(digits, "pgd_acc")
-        self._pgd = digits.frame(cells="representatives")["pgd_acc@0.1"].dropna().to_numpy()
+    def __init__(self, study: Study, digits: nbr.Benchmark, published: nbr.Benchmark) -> None:
+        self.study = study
+        self._tables = {"digits": digits, "cifar10": published}
+        self.table = self._tables[study.dataset]
+        *_, split = dataset(study.dataset).held_out  # what random search chooses by: validation images where there are
+        self._problem = search.TableProblem(self.table, "pgd_acc", study.dataset, split=split)
+        self.metric = self.table.lookup(0, study.dataset, "pgd_acc").metric
+        frame = self.table.frame(study.dataset, [self.metric], cells="representatives")
+        self._pgd = frame[self.metric].dropna().to_numpy()
         self.worth(0)  # find out before the searches that a table lacks what they are judged by
 
     def worth(self, index: int) -> dict[str, Any]:
@@ -39,16 +44,15 @@ class Judge:
         cell = Cell.from_index(index)
         row: dict[str, Any] = {"index": index, "arch": str(cell), **{name: cell.count(name) for name in COUNTED}}
         for table, metrics in JUDGES.items():
-            bench = self.digits if table == DATASET else self._published
             for metric in metrics:
-                row[f"{table} {metric}"] = bench.query(cell, dataset=table, metric=metric)
-        return {**row, "share of cells above": float((self._pgd > row["digits pgd_acc"]).mean())}
+                row[f"{table} {metric}"] = self._tables[table].query(cell, dataset=table, metric=metric)
+        return {**row, "share of cells above": float((self._pgd > row[self.study.pgd]).mean())}
 
     def one_shot(self, scores: dict[str, Any]) -> dict[str, float]:
-        """Return the rank correlations of one-shot scores with the same accuracies in the digits table."""
+        """Return the rank correlations of one-shot scores with the same accuracies in the table of their images."""
         correlations = {}
         for metric in ("clean_acc", "pgd_acc"):
-            table = [self.digits.query(index, dataset=DATASET, metric=metric) for index in scores["cells"]]
+            table = [self.table.query(index, dataset=self.study.dataset, metric=metric) for index in scores["cells"]]
             correlations[f"one-shot Spearman {metric}"] = st.spearman(scores[metric], table)
             correlations[f"one-shot Kendall {metric}"] = st.kendall(scores[metric], table)
         return correlations
@@ -58,11 +62,11 @@ class Judge:
         """Return mean and standard deviation of the PGD accuracy that random search finds with so many trainings."""
         budget = search.Budget(queries=trainings)
         searches = search.repeat(self._problem, search.RandomSearch, budget, repeats=RANDOM_SEARCHES, seed=0)
-        worth = searches.curves("pgd_acc@0.1")[:, -1]
+        worth = searches.curves(self.metric)[:, -1]
         return float(worth.mean()), float(worth.std(ddof=1))
 
 
-def judged(searches: Sequence[Search], judge: Judge) -> tuple[pd.DataFrame, pd.DataFrame]:
+def judged(searches: Sequence[Search], judge: Judge, images: TensorImages) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a row for every search that is there, and one for each of its epochs.
 
     Raises
@@ -74,7 +78,6 @@ def judged(searches: Sequence[Search], judge: Judge) -> tuple[pd.DataFrame, pd.D
     epochs = [row for each, record in records.items() for row in _epochs(each, record, judge)]
     if not epochs:
         raise MissingResultError(f"{searches[0].folder} holds no search that finished an epoch")
-    images = load_images(DATASET)
     training = flops_of_training(images)
     trainings = {
         settings: flops_of_search(settings, images) / training for settings in {each.settings for each in records}

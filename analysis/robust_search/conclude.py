@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import nasbench_robust as nbr
+from nasbench_robust import statistics as st
+from robust_search.compute import Judge
+from robust_search.searches import DIGITS, Study
 
 KEYS = ["method", "strength", "order"]
-PGD = "digits pgd_acc"
+ON_DIGITS = Path(__file__).parents[1] / "results" / f"{DIGITS.name}.csv"
+LANDMARKS = (10, 100)  # cells that random search trains
 
 
-def print_conclusion(results: pd.DataFrame, digits: nbr.Benchmark) -> None:
+def print_conclusion(results: pd.DataFrame, judge: Judge) -> None:
     """Print a line per method and what follows."""
-    seeds = int(digits.metrics()["seeds"].max())
-    runs = "the one seed" if seeds == 1 else f"{seeds} seeds"
-    print(f"PGD accuracy on digits' test images (means of {runs} there are), %: the argmax cell of every search")
-    head = f"{'method':22}{'strength':>9}{'order':>6}  {'cells found':30}{'mean':>7}{'no none':>9}"
-    print(f"{head}{'cifar10':>9}{'one-shot':>10}{'cost':>7}{'random':>15}{'seconds':>9}")
-    for key, rows in results.groupby(KEYS, sort=False):
-        _print_method(key, rows)
+    study, seeds = judge.study, int(judge.table.metrics()["seeds"].max())
+    runs = "the one run" if seeds == 1 else f"{seeds} seeds"
+    other = study.other.partition(" ")[0]
     print(
-        "\nno none: the argmax among the other operations. cifar10: published PGD accuracy at 8/255 of the cells found."
-        "\none-shot: Spearman correlation of the supernet's one-shot PGD accuracy with the table. cost: how many cells"
-        "\ncould be trained with the search's operations; random: what random search finds by them,"
-        "\nor by one where that is none, +- its deviation.\n"
+        f"PGD accuracy on {study.dataset}'s test images (means of {runs} there are), %: the argmax cell of every search"
     )
-    for sentence in _sentences(results):
+    head = (
+        f"{'method':22}{'strength':>9}{'order':>6}  {'cells found':30}{'mean':>7}{'no none':>9}{'skip':>6}{'none':>6}"
+    )
+    print(f"{head}{other:>9}{'one-shot':>10}{'cost':>8}{'random':>15}{'seconds':>9}")
+    for key, rows in results.groupby(KEYS, sort=False):
+        _print_method(key, rows, study)
+    print(
+        "\nno none: the argmax among the other operations. skip, none: edges of the argmax cell, of 6, that have them."
+        f"\n{other}: PGD accuracy of the cells found in the table of {other}. one-shot: Spearman correlation of the"
+        "\nsupernet's one-shot PGD accuracy with the table. cost: how many cells could be trained, by the protocol of"
+        "\nthe table, with the search's operations; random: what random search finds by them, or by one where that is"
+        "\nnone, +- its deviation.\n"
+    )
+    for sentence in _sentences(results, judge):
         print(f"- {sentence}")
 
 
-def _print_method(key: Any, rows: pd.DataFrame) -> None:
+def _print_method(key: Any, rows: pd.DataFrame, study: Study) -> None:
     method, strength, order = key
     fine = rows[rows["failure"].isna()]
     start = f"{method:22}{strength:9g}{order:6d}  "
     if not len(fine):
         print(f"{start}diverged in all {len(rows)} searches")
         return
-    cells = " ".join(f"{int(index)}:{100 * value:.1f}" for index, value in zip(fine["index"], fine[PGD], strict=True))
+    found = zip(fine["index"], fine[study.pgd], strict=True)
+    cells = " ".join(f"{int(index)}:{100 * value:.1f}" for index, value in found)
     diverged = f" ({len(rows) - len(fine)} diverged)" if len(fine) < len(rows) else ""
-    means = [100 * fine[name].mean() for name in (PGD, f"without none: {PGD}", "cifar10 pgd_acc@8/255")]
+    mean, without_none, elsewhere = (
+        100 * fine[name].mean() for name in (study.pgd, f"without none: {study.pgd}", study.other)
+    )
     random = f"{100 * fine['random search'].iloc[0]:.1f} +- {100 * fine['random search std'].iloc[0]:.1f}"
     print(
-        f"{start}{cells + diverged:30}{means[0]:7.1f}{means[1]:9.1f}{means[2]:9.1f}"
-        f"{fine['one-shot Spearman pgd_acc'].mean():10.2f}{fine['trainings at equal cost'].iloc[0]:7.1f}{random:>15}"
-        f"{fine['seconds'].mean():9.0f}"
+        f"{start}{cells + diverged:30}{mean:7.1f}{without_none:9.1f}{fine['skip_connect'].mean():6.1f}"
+        f"{fine['none'].mean():6.1f}{elsewhere:9.1f}{fine['one-shot Spearman pgd_acc'].mean():10.2f}"
+        f"{fine['trainings at equal cost'].iloc[0]:8.2g}{random:>15}{fine['seconds'].mean():9.0f}"
     )
 
 
-def _sentences(results: pd.DataFrame) -> list[str]:
+def _sentences(results: pd.DataFrame, judge: Judge) -> list[str]:
     """Return what the rows say: which methods pass random search at equal cost, which cells are empty."""
-    fine = results[results["failure"].isna()]
+    fine, pgd = results[results["failure"].isna()], judge.study.pgd
     if not len(fine):
         return ["every search diverged"]
     groups = fine.groupby(KEYS, sort=False)
-    without_none = _passing(groups, f"without none: {PGD}", "with none left out of the argmax, ")
-    sentences = [_passing(groups, PGD, ""), without_none]
+    without_none = _passing(groups, f"without none: {pgd}", "with none left out of the argmax, ")
+    sentences = [_passing(groups, pgd, ""), without_none]
+    found = ", ".join(f"{100 * judge.random_search(cells)[0]:.1f} % by {cells} cells" for cells in LANDMARKS)
+    sentences.append(f"random search finds {found} that it trains")
     empty = groups.apply(lambda rows: ((rows["skip_connect"] + rows["none"]) >= 5).mean())
     collapsed = [_name(key) for key, value in empty.items() if value > 0.5]
     if collapsed:
@@ -66,7 +81,19 @@ def _sentences(results: pd.DataFrame) -> list[str]:
         f"one-shot PGD accuracy ranks cells with a Spearman correlation of {shares.mean():.2f} in the mean "
         f"({shares.min():.2f} to {shares.max():.2f})"
     )
+    if judge.study is not DIGITS:
+        sentences.append(_order(groups[pgd].mean()))
     return sentences
+
+
+def _order(means: pd.Series[float]) -> str:
+    """Say in which order the methods stand, by the mean PGD accuracy of the cells found, and in which on digits."""
+    digits = pd.read_csv(ON_DIGITS).groupby(KEYS)[DIGITS.pgd].mean()
+    both = pd.DataFrame({"here": means, "digits": digits}).dropna().sort_values("here", ascending=False)
+    places = both["digits"].rank(ascending=False, method="min").astype(int)
+    order = ", ".join(f"{_name(key)} {place}" for key, place in places.items())
+    agreement = f", Spearman {st.spearman(both['here'], both['digits']):.2f}" if len(both) > 2 else ""
+    return f"best first, with the place that the same settings have on digits{agreement}: {order}"
 
 
 def _passing(groups: Any, column: str, start: str) -> str:

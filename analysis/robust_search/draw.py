@@ -9,7 +9,8 @@ import pandas as pd
 
 import figures
 from nasbench_robust.plots import parts, style
-from robust_search.conclude import KEYS, PGD
+from robust_search.conclude import KEYS
+from robust_search.searches import Study
 
 LOOKS = {
     ("darts", 0.0, 1): ("DARTS", style.GREY, "-"),
@@ -27,24 +28,24 @@ SWEEPS = {
 }
 
 
-def draw(results: pd.DataFrame, curves: pd.DataFrame, path: Path) -> list[Path]:
+def draw(study: Study, results: pd.DataFrame, curves: pd.DataFrame, path: Path) -> list[Path]:
     """Draw the four panels; return the files."""
     figure, axes = figures.new_figure(6.9, 5.4, nrows=2, ncols=2)
-    _collapse(axes[0, 0], results, curves)
+    _collapse(axes[0, 0], study.pgd, results, curves)
     _emptiness(axes[0, 1], curves)
-    _sweeps(axes[1, 0], results)
+    _sweeps(axes[1, 0], study.pgd, results)
     _shares(axes[1, 1], curves)
     parts.legend(figure, [axes[0, 0]], loc="outside upper center", ncols=4, columnspacing=1.4)
     return figures.save_figure(figure, path)
 
 
-def _collapse(axes: Any, results: pd.DataFrame, curves: pd.DataFrame) -> None:
+def _collapse(axes: Any, pgd: str, results: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Draw the mean over seeds of the PGD accuracy of the argmax cell, epoch by epoch."""
     for label, colour, line, rows in _shown(curves):
-        mean = rows.groupby("epoch")[PGD].mean()
+        mean = rows.groupby("epoch")[pgd].mean()
         parts.curve(axes, mean.index, 100 * mean, line, colour, label=label)
     low, high = 100 * results["random search"].min(), 100 * results["random search"].max()
-    axes.axhspan(low, high, color=style.GREY, alpha=0.25, linewidth=0, label="random search at equal cost")
+    axes.axhspan(low, high, color=style.GREY, alpha=0.25, linewidth=2, label="random search at equal cost")
     axes.set_title("a   What the argmax cell is worth")
     axes.set_ylabel("its PGD accuracy in the table (%)")
     _epoch_axis(axes)
@@ -72,15 +73,15 @@ def _epoch_axis(axes: Any) -> None:
     parts.grid(axes)
 
 
-def _sweeps(axes: Any, results: pd.DataFrame) -> None:
+def _sweeps(axes: Any, pgd: str, results: pd.DataFrame) -> None:
     """Draw PGD accuracy of the cells found against the weight of the second term: every seed, and the mean."""
-    baseline = results[(results["method"] == "darts") & (results["order"] == 1)][PGD] if PGD in results else []
+    baseline = results[(results["method"] == "darts") & (results["order"] == 1)][pgd] if pgd in results else []
     for method, (label, colour) in SWEEPS.items():
         rows = results[(results["method"] == method) & (results["strength"] > 0)]
-        if not len(rows) or PGD not in rows:
+        if not len(rows) or pgd not in rows:
             continue
-        axes.plot(rows["strength"], 100 * rows[PGD], "o", color=colour, markersize=3, alpha=0.5)
-        mean = rows.groupby("strength")[PGD].mean()
+        axes.plot(rows["strength"], 100 * rows[pgd], "o", color=colour, markersize=3, alpha=0.5)
+        mean = rows.groupby("strength")[pgd].mean()
         parts.curve(axes, mean.index, 100 * mean, "-", colour, label=label)
     if len(baseline):
         axes.axhline(100 * baseline.mean(), color=style.GREY, linewidth=1.3, label="DARTS, first order")

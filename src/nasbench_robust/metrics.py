@@ -252,7 +252,8 @@ class Attack:
 
 def stored_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return what `dataclasses.asdict` stores: fields that came later only where they are set, so that hashes stay."""
-    return {name: value for name, value in items if value is not None or name not in ("targets", "checkpoints")}
+    later = "targets", "checkpoints", "train_images"
+    return {name: value for name, value in items if value is not None or name not in later}
 
 
 # The makers under the names that they had first.

@@ -89,9 +89,8 @@ def check_training_attack(attack: Attack) -> None:
         raise InvalidValueError("attack", attack.name, f"an attack on single batches: {' or '.join(single)}", "pgd")
 
 
-def check_crop(padding: int, name: str) -> None:
-    """Raise an error for a padding by which crops could miss the image."""
-    size = dataset(name).image_size
+def check_crop(padding: int, size: int) -> None:
+    """Raise an error for a padding by which crops could miss images of `size` pixels along a side."""
     if padding >= size:
         raise InvalidValueError("crop_padding", padding, f"less than {size}, the size of the images", str(size - 1))
 
@@ -159,7 +158,7 @@ class AdversarialSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         row = dataset(self.dataset)
-        check_crop(self.crop_padding, self.dataset)
+        check_crop(self.crop_padding, row.image_size)
         check_training_attack(self.attack)
         for attack in self.evaluation:
             check_runnable("an attack of evaluation", attack)

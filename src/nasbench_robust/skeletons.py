@@ -53,12 +53,18 @@ class Skeleton:
             hint = str(max(4, round(self.image_size / 4) * 4))
             raise InvalidValueError("image_size", self.image_size, "a multiple of 4", hint)
 
-    def check_dataset(self, name: str) -> None:
-        """Raise `InvalidValueError` if the network is not for the images and classes of the data set called `name`."""
+    def check_dataset(self, name: str, *, shrunk: bool = False) -> None:
+        """Raise `InvalidValueError` if the network is not for the images and classes of the data set called `name`.
+
+        Images that are shrunk, by whole squares of pixels, may have any size that a skeleton can have.
+        """
         row = dataset(name)
-        if (self.classes, self.input_channels, self.image_size) != (row.classes, row.input_channels, row.image_size):
+        sizes = [size for size in range(4, row.image_size + 1, 4) if row.image_size % size == 0]
+        fits = self.image_size in sizes if shrunk else self.image_size == row.image_size
+        if not fits or (self.classes, self.input_channels) != (row.classes, row.input_channels):
             images = f"{row.classes} classes and {row.input_channels} x {row.image_size}^2 pixels"
-            raise InvalidValueError("skeleton", self, f"a Skeleton for {images}, the images of {row.name}")
+            smaller = f", or shrunk to a size of {', '.join(map(str, sizes[:-1]))}" if shrunk and sizes[:-1] else ""
+            raise InvalidValueError("skeleton", self, f"a Skeleton for {images}, the images of {row.name}{smaller}")
 
     @classmethod
     def for_dataset(cls, name: str, *, channels: int = 16, cells_per_stage: int = 5) -> Skeleton:

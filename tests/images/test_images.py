@@ -15,7 +15,7 @@ from nasbench_robust.cells import Cell
 from nasbench_robust.datasets import DATASETS
 from nasbench_robust.engines.torch import Trainer
 from nasbench_robust.errors import InvalidValueError, UnknownNameError
-from nasbench_robust.images import Split, crop, flip, load_images, random_crop, random_flip, to_unit
+from nasbench_robust.images import Split, crop, flip, load_images, random_crop, random_flip, shrink, to_unit
 from nasbench_robust.metrics import fgsm, pgd
 from nasbench_robust.runs import run_cell
 from nasbench_robust.settings import settings_for
@@ -44,6 +44,17 @@ def test_digits_are_exact_sixteenths_and_need_no_files(monkeypatch):
     assert images.train.pixels.dtype == torch.float32
     assert set((16 * images.train.pixels).unique().tolist()) == set(range(17))
     assert to_unit(images.train.pixels) is images.train.pixels
+
+
+@pytest.mark.parametrize("size", [16, 8, 4])
+def test_a_pixel_of_a_shrunk_image_is_the_mean_of_its_square(size):
+    images = torch.rand(3, 2, 16, 16, generator=seeded())
+    shrunk, side = shrink(images, size), 16 // size
+    assert shrunk.shape == (3, 2, size, size)
+    for row in range(size):
+        for column in range(size):
+            square = images[:, :, row * side : (row + 1) * side, column * side : (column + 1) * side]
+            torch.testing.assert_close(shrunk[:, :, row, column], square.mean(dim=(2, 3)))
 
 
 def test_split_of_digits_never_changes():

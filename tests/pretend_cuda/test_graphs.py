@@ -13,7 +13,7 @@ from pretend_cuda.device import PretendCuda
 
 from nasbench_robust.cells import Cell
 from nasbench_robust.engines import ENGINES
-from nasbench_robust.engines.torch import GraphedTrainer, Trainer, graphs
+from nasbench_robust.engines.torch import GraphedTrainer, Trainer, playback
 from nasbench_robust.engines.torch.graphs import WARM_UP, DeviceSGD
 from nasbench_robust.errors import InvalidValueError
 from nasbench_robust.images import TensorImages
@@ -47,12 +47,12 @@ class Eager(GraphedTrainer):
     """The same steps, never played back."""
 
     def _descend(self, chosen: torch.Tensor) -> None:
-        self._warm_up = 1
+        self._play._left = 1
         super()._descend(chosen)
 
 
 def is_played(trainer: GraphedTrainer) -> bool:
-    return isinstance(trainer._take.__self__, torch.cuda.CUDAGraph)
+    return bool(trainer._play.is_played)
 
 
 @pytest.mark.parametrize(("index", "path"), [(9930, PATHS[0]), (14, PATHS[0]), (7602, PATHS[1])])
@@ -65,7 +65,7 @@ def test_steps_played_back_are_the_steps(index: int, path: str, few: TensorImage
 
 def test_a_replayed_step_waits_for_nothing(device: PretendCuda, few: TensorImages, quick: TrainingSettings) -> None:
     trainer = GraphedTrainer(CELL, quick, few, seed=0)
-    while trainer._take is None:
+    while trainer._play.is_played is None:
         trainer.step()
     with device.at_work():
         trainer.step()
@@ -76,7 +76,7 @@ def test_short_batches_warm_nothing_up(few: TensorImages, quick: TrainingSetting
     trainer = GraphedTrainer(CELL, quick, short, seed=0)
     for _ in range(3):
         trainer.step()
-    assert trainer._warm_up == WARM_UP - 2  # the third step is the next epoch's first
+    assert trainer._play._left == WARM_UP - 2  # the third step is the next epoch's first
 
 
 def test_steps_are_those_of_the_trainer(few: TensorImages, quick: TrainingSettings) -> None:
@@ -122,8 +122,8 @@ def planted(trainer: type[GraphedTrainer], work: Callable[[GraphedTrainer], obje
     """Return a trainer that does something else at the end of every step."""
 
     class Planted(trainer):
-        def _descend_chosen(self) -> None:
-            super()._descend_chosen()
+        def _descend_chosen(self, draws: torch.Generator) -> None:
+            super()._descend_chosen(draws)
             work(self)
 
     return Planted
@@ -162,7 +162,7 @@ def test_the_first_error_of_a_capture_is_what_is_said(
         finally:
             raise RuntimeError("capture invalidated")  # as torch ends a capture
 
-    monkeypatch.setattr(graphs, "capture", broken)
+    monkeypatch.setattr(playback, "capture", broken)
     finish(GraphedTrainer(CELL, quick, few, seed=0))
     assert "(operation not permitted when stream is capturing)" in caplog.text
 
@@ -170,11 +170,10 @@ def test_the_first_error_of_a_capture_is_what_is_said(
 def test_a_graph_that_is_another_step_is_not_taken(
     few: TensorImages, quick: TrainingSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture = graphs.capture
+    capture, trainer = playback.capture, GraphedTrainer(CELL, quick, few, seed=0)
 
-    def of_other_images(work: Callable[[], None], *rest: Any) -> Any:
-        replay = capture(work, *rest)
-        trainer = work.__self__
+    def of_other_images(*work: Any) -> Any:
+        replay = capture(*work)
 
         def play() -> None:
             trainer._chosen.copy_(trainer._chosen.flip(0) * 0)
@@ -182,10 +181,9 @@ def test_a_graph_that_is_another_step_is_not_taken(
 
         return play
 
-    monkeypatch.setattr(graphs, "capture", of_other_images)
-    played = finish(GraphedTrainer(CELL, quick, few, seed=0))
-    assert "the graph of a step is another step" in caplog.text
-    assert played._take.__self__ is played
+    monkeypatch.setattr(playback, "capture", of_other_images)
+    assert not is_played(finish(trainer))
+    assert "the graph of a step does something else" in caplog.text
 
 
 @pytest.mark.parametrize("engine", GRAPHED)

@@ -44,10 +44,11 @@ FAULTS = [
     ("predictors", ["--repeats", "0"], "--repeats: 0: expected a positive integer"),
     ("robust_search", ["--methods", "dart"], "darts"),
     ("robust_search", ["--seeds", "0"], "--seeds: 0: expected a positive integer"),
-    ("smoothing_scales", ["--digits", "./no-such-file"], "no-such-file"),
-    ("smoothing_scales", ["--families", "4785"], "at most 4784"),
+    ("robust_search", ["--dataset", "cifar100"], "did you mean 'cifar10'"),
     ("search_comparison", ["--queries", "0"], "--queries: 0: expected a positive integer"),
     ("search_comparison", ["--published", "digits", "--dataset", "cifar10"], "has no data set"),
+    ("smoothing_scales", ["--digits", "./no-such-file"], "no-such-file"),
+    ("smoothing_scales", ["--families", "4785"], "at most 4784"),
 ]
 
 

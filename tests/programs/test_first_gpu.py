@@ -25,8 +25,8 @@ def test_every_part_runs_on_a_cpu(call, tmp_path) -> None:
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch has a CUDA of its own")
 def test_steps_and_graphs_run_on_a_pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts that do else on a GPU than on a CPU, but for the profiler, which knows what torch was built for."""
-    parts = (first_gpu.machine, first_gpu.waiting, first_gpu.repeats, first_gpu.freedom, first_gpu.beside)
-    monkeypatch.setattr(first_gpu, "PARTS", parts)
+    parts = first_gpu.machine, first_gpu.waiting, first_gpu.repeats, first_gpu.measuring, first_gpu.freedom
+    monkeypatch.setattr(first_gpu, "PARTS", (*parts, first_gpu.beside))
     with installed(monkeypatch) as device:
         device.tf32 = None
         plan = first_gpu.quick(first_gpu.Plan("cuda", None, time.monotonic() + 600))
@@ -34,6 +34,7 @@ def test_steps_and_graphs_run_on_a_pretended_gpu(monkeypatch: pytest.MonkeyPatch
     assert [row for row in found if "**failed**" in row] == []
     assert [row[2] for row in found if row[1].endswith("the graph was taken")] == ["True"] * len(plan.graphs)
     assert [row[2] for row in found if row[1].endswith("largest difference")] == ["0.0"] * (len(plan.engines) + 3)
+    assert [row[2] for row in found if "sets otherwise" in row[1]] == ["0"]
 
 
 def test_a_part_that_fails_and_one_without_time_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:

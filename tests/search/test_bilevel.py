@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers import SMALL
 
-from nasbench_robust.search.supernet import BilevelSearch, bilevel, find_method, search_settings_for
+from nasbench_robust.errors import InvalidValueError
+from nasbench_robust.search.supernet import BilevelSearch, bilevel, find_method, run_search, search_settings_for
 from nasbench_robust.search.supernet.views import Batch, Model
 
 
@@ -65,6 +66,39 @@ def test_each_half_has_its_own_move(images, monkeypatch: pytest.MonkeyPatch) -> 
         distances = (of_weights[:, None] - images.train.pixels[search.halves[0]][None]).abs().amax(dim=(2, 3, 4))
         nearest = distances.amin(dim=1)
         assert ((nearest > 0) & (nearest <= settings.attack.eps + 1e-6)).all()
+
+
+def test_a_search_sees_some_images_at_the_size_of_its_network(images) -> None:
+    """Those that its seed draws, half for either move, each pixel the mean of a square."""
+    small = {"skeleton": replace(SMALL, image_size=4), "train_images": 150, "batch_size": 25, "crop_padding": 0}
+    search = search_of(images, **small)
+    passed: list[torch.Tensor] = []
+    search.supernet.register_forward_pre_hook(lambda _, inputs: passed.append(inputs[0]))
+    while not search.finished:
+        search.step()
+    first, second = (set(half.tolist()) for half in search.halves)
+    assert (len(first), len(second), len(first | second), search.steps_per_epoch) == (75, 75, 150, 3)
+    means = images.train.pixels.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
+    chosen = {image.numpy().tobytes() for image in means[sorted(first | second)]}
+    assert {image.numpy().tobytes() for batch in passed for image in batch} == chosen
+    other = BilevelSearch(search.settings, images, 1)
+    assert set(torch.cat(other.halves).tolist()) != first | second
+    state = other.state_dict()
+    search.load_state_dict(state)
+    for wrong in (0 * state["halves"][0], state["halves"][0] + 1024):
+        with pytest.raises(ValueError, match="halves of the images"):
+            search.load_state_dict({**state, "halves": [wrong, state["halves"][1]]})
+
+
+def test_a_search_of_more_images_than_there_are_is_refused(images) -> None:
+    with pytest.raises(InvalidValueError, match=r"train_images is 1025, .* did you mean 1024"):
+        search_of(images, train_images=1025)
+
+
+def test_one_shot_scores_are_of_the_size_of_the_network(images) -> None:
+    small = {"skeleton": replace(SMALL, image_size=4), "train_images": 64, "batch_size": 32, "one_shot_cells": 2}
+    settings = search_settings_for("digits", **{**small, "epochs": 1})
+    assert len(run_search(settings, images, 0)["one_shot"]["pgd_acc"]) == 2
 
 
 def test_gradients_of_the_weights_are_clipped_and_logs_are_means(images, monkeypatch: pytest.MonkeyPatch) -> None:

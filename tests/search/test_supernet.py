@@ -34,6 +34,7 @@ from nasbench_robust.search.supernet import (
     search_settings_for,
     write_search,
 )
+from nasbench_robust.skeletons import Skeleton
 
 PROGRAM = Path(__file__).resolve().parents[2] / "generation" / "search_supernet.py"
 
@@ -194,6 +195,10 @@ def test_settings_round_trip_and_name_what_is_wrong():
     assert (settings.order, settings.strength, settings.batch_size) == (2, 0.1, 32)
     assert SearchSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert settings.hash != search_settings_for("digits", "arnas-s", strength=1.0).hash
+    assert "train_images" not in settings.to_dict()
+    half_size = Skeleton(image_size=16)
+    some = SearchSettings(skeleton=half_size, train_images=25_000)
+    assert SearchSettings.from_dict(json.loads(json.dumps(some.to_dict()))) == some
     for error, message, question in (
         (UnknownNameError, "arnas-s", lambda: search_settings_for("digits", "arnas")),
         (InvalidValueError, r"order.*gdas", lambda: search_settings_for("digits", "gdas", order=2)),
@@ -201,6 +206,9 @@ def test_settings_round_trip_and_name_what_is_wrong():
         (UnknownNameError, "two-cells", lambda: SearchSettings(space="two-cell")),
         (InvalidValueError, "strength", lambda: SearchSettings(strength=-1)),
         (InvalidValueError, "epochs", lambda: SearchSettings(epochs=0)),
+        (InvalidValueError, "train_images.*did you mean 2", lambda: SearchSettings(train_images=1)),
+        (InvalidValueError, "shrunk to a size of 4, 8, 16", lambda: SearchSettings(skeleton=Skeleton(image_size=24))),
+        (InvalidValueError, "crop_padding.*15", lambda: SearchSettings(skeleton=half_size, crop_padding=16)),
     ):
         with pytest.raises(error, match=message):
             question()

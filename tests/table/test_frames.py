@@ -159,6 +159,21 @@ def test_best_orders_equal_values_by_index(bench, small):
     assert small.best(metric="clean_acc", k=5)["index"].tolist() == [0, 9, 1]  # the others have no result
 
 
+def test_best_of_a_view_is_that_of_its_own_cells(published):
+    for view in ("all", "representatives", "smallest", "connected", "all"):
+        best = published.best("cifar10", "pgd_acc", 50, cells=view)
+        frame = published.frame("cifar10", ["pgd_acc"], cells=view)
+        in_order = frame.sort_values(["pgd_acc", "index"], ascending=[False, True]).head(50)
+        pd.testing.assert_frame_equal(best, in_order)
+
+
+def test_a_frame_that_is_written_to_keeps_its_labels(bench):
+    frame = bench.frame("cifar10")
+    frame.loc[1, "index"] = 77
+    assert frame.index.tolist()[:3] == [0, 1, 2]
+    assert bench.frame("cifar10")["index"].tolist()[:3] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("k", [0, -1, True, 2.0, "3", None])
 def test_best_refuses_a_k_that_is_no_count(bench, k):
     with pytest.raises(InvalidValueError, match=r"(k is .*|no k is given), expected an integer of at least 1"):

@@ -2,6 +2,7 @@ from ._autoattack import AutoAttackResult as AutoAttackResult
 from ._autoattack import autoattack as autoattack
 from ._fgsm import fgsm as fgsm
 from ._pgd import pgd as pgd
+from ._repeating import repeating as repeating
 from ._square import square as square
 from .apgd import apgd_ce as apgd_ce
 from .apgd import apgd_t as apgd_t

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from .bumps import Bumps
 from .dispatch import checked
 from .passes import attempt_in_turn
-from .random_search import RandomSearch, inside
+from .random_search import BLOCK, RandomSearch, inside
 
 if TYPE_CHECKING:
     from ..metrics import Attack
@@ -28,7 +28,6 @@ FIRST_SHARE = 0.8  # p: share of the pixels that the first squares cover
 # Of 10,000 queries, where p is halved (section 3.1 of the paper); other numbers of queries rescale it. The paper's list
 # does not have 500, the authors' programs do, and with them all published evaluations.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-BLOCK = 256  # queries that are drawn at a time
 
 
 @checked
@@ -98,12 +97,7 @@ def _blocks(queries: int, size: int, side_of: Callable[[float, int], int]) -> It
 
 
 class _Corners(RandomSearch):
-    """Random search on many images, each at its own pace.
-
-    A move is a square and a sign per channel, numbered. Every image has its own sequence of random moves, so images do
-    not have to make the same query at the same time: one that skips ten moves is evaluated at its eleventh beside
-    others at their first. That keeps batches full.
-    """
+    """Random search with squares; a move is the corner of one and a sign per channel, numbered."""
 
     @staticmethod
     def side(share: float, size: int) -> int:
@@ -112,65 +106,65 @@ class _Corners(RandomSearch):
     def start(self) -> torch.Tensor:
         images, eps = self.images, self.eps
         self.low, self.high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
-        self._side, self.hopeless = 0, torch.empty(0)
         count, channels, _, size = images.shape
+        # How many moves an image has kept, and how many it had when it rejected a move: where these are equal, the
+        # answer is known.
+        self._kept = self.labels.new_zeros(count, dtype=torch.int16)
         stripes = self.integers(2, (count, channels, 1, size)).bool()
         return torch.where(stripes, self.high, self.low)
 
-    def run(self, side: int, count: int) -> None:
+    def turn_to(self, side: int) -> None:
+        super().turn_to(side)
         channels, _, size = self.point.shape[1:]
-        if side != self._side:
-            self._side, self.hopeless = side, _changes_nothing(self.point, self.low, self.high, side)
-        moves = self.integers((size - side + 1) ** 2 << channels, (len(self.point), count))
-        query = torch.arange(count, device=moves.device)
-        rows = (~self.wrong).nonzero()[:, 0]
-        upcoming = torch.zeros_like(rows)
-        while len(rows):
-            waiting = query >= upcoming[:, None]
-            if self.skip:
-                waiting &= ~self.hopeless[rows[:, None], moves[rows]]
-            going = waiting.any(dim=1) & ~self.wrong[rows]
-            rows, waiting = rows[going], waiting[going]
-            if not len(rows):
-                break
-            first = waiting.int().argmax(dim=1)
-            self._make(rows, moves[rows, first])
-            upcoming = first + 1
+        self._span = size - side + 1
+        self._rejected = self._kept.new_full((len(self.point), self._span**2 << channels), -1)
+        self._kept.zero_()
 
-    def _make(self, rows: torch.Tensor, move: torch.Tensor) -> None:
-        """Make one move on each of the images in `rows`, and keep it where the margin falls."""
-        channels, _, size = self.point.shape[1:]
-        corner, signs = move >> channels, move & ((1 << channels) - 1)
-        span = size - self._side + 1
-        inside_row = inside(corner // span, self._side, size)[:, None, :, None]
-        inside_column = inside(corner % span, self._side, size)[:, None, None, :]
-        up = (signs[:, None] >> torch.arange(channels, device=move.device) & 1).bool()[:, :, None, None]
-        target = torch.where(up, self.high[rows], self.low[rows])
-        candidate = torch.where(inside_row & inside_column, target, self.point[rows])
+    def draw(self, count: int) -> None:
+        self.moves[:, :count] = self.integers(self._rejected.shape[1], (len(self.point), count))
 
-        found, wrong = self.ask(candidate, self.labels[rows])
-        self.hopeless[rows, move] = True
-        better = found < self.margin[rows]
-        if better.any():
-            kept = rows[better]
-            self.point[kept], self.margin[kept], self.wrong[kept] = candidate[better], found[better], wrong[better]
-            self.hopeless[kept] = _changes_nothing(self.point[kept], self.low[kept], self.high[kept], self._side)
+    def changed(self) -> list[list[torch.Tensor]]:
+        *telling, others = super().changed()
+        return [*telling, [*others, self._kept, self._rejected]]
 
+    def candidate(self, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        size, side = self.point.shape[-1], self._window
+        corner, up = self._taken_apart(self.moves[rows, places])
+        inside_row = inside(corner // self._span, side, size)[:, None, :, None]
+        inside_column = inside(corner % self._span, side, size)[:, None, None, :]
+        target = torch.where(up.bool()[:, :, None, None], self.high[rows], self.low[rows])
+        return torch.where(inside_row & inside_column, target, self.point[rows])
 
-def _changes_nothing(point: torch.Tensor, low: torch.Tensor, high: torch.Tensor, side: int) -> torch.Tensor:
-    """Return which moves leave the image as it is, shape (n, moves).
+    def note(self, rows: torch.Tensor, places: torch.Tensor, asked: torch.Tensor, kept: torch.Tensor) -> None:
+        move, before = self.moves[rows, places], self._kept[rows]
+        self._rejected[rows, move] = torch.where(asked, before, self._rejected[rows, move])
+        self._kept[rows] = before + kept
 
-    Every pixel of the point is at one of its bounds; where both are the same pixel value, neither changes it.
-    """
-    channels = point.shape[1]
-    falls, rises = (
-        F.max_pool2d((point != bound).to(point.dtype), side, stride=1).flatten(2).bool() for bound in (low, high)
-    )
-    changes = []
-    for signs in range(1 << channels):
-        parts = [(rises if signs >> channel & 1 else falls)[:, channel] for channel in range(channels)]
-        changes.append(torch.stack(parts).any(dim=0))
-    return ~torch.stack(changes, dim=2).flatten(1)
+    def needed(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """Return which moves change a pixel, and were not rejected since the last one that was kept."""
+        if not self.skip:
+            return None
+        moves = self.moves[rows]
+        return self._changes(rows, moves) & (self._rejected[rows[:, None], moves] != self._kept[rows, None])
+
+    def _changes(self, rows: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+        """Return which moves change a pixel, of the shape of the moves.
+
+        Every pixel of the point is at one of its bounds; where both are the same pixel value, neither changes it.
+        """
+        channels = self.point.shape[1]
+        apart = torch.cat([self.point[rows] != bound[rows] for bound in (self.low, self.high)], dim=1)
+        columns = F.max_pool2d(apart.to(self.point.dtype), (self._window, 1), stride=1)
+        squares = F.max_pool2d(columns, (1, self._window), stride=1).flatten(1)
+        corner, up = self._taken_apart(moves)
+        channel = torch.arange(channels, device=moves.device) + channels * up
+        chosen = squares.gather(1, (channel * self._span**2 + corner[..., None]).flatten(1))
+        return chosen.view_as(channel).any(dim=-1)
+
+    def _taken_apart(self, moves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the corners that moves name, and for each channel 1 where it rises, 0 where it falls."""
+        channels = self.point.shape[1]
+        return moves >> channels, moves[..., None] >> torch.arange(channels, device=moves.device) & 1
 
 
 SEARCHES: dict[str, type[RandomSearch]] = {"Linf": _Corners, "L2": Bumps}

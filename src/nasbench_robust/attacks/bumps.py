@@ -41,38 +41,41 @@ class Bumps(RandomSearch):
         way[:, :, before:end, before:end] = grid
         return self._at(way, self.images)
 
-    def run(self, side: int, count: int) -> None:
-        """Make so many moves with windows of this side, all images at the same pace."""
-        number, channels, _, size = self.point.shape
-        places = (size - side + 1) ** 2
-        moves = self.integers(places << (channels + 1), (number, count))
-        emptied = self.integers(places, (number, count))
-        for query in range(count):
-            rows = (~self.wrong).nonzero()[:, 0]
-            if not len(rows):
-                break
-            self._make(rows, moves[rows, query], emptied[rows, query], side)
+    def turn_to(self, side: int) -> None:
+        """Go over to windows of another side."""
+        super().turn_to(side)
+        self._bumps = _bumps(side).to(self.images)
+        self._emptied = torch.zeros_like(self.moves)
 
-    def _make(self, rows: torch.Tensor, move: torch.Tensor, emptied: torch.Tensor, side: int) -> None:
-        """Make one move on each of the images in `rows`, and keep it where the margin falls."""
+    def draw(self, count: int) -> None:
+        """Draw moves, and the windows that they empty."""
+        number, channels, _, size = self.point.shape
+        places = (size - self._window + 1) ** 2
+        self.moves[:, :count] = self.integers(places << (channels + 1), (number, count))
+        self._emptied[:, :count] = self.integers(places, (number, count))
+
+    def note(self, rows: torch.Tensor, places: torch.Tensor, asked: torch.Tensor, kept: torch.Tensor) -> None:
+        """Remember nothing: no answer is known before it was given."""
+
+    def needed(self, rows: torch.Tensor) -> None:
+        """Ask about all moves."""
+
+    def candidate(self, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return the points after a bump was moved."""
+        move, emptied, side = self.moves[rows, places], self._emptied[rows, places], self._window
         image, channels, size = self.images[rows], self.images.shape[1], self.images.shape[-1]
         way = self.point[rows] - image
         up = (move[:, None] >> torch.arange(channels, device=move.device) & 1)[:, :, None, None]
         turned, place = move >> channels & 1, move >> (channels + 1)
         filled, empty = _window(place, side, size), _window(emptied, side, size)
         row, column = _offsets(place, side, size)
-        bump = (2 * up - 1) * _bumps(side).to(image)[turned[:, None, None], row, column][:, None]
+        bump = (2 * up - 1) * self._bumps[turned[:, None, None], row, column][:, None]
 
         new = torch.where(filled, bump + _unit(way * filled), 0)
         freed = (way * (filled | empty)).square().sum(dim=(2, 3), keepdim=True)
         unused = (self.eps**2 - way.square().sum(dim=(1, 2, 3), keepdim=True)).clamp(min=0)
         new = _unit(new) * (unused / channels + freed).sqrt()
-        candidate = self._at(torch.where(filled, new, torch.where(empty, 0, way)), image)
-
-        found, wrong = self.ask(candidate, self.labels[rows])
-        better = (found < self.margin[rows]) | wrong
-        kept = rows[better]
-        self.point[kept], self.margin[kept], self.wrong[kept] = candidate[better], found[better], wrong[better]
+        return self._at(torch.where(filled, new, torch.where(empty, 0, way)), image)
 
     def _at(self, way: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return the points in this direction at the distance of eps, clipped to [0, 1]."""

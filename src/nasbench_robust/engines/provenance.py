@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import platform
 import re
 import resource
@@ -33,6 +34,8 @@ def forget_peak_memory(images: Any) -> None:
     if getattr(device, "type", None) == "cuda":
         import torch
 
+        gc.collect()  # a run before this one may be held by a circle of references
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -14,4 +14,5 @@ from .loading import load_arrays as load_arrays
 from .loading import load_images as load_images
 from .tensors import random_crop as random_crop
 from .tensors import random_flip as random_flip
+from .tensors import shrink as shrink
 from .tensors import use_threads as use_threads

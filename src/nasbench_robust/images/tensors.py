@@ -32,6 +32,19 @@ def random_crop(images: torch.Tensor, padding: int, generator: torch.Generator) 
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
+def shrink(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Return images of `size` pixels along a side, each the mean of the square of pixels that it stands for.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, channels, side, side)
+        Of floats.
+    size : int
+        Divides the side without a remainder.
+    """
+    return images if images.shape[-1] == size else F.interpolate(images, size, mode="area")
+
+
 def random_flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mirror every image left to right with probability one half; one draw per image."""
     flipped = torch.rand(len(images), generator=generator, device=generator.device) < 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,21 +59,24 @@ class TorchEngine:
 
     def measure(self, trainer: AnyTrainer, metric: Metric, done: int) -> Iterator[Booleans]:
         """Measure all images of the split; what an interrupted call had done is with the trainer."""
+        from ...attacks import repeating
         from . import NetworkTrainer, evaluate, make_generator
+        from .playback import played_back
 
         assert isinstance(trainer, NetworkTrainer)
         images, labels = trainer.images.held_out(metric.split)
         parts: list[torch.Tensor] = list(trainer.kept.get("parts", ()))
-        correct = evaluate(
-            trainer.measured(),
-            images,
-            labels,
-            [metric],
-            make_generator(trainer.seed, "evaluation", images.device),
-            batch_size=trainer.settings.evaluation_batch,
-            on_part=lambda _metric, _part, survivors: parts.append(survivors),
-            kept=trainer.kept,
-        )
+        with repeating(played_back) if self._row.graph else nullcontext():
+            correct = evaluate(
+                trainer.measured(),
+                images,
+                labels,
+                [metric],
+                make_generator(trainer.seed, "evaluation", images.device),
+                batch_size=trainer.settings.evaluation_batch,
+                on_part=lambda _metric, _part, survivors: parts.append(survivors),
+                kept=trainer.kept,
+            )
         trainer.kept.clear()
         has_parts = metric.attack is not None and metric.attack.name == "autoattack"
         yield np.stack([survivors.cpu().numpy() for survivors in (parts if has_parts else [correct[metric]])])
@@ -83,7 +87,8 @@ class TorchEngine:
 
         device = trainer.images.test.pixels.device
         on_gpu = device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
+        # What was reserved: between two replays the memory of a graph belongs to no tensor, and to nobody else either.
+        peak = torch.cuda.max_memory_reserved(device) / 2**20 if on_gpu else provenance.peak_memory_mib()
         return {"peak_memory_mib": peak, **made_on(device, tf32=self._row.precision == "tf32")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -23,10 +23,28 @@ from ...attacks import (
 from ...checks import integer, kind
 from ...errors import UnknownNameError
 from ...images import pinned_float32, to_unit
-from ...metrics import ATTACKS, PARTS, Metric
+from ...metrics import ATTACKS, PARTS, Attack, Metric
 from ..watch import Step, stop_if_asked, tell
 
 LOOKED_AT = 32  # images, for signs that attacks fail
+
+# Takes a network, an attack or None, a batch of images with its labels, and a generator; returns what `judged` does.
+Judge: TypeAlias = Callable[[torch.nn.Module, Attack | None, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+
+
+def judged(
+    network: torch.nn.Module,
+    attack: Attack | None,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Return which images of a batch are classified correctly, under the attack if there is one."""
+    seen = to_unit(images)
+    if attack is not None:
+        seen = unchecked(attack)(network, seen, labels, attack, generator, len(labels))
+    with torch.no_grad():
+        return is_right(network(seen), labels)
 
 
 @pinned_float32()
@@ -40,6 +58,7 @@ def evaluate(
     batch_size: int = 1000,
     on_part: Callable[[Metric, str, torch.Tensor], None] | None = None,
     kept: dict[str, Any] | None = None,
+    judge: Judge = judged,
 ) -> dict[Metric, torch.Tensor]:
     """Return, for every metric, which images are classified correctly.
 
@@ -64,6 +83,8 @@ def evaluate(
     kept : dict, optional
         Filled as the work goes on with all batches and parts that are done. A call with what an interrupted one left
         here, and otherwise the same arguments, goes on from there, with the draws of a call that was not interrupted.
+    judge : callable, optional
+        Does what `judged` does, to batches of attacks that work on one batch at a time.
 
     Returns
     -------
@@ -103,7 +124,7 @@ def evaluate(
         state, hook = _Kept(generator, {} if kept is None else kept), network.register_forward_pre_hook(stop_if_asked)
         try:
             for metric in metrics[len(state.outcomes) :]:
-                state.end_metric(_is_correct(network, images, labels, metric, batch_size, on_part, state))
+                state.end_metric(_is_correct(network, images, labels, metric, batch_size, on_part, state, judge))
         finally:
             hook.remove()
     correct = dict(zip(metrics, state.outcomes, strict=True))
@@ -139,6 +160,7 @@ def _is_correct(
     batch_size: int,
     on_part: Callable[[Metric, str, torch.Tensor], None] | None,
     state: _Kept,
+    judge: Judge,
 ) -> torch.Tensor:
     generator = state.generator
     attack = metric.attack
@@ -162,9 +184,5 @@ def _is_correct(
     batches = list(zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True))
     for batch, known in batches[len(state.parts) :]:
         tell(Step(metric.column, len(state.parts), len(batches)))
-        seen = to_unit(batch)
-        if attack is not None:
-            seen = unchecked(attack)(network, seen, known, attack, generator, batch_size)
-        with torch.no_grad():
-            state.add(is_right(network(seen), known))
+        state.add(judge(network, attack, batch, known, generator))
     return torch.cat(state.parts)

@@ -21,7 +21,7 @@ from ...settings import AdversarialSettings, TrainingSettings
 from ..checkpoints import check_form
 from ..curves import Epoch, resumed_curve
 from ..draws import STREAMS
-from .evaluation import evaluate
+from .evaluation import evaluate, judged
 
 
 def make_generator(seed: int, stream: str, device: str | torch.device = "cpu") -> torch.Generator:
@@ -101,6 +101,7 @@ class NetworkTrainer:
     """
 
     tf32 = False
+    _judge = staticmethod(judged)  # of batches of the curve
 
     def __init__(
         self,
@@ -210,7 +211,9 @@ class NetworkTrainer:
         metrics = Metric("clean_acc"), Metric.of(self.settings.attack)
         batch_size = self.settings.evaluation_batch
         network = self.measured()
-        outcomes = evaluate(network, images, labels, metrics, generator, batch_size=batch_size, kept=self.kept)
+        outcomes = evaluate(
+            network, images, labels, metrics, generator, batch_size=batch_size, kept=self.kept, judge=self._judge
+        )
         self.kept.clear()
         clean, attacked = (float(outcomes[metric].double().mean()) for metric in metrics)
         epoch = Epoch(len(self.curve) + 1, learning_rate, loss / self._done, correct / self._done, clean, attacked)

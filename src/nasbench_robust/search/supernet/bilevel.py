@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from ...attacks import check_splits, evaluating, unchecked
+from ...checks import integer
 from ...engines import check_form
 from ...engines.torch import as_tensors, check_moments, make_generator, set_draws
 from ...errors import TrainingDivergedError
-from ...images import TensorImages, pinned_float32, random_crop, random_flip, to_unit
+from ...images import TensorImages, pinned_float32, random_crop, random_flip, shrink, to_unit
 from .methods import Method, check_settings, find_method
 from .settings import SearchSettings
 from .spaces import make_supernet
@@ -108,7 +109,9 @@ class BilevelSearch:
             [self.supernet.alpha], lr=settings.alpha_lr, betas=(0.5, 0.999), weight_decay=settings.alpha_weight_decay
         )
         self._draws = make_generator(seed, "search", device)
-        order = self._permutation(len(images.train.labels))
+        if settings.train_images is not None:
+            integer(2, len(images.train))("train_images", settings.train_images)
+        order = self._permutation(len(images.train))[: settings.train_images]
         middle = len(order) // 2
         self.halves = order[:middle], order[middle:]
         self.history: list[SearchEpoch] = []
@@ -188,6 +191,10 @@ class BilevelSearch:
 
     # -------------------------------------------------------------- batches
 
+    def pixels(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Return training images in [0, 1] at the size that is searched with."""
+        return shrink(to_unit(self.images.train.pixels[chosen]), self.settings.skeleton.image_size)
+
     def _permutation(self, count: int) -> torch.Tensor:
         return torch.randperm(count, generator=self._draws, device=self._draws.device)
 
@@ -199,7 +206,7 @@ class BilevelSearch:
         """Return the next augmented batch of a half, perturbed as the method asks."""
         size = self.settings.batch_size
         chosen = self._orders[half][self._done * size : (self._done + 1) * size]
-        images = random_crop(to_unit(self.images.train.pixels[chosen]), self.settings.crop_padding, self._draws)
+        images = random_crop(self.pixels(chosen), self.settings.crop_padding, self._draws)
         if self.settings.flip:
             images = random_flip(images, self._draws)
         labels = self.images.train.labels[chosen]
@@ -279,8 +286,8 @@ class BilevelSearch:
         numbers = all(isinstance(each, (int, float)) for logs in logged for each in logs.values())
         if state["schedule"]["last_epoch"] != epochs or not numbers:
             raise ValueError(f"the schedule, or the sums, are not those of {epochs} epochs")
-        everything = torch.arange(len(self.images.train.labels), device=self._draws.device)
-        if not torch.equal(torch.cat(list(state["halves"])).sort().values, everything):
+        chosen = set(torch.cat(list(state["halves"])).tolist())
+        if len(chosen) < sum(map(len, self.halves)) or not chosen <= set(range(len(self.images.train))):
             raise ValueError("the halves of the images are none")
         for half, order in zip(state["halves"], state["orders"], strict=True):
             if not torch.equal(half.sort().values, order.sort().values):

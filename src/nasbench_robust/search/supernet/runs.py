@@ -72,7 +72,7 @@ def run_search(
     RunInterruptedError
         If `should_stop` said yes.
     InvalidValueError
-        If the checkpoint is one of another search.
+        If the checkpoint is one of another search, or there are fewer images than the settings ask for.
     """
     search = BilevelSearch(settings, images, seed)
     kept = _Kept(search, None if checkpoint is None else Path(checkpoint))
@@ -144,16 +144,16 @@ def _result(search: BilevelSearch, kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_shot(search: BilevelSearch, kept: dict[str, Any]) -> dict[str, Any]:
-    for_weights, for_architecture = (search.images.train[half[:ONE_SHOT_IMAGES]] for half in search.halves)
+    for_weights, for_architecture = (half[:ONE_SHOT_IMAGES] for half in search.halves)
     sample = one_shot_sample(search.settings.one_shot_cells)
     accuracies = one_shot_accuracies(
         search.supernet,
         [Cell.from_index(index) for index in sample],
-        for_weights.pixels,
-        for_architecture.pixels,
-        for_architecture.labels,
+        search.pixels(for_weights),
+        search.pixels(for_architecture),
+        search.images.train.labels[for_architecture],
         [Metric("clean_acc"), Metric.of(search.settings.attack)],
-        make_generator(search.seed, "evaluation", for_weights.pixels.device),
+        make_generator(search.seed, "evaluation", for_weights.device),
         kept,
     )
     return {"cells": sample, **{metric.name: values for metric, values in accuracies.items()}}

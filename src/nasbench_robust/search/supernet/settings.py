@@ -24,7 +24,7 @@ class SearchSettings(Settings):
     dataset : str
         Canonical name. A random half of the training split trains the weights, the other half the architecture.
     skeleton : Skeleton
-        The network around the searched cell.
+        The network around the searched cell. Images are shrunk to an `image_size` below the data set's, by area.
     space : str
         What is searched: ``"cell"``, ``"two-cells"`` or ``"arnas"``; see `nasbench_robust.search.supernet.spaces`.
     method : str
@@ -50,6 +50,9 @@ class SearchSettings(Settings):
         Random horizontal flips.
     one_shot_cells : int
         How many cells, spread evenly over all, get a one-shot score at the end.
+    train_images : int, optional
+        How many images of the training split are used, drawn anew by every seed; None for all of them. In dictionaries
+        and the hash where it is set.
     """
 
     dataset: str = "cifar10"
@@ -73,6 +76,7 @@ class SearchSettings(Settings):
     crop_padding: int = 4
     flip: bool = True
     one_shot_cells: int = 100
+    train_images: int | None = None
 
     CHECKS: ClassVar[Mapping[str, Check]] = {
         "dataset": lambda _, value: canonical_name(value),
@@ -82,6 +86,7 @@ class SearchSettings(Settings):
         "crop_padding": integer(0),
         "order": integer(1),
         "one_shot_cells": integer(0),
+        "train_images": lambda name, value: value if value is None else integer(2)(name, value),
         **dict.fromkeys(("strength", "min_lr", "momentum", "weight_decay", "alpha_weight_decay"), number()),
         **dict.fromkeys(("max_lr", "alpha_lr", "clip", "first_temperature", "last_temperature"), number(above=True)),
         "skeleton": kind(Skeleton),
@@ -92,6 +97,6 @@ class SearchSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.skeleton.check_dataset(self.dataset)
-        check_crop(self.crop_padding, self.dataset)
+        self.skeleton.check_dataset(self.dataset, shrunk=True)
+        check_crop(self.crop_padding, self.skeleton.image_size)
         check_training_attack(self.attack)
