@@ -247,7 +247,7 @@ def test_a_column_of_runs(images, tmp_path, monkeypatch):
         {"seed": 0, "joules": 3.0},
         {"seed": 1, "joules": 4.0},
     ]
-    for table in (tmp_path / "old", nbr.releases.locate("digits")):  # made before there was the column
+    for table in (tmp_path / "old", nbr.releases.locate("digits-1")):  # made before there was the column
         assert {row["joules"] for row in rows_in(table, ["index", "joules"])} == {None}
         assert [finding for finding in nbr.validate(table) if finding.severity == "error"] == []
     folders = [str(tmp_path / name) for name in ("old", "new")]

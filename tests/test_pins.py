@@ -67,13 +67,14 @@ def test_stored_scores_are_those_of_their_settings(name, rows, expected):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("runs", "d7b525bd8eea3b2b8d3e7db0b8ab6731e39b54fdd88cca699f357e27ac977897"),
-        ("curves", "bb7dc2fa14fa5bdc177295b6f787fd966a3be9ed439db7b2820891740454d7ce"),
-        ("outcomes", "c22605c71de71e0b5192ca1c759287ccb28408b477c662bd5bdb282e407ac21f"),
+        ("digits/runs", "2bd45df4e693e703d42d49e62c9418ff6208fa6c9b00cf3c2d720dbfe9c17534"),
+        ("digits-1/runs", "d7b525bd8eea3b2b8d3e7db0b8ab6731e39b54fdd88cca699f357e27ac977897"),
+        ("digits/curves", "bb7dc2fa14fa5bdc177295b6f787fd966a3be9ed439db7b2820891740454d7ce"),
+        ("digits/outcomes", "c22605c71de71e0b5192ca1c759287ccb28408b477c662bd5bdb282e407ac21f"),
     ],
 )
 def test_bundled_table_is_the_one_that_was_made(name, expected):
-    content = locate("digits").with_name(f"{name}.parquet").read_bytes()
+    content = (locate("digits").parents[1] / f"{name}.parquet").read_bytes()
     assert hashlib.sha256(content).hexdigest() == expected
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BUNDLED = "digits"  # the release that is part of the package, and what `load` opens by default
-EARLIER: tuple[str, ...] = ()  # versions of it that were bundled before and are part of the package too: "digits-1"
+EARLIER: tuple[str, ...] = ("digits-1",)  # versions of it that were bundled before, and still are part of the package
 
 
 class Release(NamedTuple):

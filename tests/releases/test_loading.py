@@ -55,7 +55,7 @@ def test_load_takes_the_name_of_a_folder_here(made_up_table, tmp_path, monkeypat
         (
             {"source": "other", "url": "http://x/"},
             UnknownNameError,
-            "known: digits, nas-robbench-201, standard-training",
+            "known: digits, digits-1, nas-robbench-201, standard-training",
         ),
         ({"source": "folder/absent"}, MissingDataError, "no file or folder folder/absent; check the path"),
         ({"source": "absent.parquet"}, MissingDataError, "no file or folder absent.parquet"),

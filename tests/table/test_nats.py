@@ -442,7 +442,7 @@ def test_an_epoch_is_that_of_the_curve_and_costs_its_share():
         assert "test-accuracy" not in info
         accuracy, _, cost, _ = api.simulate_train_eval(9930, "digits", iepoch=iepoch)
         assert (accuracy, cost) == (info["valid-accuracy"], info["train-all-time"])
-        assert cost == pytest.approx(digits.train_seconds(9930) * (iepoch + 1) / 20)
+        assert cost == pytest.approx(digits.values(metric="train_cpu_seconds")[9930] * (iepoch + 1) / 20)
     one = api.get_more_info(9930, "digits", iepoch=3, is_random=1)
     assert one["valid-accuracy"] == pytest.approx(100 * digits.curve(9930, seed=1)["pgd_acc"][4], rel=1e-12)
 
