@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import run_program
 from run_folders import OLD, QUICK, compact_in_second_format, file_of, in_format, old_file_of, rows_in
+from stored_runs import bundled
 
 import nasbench_robust as nbr
 from nasbench_robust import cells
@@ -233,6 +234,16 @@ def test_runs_of_other_settings_are_refused_in_a_folder_and_told_apart_in_a_rele
     with pytest.raises(TableError, match=f"settings {other.hash}"):
         collect([folder], tmp_path / "mixed")
     assert not (tmp_path / "mixed").exists()
+
+
+def test_a_run_that_is_not_what_its_curve_and_its_outcomes_say_contradicts_itself():
+    whole = bundled()[0]
+    assert whole.problem() is None
+    correct = whole.row["clean_correct"]
+    assert "images count for clean_acc" in replace(whole, row={**whole.row, "clean_correct": correct - 1}).problem()
+    assert "images count for clean_acc" in replace(whole, row={**whole.row, "clean_acc": 0.5}).problem()
+    assert replace(whole, epochs=whole.epochs[:-1]).problem() == "its curve has 19 epochs, its settings 20"
+    assert replace(whole, epochs=whole.epochs[::-1]).problem() == "its curve has 20 epochs, its settings 20"
 
 
 def test_empty_collection_says_so(tmp_path):
