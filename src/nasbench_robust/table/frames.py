@@ -92,7 +92,7 @@ def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None,
     known = cell_columns(chosen, [store.info.datasets[name] for name in names])
     columns = {"dataset": Texts(names, np.repeat(np.arange(len(names)), size)), **known}
     for column in dict.fromkeys(column for each in measured for column in each):
-        values = columns[column] = np.full((len(names), size), np.nan).reshape(-1)
+        values = columns[column] = np.full(len(names) * size, np.nan)
         for place, (name, each) in enumerate(zip(names, measured, strict=True)):
             if column in each:
                 part = values[place * size : (place + 1) * size]

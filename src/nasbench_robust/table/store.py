@@ -280,7 +280,7 @@ class Store:
         if key not in self._rankings:
             values = self.array(dataset, metric, None)[indices]
             rows = np.flatnonzero(~np.isnan(values))
-            self._rankings[key] = rows[np.argsort(-values[rows], kind="stable")]
+            self._rankings[key] = read_only(rows[np.argsort(-values[rows], kind="stable")])
         return self._rankings[key]
 
     def _mean(self, dataset: str, metric: Metric, seed: int | None) -> Floats:
