@@ -222,7 +222,9 @@ def _csv(columns: dict[str, list[Any]]) -> str:
 def _fields_of(values: list[Any]) -> Iterable[str]:
     """Return the values of a column, which are of one type or None, as fields of CSV."""
     different = list(dict.fromkeys(values))
-    texts = _quoted(["" if value is None else str(value) for value in different])
+    texts = ["" if value is None else str(value) for value in different]
+    if any(isinstance(value, str) for value in different[:2]):  # of two different ones, one is not None
+        texts = _quoted(texts)
     return texts if len(texts) == len(values) else map(dict(zip(different, texts, strict=True)).__getitem__, values)
 
 
