@@ -138,12 +138,12 @@ def test_a_release_without_them_says_so(bench):
     for ask, what in ((bench.curve, "curves by epoch"), (bench.outcomes, "outcomes by image")):
         with pytest.raises(MissingResultError) as caught:
             ask(9930, "cifar10", **({"metric": "pgd_acc", "seed": 0} if ask == bench.outcomes else {}))
-        told = f"nas-robbench-201 has no {what} beside its runs on cifar10"
+        told = f"nas-robbench-201 1 has no {what} beside its runs on cifar10"
         assert str(caught.value) == f"{told}; nasbench_robust.load('digits') has them, of every run"
 
 
 def test_a_table_in_memory_has_none():
-    with pytest.raises(MissingResultError, match="small has no curves by epoch beside its runs on digits"):
+    with pytest.raises(MissingResultError, match="small 2 has no curves by epoch beside its runs on digits"):
         Benchmark(runs_table(SMALL, few_runs())).curve(0)
 
 

@@ -142,8 +142,11 @@ class Details:
         if source is not None and (table := Reader(source).read(_COLUMNS[name], dataset=dataset)).num_rows:
             return table
         what = {"curves": "curves by epoch", "outcomes": "outcomes by image"}[name]
-        hint = None if self._info.name == BUNDLED else f"nasbench_robust.load({BUNDLED!r}) has them, of every run"
-        raise MissingResultError(f"{self._info.name} has no {what} beside its runs on {dataset}", hint=hint)
+        release, hint = (
+            f"{self._info.name} {self._info.version}",
+            f"nasbench_robust.load({BUNDLED!r}) has them, of every run",
+        )
+        raise MissingResultError(f"{release} has no {what} beside its runs on {dataset}", hint=hint)
 
     @property
     def _place(self) -> Path | str:

@@ -241,14 +241,17 @@ def run(
     Raises
     ------
     InvalidValueError
-        If the method does not take as many objectives as the problem has, or asks for epochs that it does not have.
+        If `search` is a class or has no ``ask`` and ``tell``, if the method does not take as many objectives as the
+        problem has, or asks for epochs that it does not have.
     MissingResultError
         As for `Simulator`.
     """
+    simulator = Simulator(problem, budget, rng=rng)
+    if isinstance(search, type) or not (hasattr(search, "ask") and hasattr(search, "tell")):
+        raise InvalidValueError("search", search, "a search method, which has ask and tell", "RandomSearch(rng)")
     if problem.objectives > 1 and not getattr(search, "several", True):
         expected = f"a method for {problem.objectives} objectives ({', '.join(problem.columns)})"
         raise InvalidValueError("search", type(search).__name__, expected, "NSGA2")
-    simulator = Simulator(problem, budget, rng=rng)
     if problem.curve is not None or getattr(search, "fidelity", None):
         return _run_by_epoch(simulator, search)
     asked: Any = search if _knows_indices(type(search)) else _Asked(search)
@@ -332,8 +335,12 @@ def repeat(
     Raises
     ------
     InvalidValueError
-        If `repeats` or `seed` is not a number of its kind.
+        If `repeats` or `seed` is not a number of its kind, or `make` makes no search method.
     """
+    problem, budget = kind(TableProblem)("problem", problem), kind(Budget)("budget", budget)
+    if not callable(make):
+        expected = "what makes a search method from a generator, such as a class or functools.partial of one"
+        raise InvalidValueError("make", make, expected, "RandomSearch")
     seed, numbers = integer(0)("seed", seed), range(integer(1)("repeats", repeats))
     settings = {"method": _described(make), "budget": asdict(budget), "seed": seed, "charged": problem.charged}
     if integer(1)("n_jobs", n_jobs) == 1:
