@@ -61,6 +61,7 @@ class CompiledTrainer(ReferenceTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        torch.compiler.reset()  # who has compiled eight forms of one function takes the next ones as they are written
         self.network = torch.compile(self.network.to(memory_format=torch.channels_last), dynamic=False)
         plain = attack_of(self.network, self.settings.attack)
 

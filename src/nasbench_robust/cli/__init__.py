@@ -6,7 +6,6 @@ Only what a command needs is imported inside it, so that ``--help`` is instant.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,7 +39,6 @@ def commands() -> Iterator[Command]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    gc.set_threshold(50_000)  # imports make objects and no garbage: looking for it took a tenth of a short command
     words = sys.argv[1:] if arguments is None else list(arguments)
     first = next((word for word in words if not word.startswith("-")), "")
     everything = parser(next((command for command in commands() if command.name == first), None))
