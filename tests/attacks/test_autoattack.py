@@ -288,7 +288,7 @@ def test_parts_become_outcome_rows(digits, tmp_path):
     assert bench.query(9930, "digits", "pgd_acc@L2:0.5") == done.row["pgd_acc@L2:0.5"]
     assert bench.query(9930, "digits", "pgd_acc", eps=0.5) == done.row["pgd_acc@0.5"]
     assert bench.query(9930, "digits", "autoattack_acc", eps=EPS) == counts[-1] / 517
-    with pytest.raises(MissingResultError, match=r"no autoattack_acc at eps .* on the validation split"):
+    with pytest.raises(MissingResultError, match=r"no autoattack_acc@.* on the validation split"):
         bench.query(9930, "digits", "autoattack_acc", eps=EPS, split="validation")
     listed = bench.metrics().query("split == 'test'").set_index("long_name")
     assert not listed.loc["pgd_acc@L2:0.5", "default"]

@@ -134,7 +134,9 @@ MISSPELT = "edge 3: unknown operation 'conv_3x3'; did you mean 'nor_conv_3x3'?"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected 3 nodes joined by '+', got 1"),
+        ("", "expected an integer from 0 to 15624, or a string of the form |o~0|+|o~0|o~1|+|o~0|o~1|o~2|"),
+        ("9930", "expected an integer from 0 to 15624, or a string"),
+        ("|none~0|", "expected 3 nodes joined by '+', got 1"),
         (ALL_NONE + "+|none~0|", "expected 3 nodes joined by '+', got 4"),
         (ALL_NONE[1:], "node 1: expected '|' around its edges, got 'none~0|'"),
         (ALL_NONE[:-1], "node 3: expected '|' around its edges"),

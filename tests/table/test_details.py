@@ -155,6 +155,9 @@ REFUSED = {
     "expected an iterable of cells": lambda b: b.curves(9930),
     "unknown column of curves 'acc'; did you mean 'pgd_acc'": lambda b: b.curve_values(name="acc"),
     "no curves on digits for seed 7 (": lambda b: b.curve_values(seed=7),
+    "at the eps of the training alone, not at L2:0.1 (eps of the training: 0.1)": lambda b: b.curve_values(
+        name="pgd_acc@L2:0.1"
+    ),
     "expected one of 0, 1, 2: outcomes are those of one run": lambda b: b.outcomes(1, metric="pgd_acc"),
     "no outcomes of pgd_acc@0.1 on digits for seed 7 of cell 1 ": lambda b: b.outcomes(1, metric="pgd_acc", seed=7),
     "did you mean 'pgd_acc'": lambda b: b.outcomes(1, metric="pgd", seed=0),

@@ -130,8 +130,13 @@ def test_a_typed_cell_is_an_index_or_a_string(text, index):
         ("15625", "lies in 0..15624"),
         ("-1", "lies in 0..15624"),
         ("333133", "lies in 0..15624"),
-        ("9930.0", "expected 3 nodes"),
-        ("", "expected 3 nodes"),
+        ("9" * 26, r"lies in 0..15624; the nearest is 15624"),
+        ("-007", "lies in 0..15624; the nearest is 0"),
+        ("+9930", r"does not begin with \+; did you mean 9930"),
+        ("-0", "does not begin with -; did you mean 0"),
+        ("9930.0", "expected an integer from 0 to 15624, or a string"),
+        ("", "expected an integer from 0 to 15624, or a string"),
+        ("9" * 5000, "expected an integer from 0 to 15624, or a string"),
     ],
 )
 def test_a_typed_cell_that_may_be_none_is_refused(text, message):

@@ -31,7 +31,11 @@ ERRORS = {
     "no metric": ({"metric": ""}, InvalidValueError, ["metric is ''", "clean_acc, fgsm_acc@3/255, pgd_acc@3/255"]),
     "a number as metric": ({"metric": 3}, UnknownNameError, ["unknown metric 3", "known: clean_acc"]),
     "an empty split in a name": ({"metric": "clean_acc#"}, UnknownNameError, ["unknown"]),
-    "not measured": ({"metric": "square_acc"}, MissingResultError, ["no square_acc at eps 8/255", "measured there:"]),
+    "not measured": (
+        {"metric": "square_acc"},
+        MissingResultError,
+        ["no square_acc@8/255 on the test", "measured there:"],
+    ),
     "unknown data set": ({"dataset": "cifar11"}, UnknownNameError, ["'cifar11'", "did you mean 'cifar10'?"]),
     "other data set": (
         {"dataset": "digits"},
@@ -42,7 +46,7 @@ ERRORS = {
     "eps not measured": (
         {"eps": "4/255"},
         MissingResultError,
-        ["no pgd_acc at eps 4/255 on the test split of cifar10", "pgd_acc@3/255, fgsm_acc@8/255, pgd_acc@8/255"],
+        ["no pgd_acc@4/255 on the test split of cifar10", "pgd_acc@3/255, fgsm_acc@8/255, pgd_acc@8/255"],
     ),
     "eps in grey levels": ({"eps": 8}, InvalidValueError, ["eps is 8,", "did you mean 8/255?"]),
     "eps zero": ({"eps": 0}, InvalidValueError, ["eps is 0"]),
@@ -97,7 +101,7 @@ def test_budgets_of_two_norms_are_two_metrics():
     bench = Benchmark(runs_table(info, [row]))
     for name, correct in (("pgd_acc", 400), ("pgd_acc@0.1", 400), ("pgd_acc@L2:0.1", 450)):
         assert bench.query(0, metric=name) == correct / 517
-    with pytest.raises(MissingResultError, match="no pgd_acc at eps"):
+    with pytest.raises(MissingResultError, match=r"no pgd_acc@L2:0\.2 on the test split of digits"):
         bench.query(0, metric="pgd_acc@L2:0.2")
 
 

@@ -104,7 +104,7 @@ class Cell:
         Raises
         ------
         InvalidCellError
-            If it is neither, and for digits that may be no index: those that begin with 0, and opcodes.
+            If it is neither, and for digits that may be no index: those that begin with 0 or +, and opcodes.
         """
         return cls.of(index_or_string(text))
 
@@ -259,14 +259,15 @@ class Cell:
 def index_or_string(text: str) -> int | str:
     """Return what `Cell.from_text` reads, an index as a number; errors are the same but for what is no cell."""
     digits = text.strip()
-    if not re.fullmatch(r"-?[0-9]{1,18}", digits):
+    if not re.fullmatch(r"[+-]?[0-9]{1,4000}", digits):  # more of them Python takes for no number
         return text
-    if digits != str(int(digits)):
-        problem = f"an index does not begin with 0; did you mean {int(digits)}?"
+    number = int(digits)
+    if number >= 0 and digits != str(number):
+        problem = f"an index does not begin with {digits[0]}; did you mean {number}?"
         if re.fullmatch(r"[0-4]{6}", digits):
             problem += f" As opcodes it is {Cell.decode(digits, encoding='opcodes')}"
         raise InvalidCellError(text, problem)
-    return int(digits)
+    return number
 
 
 def _or_published(skeleton: Skeleton | None) -> Skeleton:

@@ -78,11 +78,11 @@ def codes_from_string(text: object) -> Codes:
     if not isinstance(text, str):
         raise InvalidCellError(text, f"expected a NAS-Bench-201 string, got {type(text).__name__}")
     nodes = text.strip().split("+")
+    form = _TEMPLATE.format(*"oooooo")
+    if "|" not in text:
+        raise InvalidCellError(text, f"expected an integer from 0 to 15624, or a string of the form {form}")
     if len(nodes) != 3:
-        problem = f"expected 3 nodes joined by '+', got {len(nodes)}: {_TEMPLATE.format(*'oooooo')}"
-        if "|" not in text:
-            problem += "; an index is an integer from 0 to 15624"
-        raise InvalidCellError(text, problem)
+        raise InvalidCellError(text, f"expected 3 nodes joined by '+', got {len(nodes)}: {form}")
     codes: list[int] = []
     for target, node in enumerate(nodes, start=1):
         if len(node) < 2 or node[0] != "|" or node[-1] != "|":

@@ -222,12 +222,15 @@ class Detailed:
 
     def _check_curve_eps(self, dataset: str, eps: str) -> None:
         """Raise an error if PGD accuracy along the curves has another budget."""
-        from ..metrics import format_eps, parse_long_name, same_eps
+        from ..metrics import Attack, parse_long_name, same_eps
 
-        trained = [one["attack"]["eps"] for one in self._store.info.settings.values() if one["dataset"] == dataset]
-        if trained and not all(same_eps(parse_long_name(f"pgd_acc@{eps}")[1], each) for each in trained):
+        _, wanted, norm = parse_long_name(f"pgd_acc@{eps}")
+        settings = [one for one in self._store.info.settings.values() if one["dataset"] == dataset]
+        trained = [Attack.from_stored(one["attack"]) for one in settings]
+        if trained and not all(each.norm == norm and same_eps(each.eps, wanted) for each in trained):
             told = f"{self._store.info.name} has curves of pgd_acc at the eps of the training alone, not at {eps}"
-            raise MissingResultError(told, sorted({format_eps(each) for each in trained}), "eps of the training")
+            known = sorted({each.label.partition("@")[2] for each in trained})
+            raise MissingResultError(told, known, "eps of the training")
 
     def _raise_missing(self, what: str, which: str, dataset: str, ran: list[int]) -> None:
         told = f"{self._store.info.name} has no {what} on {dataset} for {which}"

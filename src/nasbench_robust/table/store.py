@@ -16,7 +16,17 @@ from ..arrays import Floats, Integers, read_only
 from ..cells import Cell
 from ..datasets import canonical_name
 from ..errors import InvalidValueError, MissingResultError, TableError, UnknownNameError
-from ..metrics import SPLITS, UNATTACKED, Metric, checked_eps, format_eps, metric_names, parse_long_name, same_eps
+from ..metrics import (
+    SPLITS,
+    UNATTACKED,
+    Attack,
+    Metric,
+    checked_eps,
+    format_eps,
+    metric_names,
+    parse_long_name,
+    same_eps,
+)
 from .arrays import mean_by_index
 from .info import ReleaseInfo
 from .result import Result, summary
@@ -80,7 +90,7 @@ class Store:
             if seed not in ran:
                 known = [s for s in ran if s >= 0]
                 reason = "" if known else "; this release gives no single seeds for it"
-                what = f"{self.info.name} has no seed {seed} for {measured.long_name} on {name}{reason}"
+                what = f"{self.info.name} has no seed {seed} for {measured.column} on {name}{reason}"
                 raise MissingResultError(what, known, "seeds that were run")
         return name, measured, seed
 
@@ -135,8 +145,8 @@ class Store:
             meant = meant and candidate.norm in (None, norm)
             if meant and self.seeds(dataset, candidate):
                 return candidate
-        budget = "" if wanted is None else f" at eps {format_eps(wanted)}"
-        what = f"{self.info.name} has no {short}{budget} on the {split} split of {dataset}"
+        attack = None if wanted is None else Attack(short.removesuffix("_acc"), wanted, norm)
+        what = f"{self.info.name} has no {Metric(short, attack).long_name} on the {split} split of {dataset}"
         raise MissingResultError(what, self._long_names(dataset), "measured there")
 
     def measured(self, dataset: str) -> list[Metric]:
@@ -308,7 +318,7 @@ class Store:
         rows = self.rows(dataset, metric)
         ran = [int(s) for s in np.unique(rows.seed[rows.index == cell.representative]) if s >= 0]
         which = f"seed {seed} of " if seed is not None else ""
-        what = f"{self.info.name} has no {metric.long_name} on {dataset} for {which}cell {cell.representative}"
+        what = f"{self.info.name} has no {metric.column} on {dataset} for {which}cell {cell.representative}"
         raise MissingResultError(what, ran, "seeds that were run")
 
 
