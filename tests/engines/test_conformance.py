@@ -268,10 +268,14 @@ def test_checkpoint_of_another_run_or_engine_is_refused_and_kept(engine: str, fe
         make(engine, few, path, lambda: True)
     content = path.read_bytes()
     other = "torch" if engine != "torch" else "torch-fast"
-    for made_by, seed in ((engine, 2), (other, 1)):
-        with pytest.raises(InvalidValueError, match="expected a state of the run") as caught:
+    for made_by, seed, differs in ((engine, 2, "seed 2, not 1:"), (other, 1, f"engine {other}, not {engine}:")):
+        with pytest.raises(InvalidValueError, match=f"expected a state of the run with {differs} use another --out"):
             make(made_by, few, path, seed=seed)
-        assert engine in str(caught.value)
+    longer = replace(QUICK, epochs=4)
+    with pytest.raises(
+        InvalidValueError, match=f"with settings {longer.hash}, not {QUICK.hash}: use another --out, or"
+    ):
+        run_cell(CELL, longer, few, 1, engine=engine, checkpoint=path)
     assert path.read_bytes() == content
 
 

@@ -35,6 +35,7 @@ from . import provenance
 log = logging.getLogger(__name__)
 
 _VERSION = b"nasbench-robust checkpoint 2 "
+_ENTRIES = {"run": ("engine", "settings", "cell", "seed"), "search": ("settings", "seed")}  # of a key, for messages
 _SKELETON = "skeleton"  # the array of the archive that holds all that is no array, as JSON
 # What content raises that is not a state; all else, memory and devices of torch among it, is trouble of the moment.
 _FAULTS = (
@@ -159,7 +160,11 @@ class Checkpoint:
             return
         key, maker = self._origin["key"], self._origin["maker"]
         if state.get("key") != key:
-            expected = f"a state of the {self._kind} {key}, not of {state.get('key')}"
+            kept = zip(_ENTRIES[self._kind], key, state.get("key") or [None] * len(key), strict=False)
+            differ = ", ".join(f"{name} {mine}, not {other}" for name, mine, other in kept if mine != other)
+            expected = (
+                f"a state of the {self._kind} with {differ}: use another --out, or remove the file to begin again"
+            )
             raise InvalidValueError("checkpoint", str(self.path), expected)
         check_device(state, self._images, str(self.path))
         if state.get("maker") != maker:
