@@ -89,14 +89,14 @@ def test_any_text_is_a_budget_or_refused(text):
 
 NUMBERS = [0, -0.1, 1.1, 256, math.nan, math.inf, -math.inf, None, True, [0.1], 1j, object()]
 FOREIGN = [np.True_, np.complex128(0.1), np.array([0.1, 0.2]), Decimal("sNaN"), Fraction(8)]
-TEXTS = ["0", "-0.1", "2", "255", "1e-400", "-8/255"]
+TEXTS = ["0", "-0.1", "2", "255", "1e-400", "-8/255", "3/" + "9" * 400]
 
 
 @pytest.mark.parametrize("eps", [*NUMBERS, *FOREIGN, *TEXTS, pytest.param(10**400, id="beyond the floats")])
 def test_what_is_no_budget_or_outside_the_range_is_refused(eps):
     with pytest.raises(InvalidValueError, match=r"expected a number in \(0, 1\]") as caught:
         checked_eps(eps)
-    assert isinstance(eps, str) or caught.value.given is eps
+    assert caught.value.given is eps
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,13 @@ def test_near_misses_suggest_the_name_that_was_meant(suggestion, names):
             parse_long_name(name)
         assert caught.value.suggestion == suggestion
         assert caught.value.choices == metric_names()
+
+
+def test_what_a_release_has_is_suggested_alone():
+    for name, suggestion in (("pgd_acc,clean_acc", "clean_acc"), ("AA", None), ("val_fgsm_3_acc", "fgsm_acc@3/255")):
+        with pytest.raises(UnknownNameError) as caught:
+            parse_long_name(name, iter(("clean_acc", "fgsm_acc", "fgsm_acc")))
+        assert (caught.value.suggestion, caught.value.choices) == (suggestion, ("clean_acc", "fgsm_acc"))
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"pgd_acc", ["pgd_acc"], float("nan")])

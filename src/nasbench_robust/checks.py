@@ -69,12 +69,12 @@ def flag(name: str, value: Any) -> bool:
     raise InvalidValueError(name, value, "True or False")
 
 
-def kind(expected: type) -> Check:
-    """Return the check of an instance."""
+def kind(expected: type, hint: str | None = None) -> Check:
+    """Return the check of an instance; `hint` is one."""
 
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, expected):
-            raise InvalidValueError(name, value, f"a {expected.__name__}")
+            raise InvalidValueError(name, value, f"a {expected.__name__}", hint)
         return value
 
     return check

@@ -9,7 +9,7 @@ are L-infinity radii; another norm is marked: ``pgd_acc@L2:0.5``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -335,15 +335,15 @@ class Metric:
 
 def checked_eps(eps: object, norm: str = "Linf") -> float:
     """Return `eps` as a float if it is a budget in (0, 1], in L2 in (0, inf); suggest k/255 for grey levels."""
-    if isinstance(eps, str):
-        return parse_eps(eps, norm)
     try:
         kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
-        if isinstance(eps, bool) or kind not in "iuf":
+        if isinstance(eps, bool) or (kind not in "iuf" and not isinstance(eps, str)):
             raise TypeError
-        value = float(eps)  # type: ignore[arg-type]
+        value = float(Fraction(eps.strip()) if isinstance(eps, str) else eps)  # type: ignore[arg-type]
     except Exception:  # whatever a foreign object raises
-        raise InvalidValueError("eps", eps, "a number in (0, 1], pixels in [0, 1]") from None
+        fraction = "a fraction such as '8/255' or a decimal such as '0.1'"
+        expected = fraction if isinstance(eps, str) else "a number in (0, 1], pixels in [0, 1]"
+        raise InvalidValueError("eps", eps, expected) from None
     if norm == "L2":
         if not 0 < value <= MOST:
             raise InvalidValueError("eps", eps, f"an L2 radius above 0 and up to {MOST:,}, pixels in [0, 1]")
@@ -356,11 +356,7 @@ def checked_eps(eps: object, norm: str = "Linf") -> float:
 
 def parse_eps(text: str, norm: str = "Linf") -> float:
     """Read ``"8/255"`` or ``"0.1"``."""
-    try:
-        value = float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise InvalidValueError("eps", text, "a fraction such as '8/255' or a decimal such as '0.1'") from None
-    return checked_eps(value, norm)
+    return checked_eps(text, norm)
 
 
 def format_eps(eps: float) -> str:
@@ -379,13 +375,13 @@ def same_eps(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=1e-4)
 
 
-def parse_long_name(name: object) -> tuple[str, float | None, str]:
+def parse_long_name(name: object, known: Iterable[str] = ()) -> tuple[str, float | None, str]:
     """Split a metric name into short name, budget and norm: ``"pgd_acc@L2:0.5"`` gives ``("pgd_acc", 0.5, "L2")``.
 
     Raises
     ------
     UnknownNameError
-        If no metric has that name; the nearest is suggested.
+        If no metric has that name; the nearest is suggested, of those that are `known` where some are.
     """
     if isinstance(name, str):
         short, at, budget = name.partition("@")
@@ -394,5 +390,6 @@ def parse_long_name(name: object) -> tuple[str, float | None, str]:
             norm, eps = "Linf", budget
         if short in metric_names() and not (at and short in UNATTACKED):
             return short, parse_eps(eps, norm) if at else None, norm
-    suggestion = _FOREIGN_NAMES.get(name.lower()) if isinstance(name, str) else None
-    raise UnknownNameError("metric", name, metric_names(), suggestion)
+    names = tuple(dict.fromkeys(known)) or metric_names()
+    suggestion = _FOREIGN_NAMES.get(name.lower(), "") if isinstance(name, str) else ""
+    raise UnknownNameError("metric", name, names, suggestion if suggestion.partition("@")[0] in names else None)

@@ -37,16 +37,22 @@ SAME |= {"genotype": "train_genotype", "submit": "submit", "status": "status", "
 # The fixture `desk` makes: `file`, page.json, the folders shards, others (which contradicts it) and release.
 FAULTS = """
 query 9930 -m pgd => did you mean 'pgd_acc'?
+query 9930 -m train_seconds => did you mean bench.values(metric='train_seconds')?
+query 9930 -m pgd_acc -r '' => release is '', expected text that is not empty
+query '' -m pgd_acc => arch is '', expected text that is not empty
+query +9930 -m pgd_acc => did you mean 9930?
 query 9930 -m pgd_acc -r absent.parquet => no file or folder absent.parquet
 cell 15625 => the nearest is 15624
 cell 9930 -d cifar10 => digits has no data set 'cifar10'
 cell 9930 -r absent.parquet => no file or folder absent.parquet
 info -r nas-robbench => did you mean 'nas-robbench-201'?
 info -r absent.parquet => no file or folder absent.parquet
+best -m pgd_acc,clean_acc => did you mean 'clean_acc'? (known: clean_acc, fgsm_acc, pgd_acc, autoattack_acc)
 best -m pgd_acc -k 0 => k is 0, expected an integer of at least 1
 best -m pgd_acc -r nas-robbench-201 => nas-robbench-201 is not on this machine
 export --cells representative => did you mean 'representatives'?
 export -r absent.parquet => no file or folder absent.parquet
+export --out '' => out is '', expected text that is not empty
 export --out release => release: Is a directory
 export --out pipe.parquet => a file: Parquet is not written to a pipe
 export --out file/table.csv => file: File exists

@@ -66,6 +66,8 @@ def test_load_takes_the_name_of_a_folder_here(made_up_table, tmp_path, monkeypat
         ({"source": "digits", "url": "http://x/"}, InvalidValueError, "url is 'http://x/', expected None: digits"),
         ({"url": "http://x/"}, InvalidValueError, "url is 'http://x/', expected None: digits is part of the package"),
         ({"source": 201}, InvalidValueError, "source is 201"),
+        ({"source": ""}, InvalidValueError, "source is '', expected the name of a release or the path of a table"),
+        ({"path": ""}, InvalidValueError, "path is '', expected a path"),
     ],
 )
 def test_load_says_what_is_wrong_with_a_source(arguments, error, message):

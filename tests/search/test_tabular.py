@@ -236,7 +236,14 @@ def test_one_seed_or_the_mean(three_seeds):
         (
             lambda b: repeat(on_test(b, "clean_acc"), RandomSearch, 150),
             InvalidValueError,
-            "budget is 150, expected a Bud",
+            r"budget is 150, expected a Budget; did you mean Budget\(queries=150\)",
+        ),
+        (lambda b: Simulator(on_test(b, "clean_acc"), 150), InvalidValueError, r"mean Budget\(queries=150\)"),
+        (lambda b: on_test(b, 3), InvalidValueError, "metrics is 3, expected one metric"),
+        (
+            lambda b: TableProblem(b, "square_acc", "cifar10"),
+            MissingResultError,
+            r"no square_acc@8/255 .*measured there",
         ),
         (lambda b: repeat(b, RandomSearch, Budget(1)), InvalidValueError, "expected a TableProblem"),
         (

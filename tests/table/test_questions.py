@@ -178,8 +178,16 @@ def test_the_split_of_a_name_needs_no_argument(digits):
 
 def test_a_search_on_test_images_is_asked_for_by_its_own_argument(digits):
     """The default of a problem is validation: a name must not undo it."""
-    with pytest.raises(InvalidValueError, match=r"split is 'validation', expected the one in 'pgd_acc#test'.*'test'"):
+    with pytest.raises(
+        InvalidValueError, match=r"split is 'validation', expected the one in 'pgd_acc#test'.*split='test'"
+    ):
         TableProblem(digits, "pgd_acc#test")
+    with pytest.raises(MissingResultError, match=r"no autoattack_acc@0.1 on the validation .*split='test' selects on"):
+        TableProblem(digits, "autoattack_acc")
+    with pytest.raises(
+        MissingResultError, match=r"no square_acc@0.1 on the validation split of digits \(measured there"
+    ):
+        TableProblem(digits, "square_acc")
     with pytest.raises(InvalidValueError, match="split is 'validation'"):
         TableProblem(digits, ("clean_acc", "pgd_acc#test"))
     assert TableProblem(digits, "pgd_acc#test", split="test").columns == ("pgd_acc@0.1",)

@@ -30,6 +30,22 @@ ERRORS = {
     "half a metric": ({"metric": "pgd"}, UnknownNameError, ["unknown metric 'pgd'", "did you mean 'pgd_acc'?"]),
     "no metric": ({"metric": ""}, InvalidValueError, ["metric is ''", "clean_acc, fgsm_acc@3/255, pgd_acc@3/255"]),
     "a number as metric": ({"metric": 3}, UnknownNameError, ["unknown metric 3", "known: clean_acc"]),
+    "training time": ({"metric": "train_seconds"}, InvalidValueError, ["mean bench.values(metric='train_seconds')"]),
+    "a part": (
+        {"metric": "autoattack_acc>fab_t"},
+        InvalidValueError,
+        ["mean bench.outcomes(..., metric='autoattack_acc>f"],
+    ),
+    "what no release has": (
+        {"metric": "apgd"},
+        UnknownNameError,
+        ["did you mean 'pgd_acc'? (known: clean_acc, fgsm_acc,"],
+    ),
+    "two splits": (
+        {"metric": "pgd_acc#validation", "split": "test"},
+        InvalidValueError,
+        ["the one in 'pgd_acc#validation', or none; did you mean split='validation'?"],
+    ),
     "an empty split in a name": ({"metric": "clean_acc#"}, UnknownNameError, ["unknown"]),
     "not measured": (
         {"metric": "square_acc"},

@@ -67,6 +67,8 @@ def run(command: Command, args: argparse.Namespace) -> int:
     """Run a command with arguments that are one line each, as files, scripts and schedulers need them."""
     for name, value in vars(args).items():
         for word in value if isinstance(value, list) else [value]:
+            if word == "":
+                raise InvalidValueError(name.replace("_", "-"), word, "text that is not empty")
             if isinstance(word, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
                 raise InvalidValueError(name.replace("_", "-"), word, "text without line breaks and control characters")
     return command.run(args)

@@ -251,8 +251,10 @@ def _form(args: argparse.Namespace) -> tuple[str, Callable[[bytes], bytes]]:
     ending = endings[-1][1:] if endings else ""
     form = args.format or ending or "csv"
     if form not in FORMS or (form != ending and ending in FORMS) or (compress and form == "parquet"):
-        expected = f"a name that ends in .csv, .json or .parquet{' as --format says' if args.format else ''}, or in "
-        raise InvalidValueError("--out", args.out, f"{expected}.csv.gz, .json.gz, .csv.bz2, .json.xz and the like")
+        wanted = [f".{each}" for each in ([args.format] if args.format else FORMS)]
+        wanted += [each + packed for each in wanted if each != ".parquet" for packed in compressions]
+        expected = f"a name that ends in {' or '.join(wanted)}{' as --format says' if args.format else ''}"
+        raise InvalidValueError("--out", args.out, expected)
     return form, compress or bytes
 
 

@@ -20,9 +20,9 @@ def as_path(given: object, name: str = "path") -> Path:
     Raises
     ------
     InvalidValueError
-        If it is no path, holds a zero byte, or starts at the home of a user who is not known here.
+        If it is no path or an empty name, holds a zero byte, or starts at the home of a user who is not known here.
     """
-    if not isinstance(given, (str, os.PathLike)) or not isinstance(text := os.fspath(given), str):
+    if not isinstance(given, (str, os.PathLike)) or not isinstance(text := os.fspath(given), str) or not text:
         raise InvalidValueError(name, given, "a path")
     if "\0" in text:
         raise InvalidValueError(name, given, "a path without zero bytes")

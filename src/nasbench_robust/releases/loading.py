@@ -101,7 +101,7 @@ def locate(
         from ..files import hub
 
         return hub.download_table(source)
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (str, os.PathLike)) or source == "":
         raise InvalidValueError("source", source, "the name of a release or the path of a table")
     if files.is_there(there := files.as_path(source, "source")):
         return _runs_in(there)

@@ -124,15 +124,24 @@ class Store:
         """Find the measured metric that a name, long name or column, a budget and a split mean."""
         if metric is None or (isinstance(metric, str) and not metric):
             raise InvalidValueError("metric", metric, f"one of {', '.join(self._long_names(dataset))}")
+        if isinstance(metric, str) and metric in COSTS:
+            raise InvalidValueError("metric", metric, "an accuracy", f"bench.values(metric={metric!r})")
+        if isinstance(metric, str) and ">" in metric:
+            raise InvalidValueError(
+                "metric",
+                metric,
+                "one without a part (those are asked for by outcomes)",
+                f"bench.outcomes(..., metric={metric!r})",
+            )
         if isinstance(metric, str) and "#" in metric:
             whole, (metric, _, named_split) = metric, metric.partition("#")
             if split not in (None, named_split):
-                raise InvalidValueError("split", split, f"the one in {whole!r}, or none", repr(named_split))
+                raise InvalidValueError("split", split, f"the one in {whole!r}, or none", f"split={named_split!r}")
             split = named_split
         split = "test" if split is None else split
         if not isinstance(split, str) or split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
-        short, named, norm = parse_long_name(metric)
+        short, named, norm = parse_long_name(metric, (one.name for one in self.info.metrics))
         wanted = named if eps is None else checked_eps(eps, norm)
         if named is not None and eps is not None and not same_eps(named, wanted):
             raise InvalidValueError("eps", eps, f"the budget in {metric!r}, or none", format_eps(named))

@@ -6,7 +6,7 @@ Accuracies and costs stand in arrays by cell index, so that a simulated query is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -68,6 +68,9 @@ class Budget:
         if self.seconds is not None:
             number(above=True)("seconds", self.seconds)
         flag("charge_repeats", self.charge_repeats)
+
+
+checked_budget = kind(Budget, "Budget(queries=150)")
 
 
 class TableProblem(Record):
@@ -139,8 +142,8 @@ class TableProblem(Record):
         self.bench: Benchmark = kind(Benchmark)("bench", bench)
         self.split, self.seed, self.cost = split, seed, seconds
         self._seeds = {metric.column: seeds for metric, seeds in bench.measured(dataset).items()}
-        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        answers = [self._any_answer(_question(dataset, name, eps, split)) for name in names]
+        names = (metrics,) if isinstance(metrics, str) else tuple(metrics) if isinstance(metrics, Iterable) else ()
+        answers = [self._any_answer(_question(bench, dataset, name, eps, split)) for name in names]
         self.metrics = tuple(Metric(one.metric.partition("@")[0], one.attack, one.split) for one in answers)
         self.columns = tuple(metric.column for metric in self.metrics)
         if not self.columns or len(set(self.columns)) < len(self.columns):
@@ -203,7 +206,7 @@ class TableProblem(Record):
 
     def judge(self, metric: str, *, eps: float | str | None = None, split: str | None = None) -> Floats:
         """Return an accuracy by cell index, shape (15625,), mean over seeds, nan where there is none."""
-        return self._values(_question(self.dataset, metric, eps, split))
+        return self._values(_question(self.bench, self.dataset, metric, eps, split))
 
     @property
     def judges(self) -> tuple[str, ...]:
@@ -250,10 +253,19 @@ class TableProblem(Record):
         try:
             return self.bench.values(**question)
         except MissingResultError as error:
-            if question["split"] != "validation" or any("#validation" in column for column in self._seeds):
+            if question["split"] != "validation" or not self._is_measured({**question, "split": "test"}):
                 raise
-            hint = f"{self.bench.name} has no held-out split: split='test' selects on test images, knowingly"
+            held_out = any("#validation" in column for column in self._seeds)
+            reason = "" if held_out else f"{self.bench.name} has no held-out split: "
+            hint = f"{reason}split='test' selects on test images, knowingly"
             raise MissingResultError(error.what, hint=hint) from None
+
+    def _is_measured(self, question: dict[str, Any]) -> bool:
+        try:
+            self.bench.values(**question)
+        except (MissingResultError, InvalidValueError):  # the second of a name with a split of its own
+            return False
+        return True
 
     def _any_answer(self, question: dict[str, Any]) -> Result:
         """Return an answer to a question about some cell; it says which data set and metric are meant."""
@@ -287,8 +299,12 @@ class TableProblem(Record):
         return read_only(np.array([self._table(seed) for seed in seeds]))
 
 
-def _question(dataset: str | None, metric: str, eps: float | str | None, split: str | None) -> dict[str, Any]:
+def _question(
+    bench: Benchmark, dataset: str | None, metric: str, eps: float | str | None, split: str | None
+) -> dict[str, Any]:
     """Return the arguments of a query; a metric that has no attack, or names its own budget, takes no other."""
-    short, own, _ = parse_long_name(metric.partition("#")[0]) if isinstance(metric, str) and metric else ("", None, "")
+    short, own = "", None
+    if isinstance(metric, str) and metric:
+        short, own, _ = parse_long_name(metric.partition("#")[0], (one.name for one in bench.info.metrics))
     takes_eps = short not in UNATTACKED and own is None
     return {"dataset": dataset, "metric": metric, "eps": eps if takes_eps else None, "split": split}

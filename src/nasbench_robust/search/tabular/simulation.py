@@ -20,7 +20,7 @@ from ...errors import BudgetSpentError, InvalidValueError
 from ...files import ONE_AT_A_TIME
 from ...statistics import checked_generator
 from .by_index import IndexSearch, class_of
-from .problems import Budget, TableProblem
+from .problems import Budget, TableProblem, checked_budget
 from .trajectories import Repeats, Trainings, Trajectory
 
 PATIENCE = 1000  # free repeats in a row after which a search has nothing new to ask
@@ -78,7 +78,7 @@ class Simulator:
 
     def __init__(self, problem: TableProblem, budget: Budget, *, rng: np.random.Generator | None = None) -> None:
         self.problem: TableProblem = kind(TableProblem)("problem", problem)
-        self.budget: Budget = kind(Budget)("budget", budget)
+        self.budget: Budget = checked_budget("budget", budget)
         if rng is not None or problem.runs is not None:
             checked_generator(rng)
         if budget.epochs is not None and problem.curve is None:
@@ -337,7 +337,7 @@ def repeat(
     InvalidValueError
         If `repeats` or `seed` is not a number of its kind, or `make` makes no search method.
     """
-    problem, budget = kind(TableProblem)("problem", problem), kind(Budget)("budget", budget)
+    problem, budget = kind(TableProblem)("problem", problem), checked_budget("budget", budget)
     if not callable(make):
         expected = "what makes a search method from a generator, such as a class or functools.partial of one"
         raise InvalidValueError("make", make, expected, "RandomSearch")
