@@ -139,11 +139,14 @@ def test_every_release_knows_its_size() -> None:
 
 def test_a_home_that_cannot_be_written_is_one_sentence(made_up_file, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "file" / "home"))
     release = RELEASES["nas-robbench-201"]
     hash_ = hashlib.sha256(made_up_file.read_bytes()).hexdigest()
     copy = type(release)("made-up", "http://127.0.0.1:9/x", hash_, "page")
     with pytest.raises(MissingDataError, match=rf"could not be stored.*{HOME_VARIABLE}"):
+        fetch(copy, path=made_up_file)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(MissingDataError, match=rf"{HOME_VARIABLE} names .*/file, a file; let it name a folder"):
         fetch(copy, path=made_up_file)
 
 

@@ -322,6 +322,32 @@ def test_a_damaged_table_is_made_again_from_the_download(site, release, bench, r
     assert site.requests == ["/page.json"]
 
 
+DISAGREE = "and runs.sha256 beside it do not agree: one of them is damaged"
+FAULTS = {
+    "the table": (lambda table: table.write_text("no table"), DISAGREE),
+    "its hash": (lambda table: table.with_suffix(".sha256").write_text("no hash"), DISAGREE),
+    "no hash": (lambda table: table.with_suffix(".sha256").unlink(), "has no runs.sha256 beside it"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_wrong_with_a_table_is_said_and_nothing_announced_that_is_not_done(
+    release, ready_table, private_home, monkeypatch, caplog, fault
+):
+    table = fetch(release)
+    damage, said = FAULTS[fault]
+    damage(table)
+    downloaded = the_download(private_home).rename(private_home / "elsewhere")
+    monkeypatch.setenv(OFFLINE_VARIABLE, "1")
+    caplog.clear()
+    with pytest.raises(MissingDataError, match=rf"{table} {said}, and the published file of made-up is not on this"):
+        fetch(release)
+    assert caplog.text == ""
+    (private_home / "downloads").mkdir(exist_ok=True)
+    fetch(release, path=downloaded)
+    assert f"{said}; converting the published file again" in caplog.text
+
+
 def test_a_table_without_its_download_stays_usable(release, bench, ready_table, private_home, monkeypatch):
     fetch(release)
     shutil.rmtree(private_home / "downloads")
@@ -371,7 +397,7 @@ def test_offline_a_damaged_download_is_an_error_and_nothing_is_asked_for(
     shutil.rmtree(fetch(release).parent)
     the_download(private_home).write_text("acc={")
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
-    with pytest.raises((MissingDataError, DownloadError)):
+    with pytest.raises(MissingDataError, match=rf"downloads/.*page.json is damaged and {OFFLINE_VARIABLE} is set"):
         fetch(release)
     assert len(site.requests) == 1
 

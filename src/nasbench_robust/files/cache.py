@@ -22,7 +22,9 @@ def home() -> Path:
     """Return the folder of downloads and of what was made of files; ``NASBENCH_ROBUST_HOME`` names another one."""
     named = os.environ.get(HOME_VARIABLE)
     if named:
-        return as_path(named, HOME_VARIABLE)
+        if (path := as_path(named, HOME_VARIABLE)).is_file():
+            raise MissingDataError(f"{HOME_VARIABLE} names {path}, a file", "let it name a folder")
+        return path
     from platformdirs import user_cache_dir
 
     try:
@@ -72,7 +74,8 @@ def download(url: str, hash_: str, filename: str, title: str, size: int | None =
         raise DownloadError(url, f"{folder} cannot be read ({error.strerror or error}); nothing was kept") from None
     if is_offline():
         remedy = f"unset {OFFLINE_VARIABLE}, or pass a copy of {url} with path= or --path"
-        raise MissingDataError(f"{title} is not on this machine and {OFFLINE_VARIABLE} is set", remedy)
+        problem = f"{target} is damaged" if target.exists() else f"{title} is not on this machine"
+        raise MissingDataError(f"{problem} and {OFFLINE_VARIABLE} is set", remedy)
     problem = ""
     for attempt in range(1, ATTEMPTS + 1):
         log.info("downloading %s (attempt %d of %d)", url, attempt, ATTEMPTS)

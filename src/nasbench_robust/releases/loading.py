@@ -20,7 +20,6 @@ from ..errors import (
     InvalidValueError,
     MissingDataError,
     NasbenchRobustError,
-    TableError,
     UnknownNameError,
 )
 from ..registry import BUNDLED, EARLIER, RELEASES, Release, release_names
@@ -130,30 +129,37 @@ def fetch(release: Release, *, path: str | os.PathLike[str] | None = None, url: 
     table = _converted(release)
     if path is not None:
         _check_copy(files.as_path(path), release)
-    if _is_readable(table):
+    if (problem := _problem(table)) is None:
         return table
-    published = (
-        files.as_path(path)
-        if path is not None
-        else files.download(
-            url or release.url, release.sha256, f"{release.sha256[:8]}-{release.filename}", release.name, release.size
-        )
-    )
+    published = _published(release, url, problem) if path is None else files.as_path(path)
+    if problem:
+        _log().warning("%s; converting the published file again", problem)
     try:
         _convert(published, release, table.parent)
     except OSError as error:
         if isinstance(error, NasbenchRobustError):
             raise
-        problem = f"{release.name} could not be stored in {table.parent} ({error.strerror or error})"
+        unstored = f"{release.name} could not be stored in {table.parent} ({error.strerror or error})"
         raise MissingDataError(
-            problem, f"let {files.HOME_VARIABLE} name a folder with room that can be written to"
+            unstored, f"let {files.HOME_VARIABLE} name a folder with room that can be written to"
         ) from None
     return table
 
 
+def _published(release: Release, url: str | None, problem: str) -> Path:
+    """Return the published file, downloaded if need be; `problem` is why what was made of it is of no use, if it is."""
+    filename, title = f"{release.sha256[:8]}-{release.filename}", f"the published file of {release.name}"
+    try:
+        return files.download(url or release.url, release.sha256, filename, title, release.size)
+    except MissingDataError as error:
+        if not problem:
+            raise
+        raise MissingDataError(f"{problem}, and {error.what}", error.remedy) from None
+
+
 def is_here(release: Release) -> bool:
     """Return whether a published release is on this disk, so that `load` needs no network."""
-    return _is_readable(_converted(release))
+    return _problem(_converted(release)) is None
 
 
 def _converted(release: Release) -> Path:
@@ -166,18 +172,16 @@ def _log() -> logging.Logger:
     return logging.getLogger(__name__)
 
 
-def _is_readable(table: Path) -> bool:
+def _problem(table: Path) -> str | None:
+    """Return what is wrong with a converted table, nothing where there is none, None where it can be used."""
     if not files.is_there(table):
-        return False
+        return ""
+    hash_file = table.with_suffix(".sha256")
     try:
-        if files.checksum(table).encode() != files.read_bytes(table.with_suffix(".sha256")):
-            raise TableError(table, "damaged: not what was written")
+        agree = files.checksum(table).encode() == files.read_bytes(hash_file)
     except FileNotFoundError:
-        return False
-    except TableError as error:
-        _log().warning("%s; converting the published file again", error)
-        return False
-    return True
+        return f"{table} has no {hash_file.name} beside it"
+    return None if agree else f"{table} and {hash_file.name} beside it do not agree: one of them is damaged"
 
 
 def _convert(published: Path, release: Release, folder: Path) -> None:
