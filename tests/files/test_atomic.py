@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nasbench_robust.files import json_hash, manifest_text, write_output, write_with
+from nasbench_robust.files import commit, json_hash, manifest_text, write_output, write_with
 from nasbench_robust.files.manifests import mismatch
 
 
@@ -66,6 +66,21 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="that is all"):
         write_with(tmp_path / "file", write)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("names", [lambda _: [], lambda beside: [beside], lambda beside: ["source", None, beside]])
+def test_a_fault_names_the_file_that_was_asked_for_in_the_words_of_the_system(tmp_path: Path, names) -> None:
+    def write(beside: Path) -> None:
+        raise OSError(28, "Error writing bytes to file. Detail: [errno 28]", *names(str(beside)))
+
+    for path, make in (("file", write_with), ("folder", lambda path, write: commit(path, write, None))):
+        with pytest.raises(OSError, match=rf"^\[Errno 28\] No space left on device: '{tmp_path}/{path}'$"):
+            make(tmp_path / path, write)
+
+
+def test_a_fault_of_another_file_names_that(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file or directory: 'source' -> 'target'"):
+        write_with(tmp_path / "file", lambda _: Path("source").rename("target"))
 
 
 def test_hashes_go_by_what_is_there_and_not_by_its_order() -> None:

@@ -308,6 +308,9 @@ def test_a_read_only_disk_is_read_and_nothing_is_begun_on_it(make, tmp_path):
             assert (done.returncode, done.stdout) == (2, "")
             assert done.stderr.count("\n") == 1
             assert "Read-only file system" in done.stderr
+        for out in (disk / "x.csv", disk / "x.parquet"):
+            said = shell("export", "--out", str(out)).stderr
+            assert said == f"nasbench-robust: {out}: Read-only file system\n"
         assert tree(disk) == before
 
 

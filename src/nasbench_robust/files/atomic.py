@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -88,14 +88,29 @@ def is_stream(path: Path) -> bool:
 def _write(path: Path, write: Callable[[Path], None], replace: bool) -> bool:
     beside = unfinished(path)
     written = moved = False
-    try:
-        write(beside)
-        written, moved = _put(beside, path, replace)
-    finally:
-        if not moved:
-            beside.unlink(missing_ok=True)
+    with naming(path, beside):
+        try:
+            write(beside)
+            written, moved = _put(beside, path, replace)
+        finally:
+            if not moved:
+                beside.unlink(missing_ok=True)
     flush_folder(path.parent)
     return written
+
+
+@contextlib.contextmanager
+def naming(path: Path, beside: Path) -> Iterator[None]:
+    """Let an error of the system name a path, not what is hidden beside it, in the system's words, not in pyarrow's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.strerror = os.strerror(error.errno)
+            if error.filename is None or str(beside) in f"{error.filename} {error.filename2}":
+                error.filename = str(path)
+                del error.filename2
+        raise
 
 
 def unfinished(path: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import MissingDataError, NasbenchRobustError
-from .atomic import flush, flush_folder, sweep_unfinished, unfinished, write_with
+from .atomic import flush, flush_folder, naming, sweep_unfinished, unfinished, write_with
 from .manifests import MANIFEST, manifest_text
 from .reading import entries, is_there, read_bytes
 
@@ -110,21 +110,22 @@ def commit(folder: Path, write: Callable[[Path], dict[str, Any]], after: Commit 
     number = 1 if after is None else after.number + 1
     mine = Commit(number, commits / f"{number:08d}")
     beside = unfinished(mine.folder)
-    beside.mkdir()
     try:
-        about = write(beside)
-        text = manifest_text(about, beside, [path.name for path in beside.iterdir()])
-        (beside / MANIFEST).write_text(text, encoding="utf-8")
-        for path in beside.iterdir():
-            flush(path)
-        flush_folder(beside)
-        try:
-            beside.rename(mine.folder)
-        except OSError:  # file systems differ in what they say where the name is taken
-            if not is_there(mine.folder):
-                raise
-            if is_there(beside) or read_bytes(mine.folder / MANIFEST) != text.encode():
-                return None  # and else it was renamed, and over a network the answer was lost
+        with naming(folder, beside):
+            beside.mkdir()
+            about = write(beside)
+            text = manifest_text(about, beside, [path.name for path in beside.iterdir()])
+            (beside / MANIFEST).write_text(text, encoding="utf-8")
+            for path in beside.iterdir():
+                flush(path)
+            flush_folder(beside)
+            try:
+                beside.rename(mine.folder)
+            except OSError:  # file systems differ in what they say where the name is taken
+                if not is_there(mine.folder):
+                    raise
+                if is_there(beside) or read_bytes(mine.folder / MANIFEST) != text.encode():
+                    return None  # and else it was renamed, and over a network the answer was lost
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     flush_folder(commits)
