@@ -168,7 +168,7 @@ def test_description_can_be_replaced(release: Path) -> None:
     assert Reader(release / "runs.parquet").info() == INFO  # the source is as it was
     with pytest.raises(InvalidValueError, match="name is ' ', expected some text"):
         publish(release, name=" ")
-    with pytest.raises(InvalidValueError, match="name is 'a/b c', .* did you mean a-b-c"):
+    with pytest.raises(InvalidValueError, match=r"name is 'a/b c', .* did you mean a-b-c"):
         publish(release, name="a/b c")
 
 
