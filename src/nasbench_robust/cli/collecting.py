@@ -27,29 +27,30 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
 def _status(args: argparse.Namespace) -> int:
     from ..engines import finished_epochs
     from ..files import is_folder, is_there
-    from ..runs import find_missing, is_claimed, shard_name
+    from ..runs import is_claimed, shard_name
     from ..table import present_runs
 
     settings, units = _asked_for(args)
-    missing = find_missing(args.out, settings, units)
-    shards = {shard_name(settings, unit.index, unit.seed): unit for unit in missing}
+    present = present_runs(Path(args.out))
+    names = [shard_name(settings, unit.index, unit.seed) for unit in units]
+    missing = sum(name not in present for name in names)
+    shards = {name: unit for name, unit in zip(names, units, strict=True) if name not in present}
     checkpoints = {shard: Path(args.out) / "checkpoints" / f"{shard}.ckpt" for shard in shards}
     running = [shard for shard in shards if is_claimed(args.out, shard)]
     stopped = [shard for shard in shards if shard not in running and is_there(checkpoints[shard])]
     if not is_folder(Path(args.out)):
         tell(f"{args.out}: there is no such folder yet")
-    print(f"runs      {len(units)}\ndone      {len(units) - len(missing)}\nmissing   {len(missing)}")
+    print(f"runs      {len(units)}\ndone      {len(units) - missing}\nmissing   {missing}")
     print(f"running   {len(running)}\nstopped   {len(stopped)} with a checkpoint to go on from")
-    asked = {shard_name(settings, unit.index, unit.seed) for unit in units}
-    if others := present_runs(Path(args.out)) - asked:
+    if others := present.difference(names):
         print(f"others    {len(others)} runs that were not asked for are there, such as {min(others)}")
     epochs = {shard: finished_epochs(checkpoints[shard]) for shard in (*running, *stopped)}
     for shard in running:
         done = "at its beginning" if epochs[shard] is None else f"epoch {epochs[shard]} of {settings.epochs}"
         print(f"  cell {shards[shard].index}, seed {shards[shard].seed}: {done}")
-    if len(missing) < len(units):
+    if missing < len(units):
         begun = sum((done or 0) / settings.epochs for done in epochs.values())
-        _print_done(Path(args.out), len(missing) - begun, len(running))
+        _print_done(Path(args.out), missing - begun, len(running))
     return 0
 
 
