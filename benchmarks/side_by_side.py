@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import MISSING, Row
+from peers import MISSING, Row, library
 from table_processes import process_rows
 from table_questions import question_rows
 from table_searches import search_rows
@@ -31,7 +31,9 @@ from nasbench_robust.files import write_bytes
 
 
 def engine_rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[Row]:
-    """Yield the rows of a table that needs torch, which the others do without."""
+    """Return the rows of a table that needs torch, which the others do without."""
+    if library("torch") is None:
+        return iter(())
     import table_engine
 
     return table_engine.engine_rows(bench, release, folder)

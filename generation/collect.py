@@ -2,8 +2,8 @@
 
 import sys
 
+from nasbench_robust.cli.collecting import COLLECT
 from nasbench_robust.cli.command import program
-from nasbench_robust.cli.generation import COLLECT
 
 main = program(COLLECT, "collect.py")
 

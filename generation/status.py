@@ -2,8 +2,8 @@
 
 import sys
 
+from nasbench_robust.cli.collecting import STATUS
 from nasbench_robust.cli.command import program
-from nasbench_robust.cli.generation import STATUS
 
 main = program(STATUS, "status.py")
 

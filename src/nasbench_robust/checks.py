@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -67,6 +67,16 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's class, without importing it
         return bool(value)
     raise InvalidValueError(name, value, "True or False")
+
+
+def items(name: str, value: Any, expected: str) -> list[Any]:
+    """Return a sequence as a list; a lone name, a number or a table of them is none, and named as `expected`."""
+    if not isinstance(value, (str, bytes, Mapping)):
+        try:
+            return list(value)
+        except Exception as error:  # whatever a foreign object raises
+            del error
+    raise InvalidValueError(name, value, expected, repr([value]) if isinstance(value, (str, Integral)) else None)
 
 
 def kind(expected: type, hint: str | None = None) -> Check:

@@ -203,7 +203,7 @@ def run(load_program, capsys, monkeypatch) -> Iterator[Callable[..., Outcome]]:
             code = left.code
         return code, *capsys.readouterr()
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)

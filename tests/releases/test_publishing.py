@@ -168,6 +168,8 @@ def test_description_can_be_replaced(release: Path) -> None:
     assert Reader(release / "runs.parquet").info() == INFO  # the source is as it was
     with pytest.raises(InvalidValueError, match="name is ' ', expected some text"):
         publish(release, name=" ")
+    with pytest.raises(InvalidValueError, match=r"name is 'a/b c', .* did you mean a-b-c"):
+        publish(release, name="a/b c")
 
 
 def test_tables_that_are_not_there_are_not_named_and_cells_are_added(release: Path) -> None:

@@ -15,6 +15,7 @@ from stored_runs import bundled
 
 import nasbench_robust as nbr
 from nasbench_robust import cells
+from nasbench_robust.cli import main
 from nasbench_robust.errors import ConflictError, MissingDataError, TableError
 from nasbench_robust.files import latest
 from nasbench_robust.metrics import Metric
@@ -48,6 +49,14 @@ def test_collection_twice_and_of_copies_gives_the_same_bytes(folder, runs, tmp_p
     for name in ("runs", "curves", "outcomes", "cells"):
         first, second = ((tmp_path / release / f"{name}.parquet").read_bytes() for release in ("one", "two"))
         assert first == second
+
+
+def test_a_card_that_is_gone_is_told(folder, tmp_path, capsys):
+    collect([folder], tmp_path / "release")
+    publish(tmp_path / "release")
+    for told in (True, False):
+        assert main(["collect", str(folder), "--out", str(tmp_path / "release")]) in (0, 1)
+        assert ("README.md, which told of the table before, is gone" in capsys.readouterr().out) == told
 
 
 def test_a_published_release_to_which_runs_are_added_keeps_its_name_and_licence(folder, runs, tmp_path):

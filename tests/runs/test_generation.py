@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -245,6 +246,8 @@ def test_local_run_makes_everything_once_and_goes_on(folder, settings, tmp_path)
     state = run_program("status.py", *arguments).stdout
     assert "done      4" in state
     assert "missing   0" in state
+    state = run_program("status.py", "--out", folder, "--settings", settings, "--cells", 3, "--seeds", 0).stdout
+    assert re.search(r"others    [0-9]+ runs that were not asked for are there, such as digits-", state)
     assert run_program("run_local.py", *arguments).stderr == "4 runs, 4 there, 0 missing\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nasbench_robust.runs import Unit, claim, local, make, slurm
-from nasbench_robust.runs.jobs import EXIT_REQUEUE, Signals, stopped
+from nasbench_robust.runs.jobs import EXIT_INTERRUPTED, EXIT_REQUEUE, Signals, stopped
 
 
 @pytest.fixture
@@ -39,6 +39,24 @@ def test_slurm_is_asked_again_on_its_own_notice_alone(number, job, expected, req
             signal.signal(each, handler)
     assert stopped(signals) == EXIT_REQUEUE
     assert requeued == expected
+
+
+def test_a_first_ctrl_c_asks_and_a_second_ends(monkeypatch) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    try:
+        signals = Signals(ctrl_c=True)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.should_stop()
+        assert stopped(signals) == EXIT_INTERRUPTED
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        Signals(ctrl_c=True)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 class Notes:

@@ -41,6 +41,10 @@ from nasbench_robust.table import Benchmark, DatasetInfo, NATSAdapter, ReleaseIn
 METHODS = pytest.mark.parametrize("method", SEARCHERS.values(), ids=lambda method: method.name)
 
 
+def repeated(bench: Benchmark) -> Repeats:
+    return repeat(on_test(bench, "clean_acc"), RandomSearch, Budget(queries=3), repeats=2)
+
+
 @pytest.fixture(scope="module")
 def three_seeds() -> Benchmark:
     """A table of three seeds in which accuracy and seed can be told from each other: index / 20,000 + seed / 10."""
@@ -256,6 +260,8 @@ def test_one_seed_or_the_mean(three_seeds):
             InvalidValueError,
             r"mean RandomSearch\(rng\)",
         ),
+        (lambda b: repeated(b).summary(20), InvalidValueError, r"at is 20, expected a .* did you mean \[20\]"),
+        (lambda b: repeated(b).frame("clean_acc"), InvalidValueError, r"judges is .* did you mean \['clean_acc'\]"),
         (lambda b: run(on_test(b, "clean_acc"), None, Budget(1)), InvalidValueError, "which has ask and tell"),
         (lambda b: hypervolume([[1, 1, 1, 1, 1]]), InvalidValueError, "at most 4 for a hypervolume"),
         (lambda b: hypervolume([[1, 1]], [0]), InvalidValueError, "2 finite numbers"),

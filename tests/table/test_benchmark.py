@@ -211,7 +211,7 @@ def test_the_validation_split_is_another_column(small):
         (0, {"seed": 4}, r"no seed 4 for clean_acc on digits.*that were run: 1, 2, 3, 7", (1, 2, 3, 7)),
         (1, {"seed": 2}, r"for seed 2 of cell 1 \(seeds that were run: 1, 3\)", (1, 3)),
         (2, {}, r"small has no clean_acc on digits for cell 2$", ()),  # and nothing is imputed
-        (1, {"split": "validation"}, r"clean_acc on digits for cell 1$", ()),
+        (1, {"split": "validation"}, r"small has no clean_acc#validation on digits for cell 1$", ()),
     ],
 )
 def test_a_result_that_is_not_there_is_an_error_that_lists_the_seeds(small, index, question, message, available):

@@ -24,6 +24,7 @@ _FILES = (
     "ranking",
     "releases",
     "generation",
+    "collecting",
     "moving",
     "scoring",
     "searching",

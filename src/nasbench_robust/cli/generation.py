@@ -1,4 +1,4 @@
-"""Commands that make a table: train, run, submit, status, collect."""
+"""Commands that make a table: train, run, submit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _train(args: argparse.Namespace) -> int:
     from ..native import use_threads
     from ..runs import CellJob, Signals, check_folder, make, unit_progress
 
-    signals = Signals()
+    signals = Signals(ctrl_c=True)
     units = _train_units(args)
     check_folder(Path(args.out))
     settings = _training_settings(args)
@@ -120,7 +120,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     add_seeds(parser, [0, 1, 2], "default: 0 1 2")
 
 
-def _read_table(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
+def read_table(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
     """Return the settings and all units of the table, seed by seed: a first seed of everything comes first."""
     from ..runs import Unit, parse_cells
 
@@ -160,7 +160,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from ..runs import check_folder, check_settings, compact_many, find_missing, make_locally, remember
 
-    settings, units = _read_table(args)
+    settings, units = read_table(args)
     _check_engine(args, settings)
     _check_images(args, settings)
     check_settings(args.out, settings)
@@ -202,7 +202,7 @@ def _submit_arguments(parser: argparse.ArgumentParser) -> None:
 def _submit(args: argparse.Namespace) -> int:
     from ..runs import check_settings, compact_many, find_missing, make_tasks, queued, remember, write_worklist
 
-    settings, units = _read_table(args)
+    settings, units = read_table(args)
     _check_engine(args, settings)
     check_settings(args.out, settings)
     if not args.dry_run:
@@ -270,105 +270,14 @@ def _whole_array(args: argparse.Namespace, settings: TrainingSettings, tasks: in
     )
 
 
-def _status_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, help="folder of the runs")
-    add_cells(parser, None)
-    add_seeds(parser, None, "default: those that run and submit were asked for, or 0 1 2")
-    text = "images that are trained on (default: those that run and submit were asked for, or digits)"
-    parser.add_argument("--dataset", help=text)
-    parser.add_argument("--settings", help="TOML or JSON file that overrides settings of the data set's protocol")
-
-
-def _status(args: argparse.Namespace) -> int:
-    from ..engines import finished_epochs
-    from ..files import is_there
-    from ..runs import find_missing, is_claimed, shard_name
-
-    settings, units = _asked_for(args)
-    missing = find_missing(args.out, settings, units)
-    shards = {shard_name(settings, unit.index, unit.seed): unit for unit in missing}
-    checkpoints = {shard: Path(args.out) / "checkpoints" / f"{shard}.ckpt" for shard in shards}
-    running = [shard for shard in shards if is_claimed(args.out, shard)]
-    stopped = [shard for shard in shards if shard not in running and is_there(checkpoints[shard])]
-    print(f"runs      {len(units)}\ndone      {len(units) - len(missing)}\nmissing   {len(missing)}")
-    print(f"running   {len(running)}\nstopped   {len(stopped)} with a checkpoint to go on from")
-    epochs = {shard: finished_epochs(checkpoints[shard]) for shard in (*running, *stopped)}
-    for shard in running:
-        done = "at its beginning" if epochs[shard] is None else f"epoch {epochs[shard]} of {settings.epochs}"
-        print(f"  cell {shards[shard].index}, seed {shards[shard].seed}: {done}")
-    if len(missing) < len(units):
-        begun = sum((done or 0) / settings.epochs for done in epochs.values())
-        _print_done(Path(args.out), len(missing) - begun, len(running))
-    return 0
-
-
-def _asked_for(args: argparse.Namespace) -> tuple[TrainingSettings, list[Unit]]:
-    """Return the settings and units that are named, or else those that the folder remembers."""
-    from ..runs import remembered
-
-    named = {name: value for name in ("cells", "seeds", "dataset", "settings") if (value := getattr(args, name))}
-    before = remembered(args.out)
-    if before and not named:
-        return before
-    args.cells, args.seeds, args.dataset = args.cells or "all", args.seeds or [0, 1, 2], args.dataset or "digits"
-    settings, units = _read_table(args)
-    return (before[0] if before and not {"dataset", "settings"} & set(named) else settings), units
-
-
-def _print_done(folder: Path, missing: float, running: int) -> None:
-    """Print which runs failed, how long those that are missing will take, and when that is."""
-    from datetime import datetime, timedelta
-
-    from ..table import open_table
-
-    rows = open_table(folder).read(["index", "seed", "failure", "train_seconds", "eval_seconds"]).to_pylist()
-    failed = [row for row in rows if row["failure"]]
-    print(f"failed    {len(failed)}")
-    for row in failed:
-        print(f"  cell {row['index']}, seed {row['seed']}: {row['failure']}")
-    seconds = sum((row["train_seconds"] or 0) + (row["eval_seconds"] or 0) for row in rows) / len(rows)
-    print(f"left      about {seconds * missing / 3600:.2f} process hours, at {seconds:.1f} s a run so far")
-    if running:
-        end = datetime.now().astimezone() + timedelta(seconds=seconds * missing / running)
-        print(f"finished  about {end:%Y-%m-%d %H:%M}, by the {running} that run now")
-
-
-def _collect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", help="folders of runs, or releases")
-    parser.add_argument("--out", required=True, help="folder of the release")
-    text = "what the settings of each folder are called, where several have one data set: digits@NAME"
-    parser.add_argument("--names", nargs="+", metavar="NAME", help=text)
-
-
-def _collect(args: argparse.Namespace) -> int:
-    from ..releases import locate
-    from ..runs import collect
-    from ..table import validate
-
-    if args.names and len(args.names) != len(args.folders):
-        raise InvalidValueError("--names", args.names, f"as many as there are folders, {len(args.folders)}")
-    report = collect(args.folders, args.out, args.names or ())
-    table = Path(args.out) / "runs.parquet"
-    aside = len(report.quarantined)
-    print(f"{report.runs} runs, {report.repeated} repeated, {aside} files of damaged runs set aside -> {table}")
-    for path in report.incomplete:
-        print(f"left out, without its curve or outcomes: {path}")
-    for dataset, index, number, reason in report.failed:
-        print(f"failed: {dataset} cell {index}, seed {number}: {reason}")
-    findings = validate(locate(args.out))
-    for finding in findings:
-        print(finding)
-    return int(any(finding.severity == "error" for finding in findings))
-
-
 TRAIN = Command(
     "train",
     "adversarially train cells, measure them, and write their rows",
     _train_arguments,
     _train,
     "Runs go to files under --out, one per cell and seed; a run that is there is not made again, and one that was "
-    "interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make it checkpoint and exit with code 75; on "
-    "SIGUSR1, sent by Slurm before the time limit, it asks to be queued again.",
+    "interrupted goes on from its checkpoint. SIGTERM and SIGUSR1 make it checkpoint and exit with code 75, Ctrl-C "
+    "with 130; on SIGUSR1, sent by Slurm before the time limit, it asks to be queued again.",
 )
 RUN = Command(
     "run",
@@ -385,15 +294,4 @@ SUBMIT = Command(
     "What is missing is read from the folder, so it can be called again at any time: after a failure, after a time "
     "limit, or to add seeds. Options of sbatch follow after --: submit --out DIR -- --partition=gpu --gres=gpu:1.",
 )
-STATUS = Command(
-    "status", "how far a table is: done, running, failed with reasons, hours to go", _status_arguments, _status
-)
-COLLECT = Command(
-    "collect",
-    "merge the runs of folders, and releases, into one release",
-    _collect_arguments,
-    _collect,
-    "Files that say the same are merged, files that disagree are refused by name, and damaged ones are moved to "
-    "quarantine/. The exit code is 1 if the release has errors.",
-)
-COMMANDS = (TRAIN, RUN, SUBMIT, STATUS, COLLECT)
+COMMANDS = (TRAIN, RUN, SUBMIT)

@@ -35,7 +35,7 @@ def _search(args: argparse.Namespace) -> int:
     from ..runs import Signals, check_folder, make, unit_progress
     from ..search.supernet import SearchJob, search_settings_for
 
-    signals = Signals()
+    signals = Signals(ctrl_c=True)
     check_folder(args.out)
     changes: dict[str, Any] = {name: getattr(args, name) for name in ("strength", "order")}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -56,7 +56,7 @@ def _genotype(args: argparse.Namespace) -> int:
     from ..runs import Signals, check_folder, make, unit_progress
     from ..search.arnas import GenotypeJob, default_settings, parse_architecture
 
-    signals = Signals()
+    signals = Signals(ctrl_c=True)
     check_folder(args.out)
     architectures = list(map(parse_architecture, args.genotype))
     settings = {each: with_changes(args, default_settings(each, args.dataset)) for each in architectures}

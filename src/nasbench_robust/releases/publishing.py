@@ -6,6 +6,7 @@ Nothing here depends on the time or on the machine: the same release gives the s
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -177,6 +178,9 @@ def _described(info: ReleaseInfo, **renamed: str | None) -> ReleaseInfo:
     for name, value in changes.items():
         if not value.strip():
             raise InvalidValueError(name, value, "some text")
+    if "name" in changes and not re.fullmatch(r"[\w.-]+", changes["name"]):
+        hint = re.sub(r"[^\w.-]+", "-", changes["name"])
+        raise InvalidValueError("name", changes["name"], "letters, digits, '.', '_' and '-'", hint)
     return replace(info, **changes)
 
 

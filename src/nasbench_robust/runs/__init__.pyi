@@ -9,12 +9,12 @@ from .collecting import collect as collect
 from .compacting import compact as compact
 from .compacting import compact_many as compact_many
 from .compacting import peak_memory as peak_memory
+from .jobs import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from .jobs import EXIT_REQUEUE as EXIT_REQUEUE
 from .jobs import Job as Job
 from .jobs import Signals as Signals
 from .jobs import check_folder as check_folder
 from .jobs import make as make
-from .local import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from .local import end_with as end_with
 from .local import make_locally as make_locally
 from .moving import Repaired as Repaired

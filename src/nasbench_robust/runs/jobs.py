@@ -21,6 +21,7 @@ from ..table import RUNS
 from . import slurm
 from .worklists import claim
 
+EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
 EXIT_REQUEUE = 75  # EX_TEMPFAIL: not done, try again
 _SUBFOLDERS = (RUNS, "claims", "checkpoints")  # they may be another user's
 _ROOM = 1 << 16
@@ -65,12 +66,22 @@ class Job(Protocol[Unit, Result]):
 
 
 class Signals:
-    """Remembers that the process was asked to stop; the unit under way asks after every step."""
+    """Remembers that the process was asked to stop; the unit under way asks after every step.
 
-    def __init__(self) -> None:
+    With `ctrl_c` a first Ctrl-C asks too, for units that keep a checkpoint; a second one ends the process at once.
+    """
+
+    def __init__(self, *, ctrl_c: bool = False) -> None:
         self.received: set[int] = set()
         for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: self.received.add(number))
+            signal.signal(number, self._receive)
+        if ctrl_c and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for workers, whose parent is asked
+            signal.signal(signal.SIGINT, self._receive)
+
+    def _receive(self, number: int, _: object) -> None:
+        self.received.add(number)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
     def should_stop(self) -> bool:
         """Return whether a signal has come."""
@@ -94,8 +105,8 @@ def make(
         Its folder is tried out before the first unit.
     units : iterable
     signals : Signals
-        SIGTERM and SIGUSR1 end the work with a checkpoint and `EXIT_REQUEUE`; on SIGUSR1, which Slurm sends before the
-        time limit, the job is queued again.
+        SIGTERM and SIGUSR1 end the work with a checkpoint and `EXIT_REQUEUE`, Ctrl-C with `EXIT_INTERRUPTED`; on
+        SIGUSR1, which Slurm sends before the time limit, the job is queued again.
     say : callable
         Takes a line about every unit.
     bar : callable
@@ -124,8 +135,8 @@ def _make(
         with bar(job.epochs, label) as progress, watching(signals.should_stop, progress):
             try:
                 result = job.run(unit, checkpoint, progress, signals.should_stop)
-            except RunInterruptedError as error:
-                say(str(error) if label in str(error) else f"{label}: {error}")
+            except RunInterruptedError:
+                say(f"{label}: stopped on request")
                 return False
         path = job.write(unit, result)
         checkpoint.unlink(missing_ok=True)
@@ -149,4 +160,4 @@ def stopped(signals: Signals) -> int:
     job = os.environ.get("SLURM_JOB_ID")
     if signal.SIGUSR1 in signals.received and job:
         slurm.requeue(job)
-    return EXIT_REQUEUE
+    return EXIT_INTERRUPTED if signal.SIGINT in signals.received else EXIT_REQUEUE

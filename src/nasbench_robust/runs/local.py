@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .jobs import EXIT_REQUEUE
+from .jobs import EXIT_INTERRUPTED, EXIT_REQUEUE
 from .progress import QUIET_VARIABLE, total_progress
 from .worklists import Unit, write_worklist
 
-EXIT_INTERRUPTED = 130  # as a shell says after Ctrl-C
 POLL_SECONDS = 0.5
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: little may be done between fork and exec

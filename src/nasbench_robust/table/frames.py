@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..arrays import Booleans, Floats, Integers
-from ..checks import integer
+from ..checks import integer, items
 from ..errors import InvalidValueError
 from ..metrics import Metric, same_eps
 from .store import Store
@@ -86,7 +86,7 @@ def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None,
     if metrics is None:
         measured = [{metric.column: metric for metric in store.measured(name)} for name in names]
     else:
-        wanted = _metric_names(metrics)
+        wanted = items("metrics", metrics, "a sequence of metric names")
         measured = [{metric: store.metric(name, metric) for metric in wanted} for name in names]
     size = len(chosen.indices)
     known = cell_columns(chosen, [store.info.datasets[name] for name in names])
@@ -98,16 +98,6 @@ def everything(store: Store, dataset: str | None, metrics: Sequence[str] | None,
                 part = values[place * size : (place + 1) * size]
                 store.array(name, each[column], None).take(chosen.indices, out=part, mode="clip")
     return columns
-
-
-def _metric_names(metrics: Any, expected: str = "a sequence of metric names") -> list[Any]:
-    """Return metrics as a list; a lone name, a number or a table of them is none."""
-    if not isinstance(metrics, (str, bytes, Mapping)):
-        try:
-            return list(metrics)
-        except Exception as error:  # whatever a foreign object raises
-            del error
-    raise InvalidValueError("metrics", metrics, expected, repr([metrics]) if isinstance(metrics, str) else None)
 
 
 def metrics(store: Store) -> pd.DataFrame:
@@ -130,7 +120,7 @@ def best(
 
 def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> Choice:
     """Return the cells of a view that no other beats, the best in the first metric on top."""
-    wanted = _metric_names(metrics, "at least two metric names")
+    wanted = items("metrics", metrics, "at least two metric names")
     if len(wanted) < 2:
         raise InvalidValueError("metrics", metrics, "at least two metric names")
     name, indices = store.dataset(dataset), view(cells).indices

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ... import cells
 from ...arrays import Floats, Integers, Record, read_only
-from ...checks import integer
+from ...checks import integer, items
 from ...errors import InvalidValueError, TableError, UnknownNameError
 from ...releases import load as load_release
 from ...table import Benchmark, read_table, write_table
@@ -198,7 +198,8 @@ class Trajectory(Record):
             columns |= {f"value {name}": self.values[:, place] for place, name in enumerate(self.problem.columns)}
             return {**columns, "hypervolume": self.hypervolume(), "regret": self.regret}
         columns |= {"value": self.values[:, 0], "best": self.best, "incumbent": self.incumbents, "regret": self.regret}
-        return columns | {name: self.judged(name) for name in (self.problem.judges if judges is None else judges)}
+        names = self.problem.judges if judges is None else items("judges", judges, "a sequence of metric names")
+        return columns | {name: self.judged(name) for name in names}
 
     def _single(self) -> Floats:
         if self.problem.objectives > 1:
@@ -342,7 +343,7 @@ class Repeats(Record):
         """
         import pandas as pd
 
-        numbers = [integer(1)("at", number) for number in at]
+        numbers = [integer(1)("at", number) for number in items("at", at, "a sequence of numbers of queries")]
         rows = []
         for name, columns in self._columns(judges).items():
             for number in numbers if name not in ("query", "index", "incumbent", "epoch") else ():
