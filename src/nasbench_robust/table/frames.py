@@ -25,10 +25,14 @@ Columns = dict[str, Any]  # arrays and `Texts` by name
 
 
 class Choice(NamedTuple):
-    """Some rows of a whole: what `everything` is asked for, and which of its rows, in their order."""
+    """Some rows of a whole: what `everything` is asked for, and which of its rows, in their order.
+
+    `ranked` says that they are the first ones of the ranking by the one metric of the whole.
+    """
 
     whole: tuple[str, tuple[str, ...], str]
     rows: Integers
+    ranked: bool = False
 
 
 def as_frame(columns: Columns) -> pd.DataFrame:
@@ -68,7 +72,18 @@ def taking(store: Store) -> Callable[[Choice], pd.DataFrame]:
     """Return what makes frames of chosen rows: from the last whole ones, which is faster than from columns."""
     # Copied, columns of one type lie together, and rows are taken of all of them at once.
     whole = lru_cache(maxsize=16)(lambda question: as_frame(everything(store, *question)).copy())
-    return lambda choice: whole(choice.whole).take(choice.rows)
+
+    @lru_cache(maxsize=16)
+    def in_order(question: tuple[str, tuple[str], str]) -> pd.DataFrame:
+        name, (metric,), cells = question
+        return whole(question).take(store.ranking(name, store.metric(name, metric), cells)).copy()
+
+    def take(choice: Choice) -> pd.DataFrame:
+        if choice.ranked:  # a slice takes half of the time of rows from all over
+            return in_order(choice.whole).iloc[: len(choice.rows)].copy()
+        return whole(choice.whole).take(choice.rows)
+
+    return take
 
 
 def chosen(store: Store, choice: Choice) -> Columns:
@@ -115,7 +130,7 @@ def best(
     k = integer(1)("k", k)
     name, measured, _ = store.resolve(dataset, metric, eps, None, None)
     rows = store.ranking(name, measured, cells)[:k]
-    return Choice((name, (metric if eps is None else measured.column,), cells), rows)
+    return Choice((name, (metric if eps is None else measured.column,), cells), rows, ranked=True)
 
 
 def pareto(store: Store, dataset: str | None, metrics: Sequence[str], cells: str = "representatives") -> Choice:
