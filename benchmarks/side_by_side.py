@@ -14,7 +14,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,30 @@ from nasbench_robust.cli.command import positive
 from nasbench_robust.engines import provenance
 from nasbench_robust.files import write_bytes
 
-
-def engine_rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[Row]:
-    """Return the rows of a table that needs torch, which the others do without."""
-    if library("torch") is None:
-        return iter(())
-    import table_engine
-
-    return table_engine.engine_rows(bench, release, folder)
+Table = Callable[[nbr.Benchmark, str, Path], Iterator[Row]]
 
 
-TABLES = {"processes": process_rows, "questions": question_rows, "searches": search_rows, "engine": engine_rows}
+def with_torch(name: str) -> Table:
+    """Return a table of `table_engine`, which needs torch; the others do without."""
+
+    def rows(bench: nbr.Benchmark, release: str, folder: Path) -> Iterator[Row]:
+        if library("torch") is None:
+            return iter(())
+        import table_engine
+
+        found: Iterator[Row] = getattr(table_engine, name)(bench, release, folder)
+        return found
+
+    return rows
+
+
+TABLES: dict[str, Table] = {
+    "processes": process_rows,
+    "questions": question_rows,
+    "searches": search_rows,
+    "engine": with_torch("engine_rows"),
+    "large": with_torch("large_rows"),
+}
 HEADING = "| operation | ours | best peer | ours / best peer | other peers |\n|---|---|---|---|---|"
 
 

@@ -41,6 +41,11 @@ def engine_rows(_: nbr.Benchmark, __: str, ___: Path) -> Iterator[Row]:
     yield from (kernel_row(label) for label in CELLS)
     if library("torchattacks"):  # which lies under `evaluation`, too
         yield from (autoattack_row(label) for label in CELLS)
+
+
+def large_rows(_: nbr.Benchmark, __: str, ___: Path) -> Iterator[Row]:
+    """Yield steps at CIFAR's shape, which compilers need minutes for; the release is not asked."""
+    torch.set_num_threads(1)
     yield from (step_row(label, "cifar10", 256) for label in CELLS)
 
 

@@ -115,6 +115,12 @@ def test_the_program_prints_a_line_for_every_row(load_program, capsys, monkeypat
     ]
 
 
+def test_tables_that_need_torch_are_left_out_without_it(load_program, tmp_path, monkeypatch):
+    program = load_program("benchmarks/side_by_side")
+    monkeypatch.setattr(program, "library", lambda _: None)
+    assert [list(program.TABLES[name](None, "digits", tmp_path)) for name in ("engine", "large")] == [[], []]
+
+
 def test_a_comparison_with_other_answers_is_refused(load_program, tmp_path):
     program = load_program("benchmarks/side_by_side")
     compared = SimpleNamespace(
