@@ -100,7 +100,7 @@ def written(row: Row, seconds: dict[str, float]) -> str:
 
 
 def _time(seconds: float) -> str:
-    factor, unit = (1e3, "ms") if seconds >= 1e-4 else (1e6, "us")
+    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-4 else (1e6, "us")
     return f"{factor * seconds:.3g} {unit}"
 
 
