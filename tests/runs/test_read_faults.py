@@ -233,13 +233,13 @@ def test_a_converted_release_that_cannot_be_read_now_is_not_made_again(tmp_path)
     collect([tmp_path / "F"], tmp_path / "R")
     table = tmp_path / "R" / "runs.parquet"
     table.with_suffix(".sha256").write_text(checksum(table))
-    assert loading._is_readable(table)
+    assert loading._problem(table) is None
     reads = Reads(tmp_path)
     with watched(reads):
-        loading._is_readable(table)
+        loading._problem(table)
     for at in range(1, reads.number + 1):
         with watched(Reads(tmp_path, at)), pytest.raises(UnreadableError):
-            loading._is_readable(table)
+            loading._problem(table)
 
 
 if __name__ == "__main__":
