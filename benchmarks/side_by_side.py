@@ -107,7 +107,8 @@ def _time(seconds: float) -> str:
 def lines(tables: Iterable[str], release: str, repeats: int) -> Iterator[str]:
     """Yield what is printed: the machine, then table by table."""
     bench = nbr.load(release)
-    yield f"{bench.name} {bench.version}, {provenance.processor()}, numpy {np.__version__}, {repeats} turns, CPU time"
+    turns = f"{repeats} turns (fewer of what takes seconds), CPU time"
+    yield f"{bench.name} {bench.version}, {provenance.processor()}, numpy {np.__version__}, {turns}"
     with tempfile.TemporaryDirectory() as folder:
         for table in tables:
             yield f"\n{table}\n\n{HEADING}"

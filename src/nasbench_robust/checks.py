@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -72,10 +73,8 @@ def flag(name: str, value: Any) -> bool:
 def items(name: str, value: Any, expected: str) -> list[Any]:
     """Return a sequence as a list; a lone name, a number or a table of them is none, and named as `expected`."""
     if not isinstance(value, (str, bytes, Mapping)):
-        try:
+        with suppress(Exception):  # whatever a foreign object raises
             return list(value)
-        except Exception as error:  # whatever a foreign object raises
-            del error
     raise InvalidValueError(name, value, expected, repr([value]) if isinstance(value, (str, Integral)) else None)
 
 

@@ -339,7 +339,9 @@ def checked_eps(eps: object, norm: str = "Linf") -> float:
         kind = getattr(getattr(eps, "dtype", None), "kind", "f")  # of NumPy's booleans and complex numbers too
         if isinstance(eps, bool) or (kind not in "iuf" and not isinstance(eps, str)):
             raise TypeError
-        value = float(Fraction(eps.strip()) if isinstance(eps, str) else eps)  # type: ignore[arg-type]
+        value = float(Fraction(eps.strip()) if isinstance(eps, str) and "/" in eps else eps)  # type: ignore[arg-type]
+        if isinstance(eps, str) and not math.isfinite(value):
+            raise ValueError
     except Exception:  # whatever a foreign object raises
         fraction = "a fraction such as '8/255' or a decimal such as '0.1'"
         expected = fraction if isinstance(eps, str) else "a number in (0, 1], pixels in [0, 1]"

@@ -68,7 +68,7 @@ class Job(Protocol[Unit, Result]):
 class Signals:
     """Remembers that the process was asked to stop; the unit under way asks after every step.
 
-    With `ctrl_c` a first Ctrl-C asks too, for units that keep a checkpoint; a second one ends the process at once.
+    With `ctrl_c` a first Ctrl-C asks too, for units that keep a checkpoint; a second one is a KeyboardInterrupt.
     """
 
     def __init__(self, *, ctrl_c: bool = False) -> None:

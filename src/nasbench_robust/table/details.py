@@ -142,11 +142,8 @@ class Details:
         if source is not None and (table := Reader(source).read(_COLUMNS[name], dataset=dataset)).num_rows:
             return table
         what = {"curves": "curves by epoch", "outcomes": "outcomes by image"}[name]
-        release, hint = (
-            f"{self._info.name} {self._info.version}",
-            f"nasbench_robust.load({BUNDLED!r}) has them, of every run",
-        )
-        raise MissingResultError(f"{release} has no {what} beside its runs on {dataset}", hint=hint)
+        told = f"{self._info.name} {self._info.version} has no {what} beside its runs on {dataset}"
+        raise MissingResultError(told, hint=f"nasbench_robust.load({BUNDLED!r}) has them, of every run")
 
     @property
     def _place(self) -> Path | str:
